@@ -1,0 +1,45 @@
+# Two commands matter: `make demo` and `make test`. Everything else serves them.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format bench clean
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+install: .venv/.installed  ## make .venv with everything in it
+
+.venv/.installed: pyproject.toml
+	@echo "Setting up .venv (about a minute, once) ..." >&2
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "pageline needs Python 3.11 or newer; run: make install PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev >&2
+	@touch $@
+
+demo: install  ## call the line and hear it answer; ARGS="--once --json" for one call and a report
+	@$(BIN)/pageline demo $(ARGS)
+
+test: install  ## run the tests
+	@$(BIN)/pytest $(ARGS)
+
+check: install  ## lint, types, import rules, tidiness
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest tests/tidy.py
+
+format: install  ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install  ## print the figures of docs/performance.md from one run, with baselines beside
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench >&2
+	@$(BIN)/pageline bench $(ARGS)
+
+clean:  ## remove what make made
+	rm -rf .venv .pageline .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,230 @@
+"""What happened to a call, in the past tense: appended to its log, never edited.
+
+A fact is encoded as JSON with its name under `fact`. `at_ms` is the server's clock when the log took it (Unix
+milliseconds) and `epoch` the claim under which a worker said it (0: said by nobody who owns the call); both travel
+beside the fact in the log and are set when it is read.
+"""
+
+import msgspec
+
+
+class Fact(msgspec.Struct, frozen=True, tag_field="fact", tag=True, omit_defaults=True, kw_only=True):
+    """The root of all facts."""
+
+    at_ms: int = 0
+    epoch: int = 0
+
+
+# -- from Meta, by signed webhook --------------------------------------------------------------------------------------
+
+
+class Arrived(Fact, frozen=True):
+    """A `connect` webhook: a consumer rings (Meta: calling/webhooks, "connect")."""
+
+    page: str
+    consumer: str
+    """Page-scoped id of the consumer: whichever of `from` and `to` is not the Page."""
+    direction: str
+    """`user_initiated` or `business_initiated`."""
+    sent_at_ms: int
+    """The webhook's own timestamp, Unix milliseconds."""
+    answer_by_ms: int
+    """Give up answering after this, Unix milliseconds on the server's clock."""
+
+
+class StatusChanged(Fact, frozen=True):
+    """A `call_status` webhook of a call we placed: `ringing` or `accepted`."""
+
+    status: str
+
+
+class MediaChanged(Fact, frozen=True):
+    """A `media_update` webhook: of several versions only the highest counts."""
+
+    version: int
+    sdp: str
+
+
+class Terminated(Fact, frozen=True):
+    """A `terminate` webhook: the call is over at Meta, whoever ended it."""
+
+    status: str
+    """`completed` or `failed`, lower case."""
+    duration_s: int | None = None
+    """Counted from when the business connected; none if it never did."""
+    start_s: int | None = None
+    end_s: int | None = None
+
+
+class Unrecognized(Fact, frozen=True):
+    """An event of a call that no page of Meta documents yet, kept whole."""
+
+    event: str
+    body: str
+
+
+# -- from the bus ------------------------------------------------------------------------------------------------------
+
+
+class Claimed(Fact, frozen=True):
+    """A worker owns the call from here on, under this fact's epoch."""
+
+    worker: str
+
+
+class HandedBack(Fact, frozen=True):
+    """A draining worker returned the call, not yet accepted, to the waiting room."""
+
+    worker: str
+
+
+class DeadlinePassed(Fact, frozen=True):
+    """The deadline that was armed for the call has passed."""
+
+    deadline_ms: int
+
+
+class ActionGranted(Fact, frozen=True):
+    """`fence` let a Graph action through; for `accept` this happens at most once in a call's life."""
+
+    action: str
+
+
+class Closed(Fact, frozen=True):
+    """The last word: nothing will be done for this call any more."""
+
+    outcome: str
+
+
+# -- from the media worker that owns the call --------------------------------------------------------------------------
+
+
+class OfferMade(Fact, frozen=True):
+    """The leg's complete offer, ready for `accept`."""
+
+    sdp: str
+
+
+class LegConnected(Fact, frozen=True):
+    """ICE and DTLS are up: both sides can speak."""
+
+    setup_ms: int
+    """From applying the answer to connected."""
+
+
+class LegFailed(Fact, frozen=True):
+    """The media connection could not be made, or broke."""
+
+    reason: str
+
+
+class AudioStarted(Fact, frozen=True):
+    """The first packet went one way: `caller` (we hear the consumer) or `line` (the consumer can hear us)."""
+
+    side: str
+
+
+class LegClosed(Fact, frozen=True):
+    """The media connection is gone; the figures are what was measured, null where the peer reported nothing."""
+
+    packets_received: int = 0
+    packets_lost: int = 0
+    packets_sent: int = 0
+    jitter_ms: float | None = None
+    round_trip_ms: float | None = None
+    jitter_buffer_ms: float | None = None
+    concealed_ms: float = 0.0
+    played_ms: float = 0.0
+
+
+class RejectAsked(Fact, frozen=True):
+    """The handler declines the call; the reason stays on our record, Meta takes none."""
+
+    reason: str
+
+
+class HangUpAsked(Fact, frozen=True):
+    """Somebody on our side ends the call: `handler`, `operator` or `drain`."""
+
+    by: str
+
+
+class RecordingStarted(Fact, frozen=True):
+    """What the caller says is being written to this file or URL."""
+
+    path: str
+
+
+class HandlerStarted(Fact, frozen=True):
+    """The user's coroutine runs."""
+
+    handler: str
+
+
+class HandlerEnded(Fact, frozen=True):
+    """The user's coroutine is over: `returned`, `raised` or `cancelled`."""
+
+    how: str
+    error: str = ""
+    traceback: str = ""
+
+
+# -- from the action worker --------------------------------------------------------------------------------------------
+
+
+class AnswerReceived(Fact, frozen=True):
+    """Graph took our `accept`: Meta's answer and, usually, its renegotiation offer. That reply is the only copy."""
+
+    sdp: str
+    renegotiation: str | None = None
+    graph_ms: int = 0
+
+
+class ActionSettled(Fact, frozen=True):
+    """Graph took an action, or said that what it asks for is already so."""
+
+    action: str
+    graph_ms: int = 0
+    attempts: int = 1
+
+
+class ActionFailed(Fact, frozen=True):
+    """An action will not succeed; `ambiguous` where Meta may have carried it out all the same."""
+
+    action: str
+    cause: str
+    """`graph`, `unreachable`, `too_late`, `no_token` or `stale`."""
+    message: str = ""
+    code: int | None = None
+    subcode: int | None = None
+    fbtrace_id: str | None = None
+    status: int | None = None
+    attempts: int = 0
+    ambiguous: bool = False
+
+
+CallFact = (
+    Arrived
+    | StatusChanged
+    | MediaChanged
+    | Terminated
+    | Unrecognized
+    | Claimed
+    | HandedBack
+    | DeadlinePassed
+    | ActionGranted
+    | Closed
+    | OfferMade
+    | LegConnected
+    | LegFailed
+    | AudioStarted
+    | LegClosed
+    | RejectAsked
+    | HangUpAsked
+    | RecordingStarted
+    | HandlerStarted
+    | HandlerEnded
+    | AnswerReceived
+    | ActionSettled
+    | ActionFailed
+)

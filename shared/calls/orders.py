@@ -1,0 +1,60 @@
+"""What must now be done for a call, in the imperative. Only `machine.transition` gives orders."""
+
+import msgspec
+
+
+class Order(msgspec.Struct, frozen=True, tag_field="order", tag=True):
+    """The root of all orders."""
+
+
+class StartHandler(Order, frozen=True):
+    """Run the user's coroutine."""
+
+
+class RunOnLost(Order, frozen=True):
+    """Run the handler's `on_lost`: our process died with the call in its hands."""
+
+
+class StopHandler(Order, frozen=True):
+    """Let the user's coroutine go: its await raises, its `finally` gets a few seconds."""
+
+    because: str
+
+
+class RefuseAnswer(Order, frozen=True):
+    """Tell the handler that waits in `answer()` why Graph did not take it."""
+
+    message: str
+    code: int | None
+    subcode: int | None
+    fbtrace_id: str | None
+
+
+class PostAction(Order, frozen=True):
+    """Give a Graph action to the action worker; it must be sent before `deadline_ms` or not at all."""
+
+    action: str
+    deadline_ms: int
+
+
+class ApplyAnswer(Order, frozen=True):
+    """Apply Meta's answer and, back to back, its renegotiation offer."""
+
+    sdp: str
+    renegotiation: str | None
+
+
+class ApplyOffer(Order, frozen=True):
+    """Apply a later offer of Meta's; our answer stays local."""
+
+    sdp: str
+
+
+class CloseLeg(Order, frozen=True):
+    """Close the media connection."""
+
+
+class CloseCall(Order, frozen=True):
+    """Write `Closed` and give the call back."""
+
+    outcome: str

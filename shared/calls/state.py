@@ -1,0 +1,59 @@
+"""What a call's log amounts to: its phase, who owns it, what is still running and what it still owes."""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Phase(StrEnum):
+    """Where a call stands. A call only ever moves down this list, but for one step back: ACCEPTING to RINGING."""
+
+    NEW = "new"  # something was heard of it, no arrival yet
+    RINGING = "ringing"  # it wants an answer, and has a deadline
+    ACCEPTING = "accepting"  # our offer is on its way to Graph
+    CONNECTING = "connecting"  # Meta answered; ICE and DTLS are at work
+    LIVE = "live"  # both sides can speak
+    ENDING = "ending"  # the outcome is known; handler, leg or farewell are not done yet
+    ENDED = "ended"  # `Closed` is in the log
+
+
+class Outcome(StrEnum):
+    """How a call ended; exactly one per call."""
+
+    COMPLETED = "completed"  # both were connected
+    MISSED = "missed"  # nobody answered in time
+    DECLINED = "declined"  # we rejected it
+    CANCELLED = "cancelled"  # the caller, or we before pick-up, gave up
+    UNREACHED = "unreached"  # outbound, not picked up
+    EXPIRED = "expired"  # no worker in time
+    FAILED = "failed"  # Graph or media failed
+    LOST = "lost"  # our process died with it
+
+
+class Call(msgspec.Struct, frozen=True):
+    """The state of one call; times are Unix milliseconds on the server's clock."""
+
+    phase: Phase = Phase.NEW
+    page: str = ""
+    consumer: str = ""
+    direction: str = ""
+    arrived_ms: int = 0
+    sent_at_ms: int = 0
+    answer_by_ms: int = 0
+
+    epoch: int = 0
+    owner: str = ""
+    deadline_ms: int | None = None
+
+    accept_granted: bool = False
+    media_version: int = -1
+    pending_offer: str | None = None
+    """A `media_update` that overtook the reply to our `accept`."""
+
+    outcome: Outcome | None = None
+    handler_running: bool = False
+    leg_open: bool = False
+    farewell: str | None = None
+    """The action that still has to tell Meta that the call is over: `reject` or `terminate`."""
+    closing: bool = False
+    """`CloseCall` was ordered under this epoch."""
