@@ -1,0 +1,1 @@
+"""The web process: takes Meta's webhooks in milliseconds, keeps no state."""

@@ -1,0 +1,15 @@
+"""Answer and place Messenger calls: write what a caller experiences as one short coroutine.
+
+    from pageline import Call
+
+    async def reception(call: Call) -> None:
+        await call.answer()
+        await call.play("welcome.ogg")  # returning hangs up
+
+Point `CALL_HANDLER=module:function` at it. `async def on_lost(call)` beside it, if present, runs when a worker died
+with the call in its hands.
+"""
+
+from shared.handling import AnswerRefused, Call, CallEnded, Frame, Recording
+
+__all__ = ["AnswerRefused", "Call", "CallEnded", "Frame", "Recording"]

@@ -15,6 +15,11 @@ class Fact(msgspec.Struct, frozen=True, tag_field="fact", tag=True, omit_default
     epoch: int = 0
 
 
+def under(fact: Fact, epoch: int) -> Fact:
+    """Return the fact as said under a claim."""
+    return msgspec.structs.replace(fact, epoch=epoch)
+
+
 # -- from Meta, by signed webhook --------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,1 @@
+"""Meta's wire types, in every documented spelling, as facts of ours."""

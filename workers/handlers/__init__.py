@@ -1,0 +1,1 @@
+"""Handlers that come with pageline, written as a user would write them: they import `pageline` only."""

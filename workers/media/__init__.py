@@ -1,0 +1,1 @@
+"""The media worker: owns calls, holds their WebRTC legs, runs their handlers."""

@@ -1,0 +1,106 @@
+"""The web process as a Starlette application."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from ingress.health import Health
+from ingress.webhook import Webhook
+from shared import log, parent, settings
+from shared.bus import Bus
+from shared.errors import RedisAway
+from shared.wire import Wire
+
+SWEEP_EVERY_S = 1.0
+SHUTDOWN_S = 5
+
+
+class App(Starlette):
+    """Starlette, with a short cut for the one path whose cost counts."""
+
+    webhook: Webhook
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take webhooks straight to their endpoint; everything else goes the ordinary way."""
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] == "/webhook":
+            await self.webhook.post(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def create_app(configured: settings.Settings | None = None) -> App:
+    """Return the application; refuses to without secrets.
+
+    Raises:
+        BadSetting: META_APP_SECRET, META_VERIFY_TOKEN or REDIS_URL is missing.
+    """
+    if configured is None:  # a worker process of uvicorn's
+        parent.die_with_parent()
+        configured = settings.load()
+        log.setup("web", format_=configured.log_format)
+    wire = Wire.from_url(configured.required_redis_url, name="pageline-web")
+    bus = Bus(wire, retention_hours=configured.retention_hours)
+    webhook = Webhook(bus, configured)
+    health = Health(bus)
+    app = App(
+        routes=[
+            Route("/webhook", webhook.verify, methods=["GET"]),
+            Route("/healthz", health.healthz),
+            Route("/readyz", health.readyz),
+            Route("/metrics", health.metrics),
+        ],
+        lifespan=_lifespan(wire, bus, health, configured.lease_ms),
+    )
+    app.webhook = webhook
+    return app
+
+
+def serve(configured: settings.Settings) -> None:
+    """Run the web process until a signal ends it."""
+    app = create_app(configured)  # refuses before anything listens
+    several = configured.web_concurrency > 1
+    uvicorn.run(
+        "ingress.app:create_app" if several else app,
+        factory=several,
+        workers=configured.web_concurrency if several else None,
+        host=configured.http_host,
+        port=configured.http_port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        log_config=None,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+    )
+
+
+def _lifespan(
+    wire: Wire, bus: Bus, health: Health, lease_ms: int
+) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await wire.connect()
+        sweeper = asyncio.create_task(_sweep(bus, lease_ms))
+        try:
+            yield
+        finally:
+            health.draining = True
+            sweeper.cancel()
+            await wire.close()
+
+    return lifespan
+
+
+async def _sweep(bus: Bus, lease_ms: int) -> None:
+    """Look after everybody's calls, so that they are cared for when no media worker lives."""
+    while True:
+        with contextlib.suppress(RedisAway):
+            await bus.beat(lease_ms=lease_ms)
+        await asyncio.sleep(SWEEP_EVERY_S)

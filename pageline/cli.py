@@ -1,0 +1,227 @@
+"""The command `pageline`: the composition root. Imports late, so that `--help` is instant."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from shared import log, parent, settings
+from shared.errors import BadSetting, HandlerUnusable, PagelineError
+
+app = typer.Typer(
+    name="pageline",
+    help="Answers and places Messenger calls for a Facebook Page.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Print exactly one JSON value on stdout; all chatter goes to stderr.")
+]
+
+FAILED = 1
+BAD_USAGE = 2
+
+
+def main() -> NoReturn:
+    """Run the command; exit status 0 done, 1 failed, 2 bad usage or settings."""
+    if PARENT in os.environ:
+        parent.die_with_parent(parent_pid=int(os.environ.pop(PARENT)))
+    try:
+        app()
+    except (BadSetting, HandlerUnusable) as error:
+        _die(str(error), BAD_USAGE)
+    except PagelineError as error:
+        _die(str(error), FAILED)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)
+
+
+PARENT = "PAGELINE_PARENT"
+
+
+@app.command()
+def web(*, as_json: Json = False) -> None:
+    """Take Meta's webhooks (the Procfile's `web`)."""
+    configured = _start("web")
+    from ingress.app import serve
+
+    serve(configured)
+    _stopped("web", as_json)
+
+
+@app.command()
+def media(*, as_json: Json = False) -> None:
+    """Hold calls: WebRTC, sound and handlers (the Procfile's `media`)."""
+    configured = _start("media")
+    from workers.media.main import serve
+
+    serve(configured)
+    _stopped("media", as_json)
+
+
+@app.command()
+def action(*, as_json: Json = False) -> None:
+    """Send actions to the Graph API: an RQ worker (the Procfile's `action`)."""
+    configured = _start("action")
+    from workers.action.main import serve
+
+    serve(configured)
+    _stopped("action", as_json)
+
+
+@app.command()
+def dashboard(*, as_json: Json = False) -> None:
+    """Show queues, jobs and workers in rq-dashboard (the Procfile's `dashboard`)."""
+    configured = _start("dashboard")
+    from pageline.dashboard import serve
+
+    host = configured.host or "127.0.0.1"
+    serve(configured.required_redis_url, host, configured.dashboard_port, configured.dashboard_password or None)
+    _stopped("dashboard", as_json)
+
+
+@app.command()
+def up(*, as_json: Json = False) -> None:
+    """Run all processes on this machine until one Ctrl-C; without REDIS_URL with an embedded Valkey."""
+    from pageline.local import run_everything
+
+    configured = settings.load()
+    status = run_everything(configured)
+    if as_json:
+        _print_json({"process": "up", "status": status})
+    if status:
+        sys.exit(status)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def sim(context: typer.Context) -> None:
+    """Stand in for Meta: Graph, signed webhooks and a phone to call from (`pageline sim --help`)."""
+    from simulator.server import main as simulate
+
+    arguments = [argument for argument in context.args if argument != "--json"]
+    status = simulate(arguments)
+    if "--json" in context.args:
+        _print_json({"process": "sim", "status": status})
+    sys.exit(status)
+
+
+@app.command()
+def calls(
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the latest first.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List the latest calls."""
+    from pageline import story
+
+    stories = story.latest(settings.load(), limit=limit)
+    if as_json:
+        _print_json([each.summary() for each in stories])
+    else:
+        story.print_list(stories)
+
+
+@app.command()
+def call(
+    call_id: Annotated[str, typer.Argument(metavar="ID", help="Meta's id of the call.")],
+    *,
+    export: Annotated[
+        bool, typer.Option("--export", help="Print the call's webhooks as a replay file, scrubbed.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Tell the story of one call from its log."""
+    from pageline import story
+
+    told = story.of(settings.load(), call_id)
+    if told is None:
+        _die(
+            f"There is no call {call_id} in the log; logs are kept for RETENTION_HOURS. `pageline calls` lists them.",
+            FAILED,
+        )
+    if export and as_json:
+        _print_json(told.replay_lines())
+    elif export:
+        for line in told.replay_lines():
+            print(json.dumps(line))  # noqa: T201 the file itself
+    elif as_json:
+        _print_json(told.full())
+    else:
+        story.print_one(told)
+
+
+@app.command()
+def replay(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Recorded bodies: .jsonl, or one body as .json.")
+    ],
+    *,
+    to: Annotated[str, typer.Option(help="The webhook to post to.")] = "http://127.0.0.1:8000/webhook",
+    speed: Annotated[float, typer.Option(min=0, help="1: as recorded; 10: ten times faster; 0: at once.")] = 1.0,
+    as_recorded: Annotated[bool, typer.Option("--as-recorded", help="Keep recorded times and ids.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Sign and post recorded webhook bodies; times become now and ids new, so that a replay is live."""
+    from pageline.replay import run
+
+    report = run(files, to=to, speed=speed, as_recorded=as_recorded, secret=settings.load().app_secrets[0])
+    if as_json:
+        _print_json(report)
+    if report["refused"]:
+        sys.exit(FAILED)
+
+
+@app.command()
+def demo(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Make one call, report, and stop.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Start everything with a simulated Meta, and call: hear pageline answer."""
+    from pageline.demo import run
+
+    status, report = run(once=once, quiet=as_json)
+    if as_json:
+        _print_json(report)
+    if status:
+        sys.exit(status)
+
+
+@app.command()
+def bench(
+    *,
+    only: Annotated[str, typer.Option(help="`ingress` or `answer`; both without.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Measure webhooks per CPU-second and webhook-to-accept, with baselines beside, in one run."""
+    from pageline.bench import run
+
+    report = run(only=only)
+    if as_json:
+        _print_json(report)
+
+
+def _start(process: str) -> settings.Settings:
+    configured = settings.load()
+    log.setup(process, format_=configured.log_format)
+    return configured
+
+
+def _stopped(process: str, as_json: bool) -> None:
+    if as_json:
+        _print_json({"process": process, "status": 0})
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))  # noqa: T201 it is what was asked for
+
+
+def _die(message: str, status: int) -> NoReturn:
+    print(f"pageline: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(status)

@@ -1,0 +1,53 @@
+"""All processes on one machine: what `pageline up` and `pageline demo` start."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pageline import up
+from shared import log
+from shared.embedded import EmbeddedValkey
+from shared.settings import Settings
+
+STOP_SLACK_S = 5.0
+FIRST_MEDIA = 1
+
+
+def run_everything(configured: Settings) -> int:
+    """Run the Procfile's processes until told to stop; return the exit status.
+
+    Raises:
+        BadSetting: something that one of them requires is missing; nothing was started.
+    """
+    _ = configured.app_secrets, configured.verify_token, configured.page_token_by_page
+    with valkey_unless_given(configured) as redis_url:
+        return up.run(
+            processes(configured), {"REDIS_URL": redis_url}, stop_grace_s=configured.drain_seconds + STOP_SLACK_S
+        )
+
+
+@contextlib.contextmanager
+def valkey_unless_given(configured: Settings) -> Iterator[str]:
+    """Yield REDIS_URL, or that of an embedded Valkey under DATA_DIR which lives as long as the context."""
+    if configured.redis_url:
+        yield configured.redis_url
+        return
+    with EmbeddedValkey(Path(configured.data_dir)) as valkey:
+        log.get().info("valkey.started", data=str(valkey.home), joined=not valkey.owned)
+        yield valkey.url
+
+
+def processes(configured: Settings) -> Mapping[str, list[str]]:
+    """Return the commands to run, by name."""
+    command = [sys.executable, "-m", "pageline"]
+    several = configured.media_processes > 1
+    media = [f"media.{n}" if several else "media" for n in range(FIRST_MEDIA, configured.media_processes + FIRST_MEDIA)]
+    names = ["web", *media, "action", *(["dashboard"] if configured.dashboard_port else [])]
+    return {name: [*command, name.split(".")[0]] for name in names}
+
+
+def own_environment(**settings: str) -> dict[str, str]:
+    """Return this process's environment with some settings replaced."""
+    return {**os.environ, **settings}

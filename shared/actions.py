@@ -1,0 +1,39 @@
+"""Work for the action worker: which queue, which name, which arguments. Never an SDP, a token or a body."""
+
+import base64
+import hashlib
+from typing import Final
+
+from shared import jobs
+from shared.bus import Bus
+
+ACT: Final = "workers.action.jobs.act"
+FORWARD: Final = "workers.action.jobs.forward"
+FORWARD_KEPT_S: Final = 3600
+
+_QUEUE_OF: Final = {"accept": jobs.ACCEPT, "reject": jobs.CONTROL, "terminate": jobs.CONTROL}
+
+
+async def post(bus: Bus, *, call_id: str, page: str, action: str, epoch: int, deadline_ms: int) -> None:
+    """Queue a Graph action for a call; the same action of the same epoch is queued once."""
+    await jobs.enqueue(
+        bus.wire,
+        _QUEUE_OF[action],
+        ACT,
+        [call_id, page, action, epoch, deadline_ms],
+        job_id=job_id_of(action, call_id, epoch),
+        timeout_s=660 if action != "accept" else 20,
+    )
+
+
+async def forward(bus: Bus, body: bytes, signature: bytes) -> None:
+    """Queue a webhook body that holds other fields than calls for WEBHOOK_FORWARD_URL."""
+    digest = hashlib.blake2b(body, digest_size=16).hexdigest()
+    await bus.stash(digest, body, signature, ttl_s=FORWARD_KEPT_S)
+    await jobs.enqueue(bus.wire, jobs.BULK, FORWARD, [digest], job_id=f"forward-{digest}", timeout_s=60)
+
+
+def job_id_of(action: str, call_id: str, epoch: int) -> str:
+    """Return the job's id: letters, digits, `-` and `_` only, as RQ wants."""
+    encoded = base64.urlsafe_b64encode(call_id.encode()).decode().rstrip("=")
+    return f"{action}-{encoded}-{epoch}"

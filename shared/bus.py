@@ -1,0 +1,279 @@
+"""Where calls live: one ordered log per call, inboxes of workers, leases. The only file that knows keys.
+
+Every step is one Lua script (`shared/lua`), so that it happens wholly or not at all,
+timed by the server's clock:
+
+    route     append a fact to a call's log, deliver it to the owner, or find one
+    beat      renew a worker's lease; take over from the dead; turn passed deadlines into facts; place what waits
+    arm       set the one deadline of a call
+    fence     ask whether an epoch may send an action to Graph
+    handoff   return a call that was not accepted
+    done      close a call
+
+Source of the rules: docs/decisions/0001-a-call-is-its-log.md.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from enum import StrEnum
+from importlib.resources import files
+from typing import Final, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from shared.calls import facts
+from shared.clock import unix_ms
+from shared.errors import LeaseLost
+from shared.wire import Script, Wire
+
+PREFIX: Final = "pl:{0}:"
+DEAD_LETTERS: Final = "pl:dead"
+DEAD_LETTER_COUNTS: Final = "pl:dead:count"
+DEAD_LETTERS_KEPT: Final = 10_000
+QUALITY_SAMPLES_KEPT: Final = 720
+CALLS_PER_BEAT: Final = 200
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(facts.CallFact).decode
+
+
+class Routed(StrEnum):
+    """What became of a fact."""
+
+    DELIVERED = "delivered"  # in the owner's inbox
+    PLACED = "placed"  # a worker just got the call
+    WAITING = "waiting"  # no worker has room: the call waits until its deadline
+    LOGGED = "logged"  # nobody needs to act on it
+    DUPLICATE = "duplicate"  # seen before; nothing was written
+    STALE = "stale"  # said under an epoch that is over; nothing was written
+
+
+class Fenced(StrEnum):
+    """What `fence` says."""
+
+    GO = "go"
+    AGAIN = "again"  # granted to this very job before: an earlier attempt may have reached Graph
+    STALE = "stale"
+    REFUSED = "refused"
+
+
+class Delivery(NamedTuple):
+    """One entry of a worker's inbox."""
+
+    id: str
+    call_id: str
+    seq: int
+    fact: facts.Fact
+    arrival: facts.Fact | None
+    """On a claim of a call to which nothing else has happened yet: its first fact, seq - 1."""
+
+
+class LogEntry(NamedTuple):
+    """One entry of a call's log."""
+
+    seq: int
+    fact: facts.Fact
+
+
+class Bus:
+    """The steps, over one connection; any number of tasks may use it at once.
+
+    Every method raises `RedisAway` when the server did not confirm; the step may have happened all the same, and
+    repeating it is harmless.
+    """
+
+    def __init__(self, wire: Wire, *, retention_hours: int = 48) -> None:
+        self.wire = wire
+        self._retention_ms = retention_hours * 3_600_000
+        self._ahead_ms = 0
+        self._route = _script("route")
+        self._beat = _script("beat")
+        self._arm = _script("arm")
+        self._fence = _script("fence")
+        self._handoff = _script("handoff")
+        self._done = _script("done")
+
+    async def route(self, call_id: str, fact: facts.Fact, *, identity: str = "") -> Routed:
+        """Append the fact to the call's log and bring it to whoever has to act on it.
+
+        `identity` marks facts that may come more than once (design rule 3); a second one with the same identity changes
+        nothing.
+        """
+        wants: str = ""
+        answer_by_ms: int | str = ""
+        match fact:
+            case facts.Arrived(direction="user_initiated"):
+                wants, answer_by_ms = "1", fact.answer_by_ms
+            case facts.Terminated():
+                wants = "end"
+        args = (call_id, identity, fact.epoch, _bare(fact), wants, answer_by_ms, self._retention_ms)
+        verdict, _seq = await self._route.run(self.wire, [_call(call_id)], args)
+        return Routed(verdict.decode())
+
+    async def beat(
+        self, worker: str = "", *, lease_ms: int, capacity: int | None = None, join: bool = False, handled: str = ""
+    ) -> int:
+        """Renew the worker's lease, look after everybody's calls, and return the server's time, Unix milliseconds.
+
+        Without a worker it only looks after calls, so that they are cared for when no media worker lives. `capacity` of
+        none takes no new calls. `handled` is the id of the last inbox entry that may be forgotten.
+
+        Raises:
+            LeaseLost: the worker was reaped: its calls have other owners.
+        """
+        slots = "" if capacity is None else capacity
+        args = (worker, lease_ms, slots, int(join), handled, CALLS_PER_BEAT, self._retention_ms)
+        verdict, now_ms = await self._beat.run(self.wire, [f"{PREFIX}workers"], args)
+        if verdict == b"fenced":
+            raise LeaseLost(f"worker {worker} was away for longer than its lease; its calls have new owners")
+        self._ahead_ms = int(now_ms) - unix_ms()
+        return int(now_ms)
+
+    def now_ms(self) -> int:
+        """Return the server's clock as last learned from `beat`: the one clock that times every process, Unix ms."""
+        return unix_ms() + self._ahead_ms
+
+    async def arm(self, call_id: str, worker: str, epoch: int, deadline_ms: int | None) -> None:
+        """Set or clear the call's deadline; when it passes, `beat` appends `DeadlinePassed`."""
+        args = (call_id, worker, epoch, deadline_ms or "")
+        if await self._arm.run(self.wire, [_call(call_id)], args) == b"stale":
+            raise LeaseLost(f"call {call_id} has another owner than epoch {epoch}")
+
+    async def fence(self, call_id: str, epoch: int, action: str, token: str, *, probe: bool = False) -> Fenced:
+        """Ask whether this epoch may send this action to Graph; for `accept`, claim its one grant."""
+        args = (call_id, epoch, action, token, int(probe))
+        return Fenced((await self._fence.run(self.wire, [_call(call_id)], args)).decode())
+
+    async def handoff(self, call_id: str, worker: str, epoch: int) -> bool:
+        """Return a call that was not accepted; False if it has moved on and stays."""
+        fact = facts.HandedBack(worker=worker)
+        verdict = await self._handoff.run(self.wire, [_call(call_id)], (call_id, worker, epoch, _encode(fact)))
+        return verdict in (b"placed", b"waiting")
+
+    async def done(self, call_id: str, worker: str, epoch: int, outcome: str) -> None:
+        """Close the call and free its slot."""
+        fact = facts.Closed(outcome=outcome)
+        args = (call_id, worker, epoch, _encode(fact), self._retention_ms)
+        if await self._done.run(self.wire, [_call(call_id)], args) == b"stale":
+            raise LeaseLost(f"call {call_id} has another owner than epoch {epoch}")
+
+    async def follow(self, worker: str, *, wire: Wire, after: str = "0-0") -> AsyncIterator[list[Delivery]]:
+        """Yield what arrives in the worker's inbox, in order, as it comes; `wire` is used for nothing else."""
+        last = after
+        inbox = f"{PREFIX}in:{worker}"
+        while True:
+            reply = await wire.call("XREAD", "COUNT", 500, "BLOCK", 1000, "STREAMS", inbox, last, timeout_s=5.0)
+            if not reply:
+                yield []
+                continue
+            deliveries = [_delivery(entry_id, fields) for entry_id, fields in reply[0][1]]
+            last = deliveries[-1].id
+            yield deliveries
+
+    async def read_log(self, call_id: str) -> list[LogEntry]:
+        """Return everything that happened to the call, in order; empty for an unknown call."""
+        return [_log_entry(*entry) for entry in await self.wire.call("XRANGE", f"{PREFIX}log:{call_id}", "-", "+")]
+
+    async def read_fact(self, call_id: str, kind: type[facts.Fact], *, epoch: int) -> facts.Fact | None:
+        """Return the newest fact of this kind said under this epoch."""
+        for entry in reversed(await self.read_log(call_id)):
+            if isinstance(entry.fact, kind) and entry.fact.epoch == epoch:
+                return entry.fact
+        return None
+
+    async def recent_calls(self, *, limit: int = 100) -> list[str]:
+        """Return the ids of the calls last heard of first."""
+        found = await self.wire.call("ZREVRANGE", f"{PREFIX}index", 0, limit - 1)
+        return [call_id.decode() for call_id in found]
+
+    async def census(self) -> "Census":
+        """Count workers, slots and calls, for readiness, metrics and the command line."""
+        now_s, now_us = await self.wire.call("TIME")
+        now_ms = int(now_s) * 1000 + int(now_us) // 1000
+        live = [w.decode() for w in await self.wire.call("ZRANGEBYSCORE", f"{PREFIX}workers", f"({now_ms}", "+inf")]
+        waiting = int(await self.wire.call("ZCARD", f"{PREFIX}wait"))
+        workers = []
+        for worker in live:
+            capacity = await self.wire.call("HGET", f"{PREFIX}capacity", worker)
+            held = int(await self.wire.call("SCARD", f"{PREFIX}own:{worker}"))
+            workers.append(WorkerCensus(worker, None if capacity is None else int(capacity), held))
+        return Census(tuple(workers), waiting)
+
+    async def bury(self, why: str, *, body: bytes = b"", call_id: str = "", detail: str = "") -> None:
+        """Keep what could not be read or done, whole, with the reason: a dead letter."""
+        await self.wire.call(
+            *("XADD", DEAD_LETTERS, "MAXLEN", "~", DEAD_LETTERS_KEPT, "*"),
+            *("why", why, "call", call_id, "detail", detail, "body", body),
+        )
+        await self.wire.call("HINCRBY", DEAD_LETTER_COUNTS, why, 1)
+
+    async def dead_letter_counts(self) -> dict[str, int]:
+        """Return how many dead letters were ever buried, by reason."""
+        flat = await self.wire.call("HGETALL", DEAD_LETTER_COUNTS)
+        return {why.decode(): int(count) for why, count in zip(flat[::2], flat[1::2], strict=True)}
+
+    async def stash(self, digest: str, body: bytes, signature: bytes, *, ttl_s: int) -> None:
+        """Keep a webhook body until it was passed on."""
+        key = f"pl:forward:{digest}"
+        await self.wire.call("HSET", key, "body", body, "signature", signature)
+        await self.wire.call("EXPIRE", key, ttl_s)
+
+    async def stashed(self, digest: str) -> tuple[bytes, bytes] | None:
+        """Return a stashed body and its signature header."""
+        body, signature = await self.wire.call("HMGET", f"pl:forward:{digest}", "body", "signature")
+        return None if body is None else (body, signature)
+
+    async def ping(self) -> None:
+        """Raise `RedisAway` unless the server answers."""
+        await self.wire.call("PING")
+
+
+class WorkerCensus(NamedTuple):
+    """One live media worker; a capacity of none is draining."""
+
+    worker: str
+    capacity: int | None
+    held: int
+
+
+class Census(NamedTuple):
+    """Who is there and what waits."""
+
+    workers: tuple[WorkerCensus, ...]
+    waiting: int
+
+
+def _script(name: str) -> Script:
+    lua = files("shared") / "lua"
+    return Script((lua / "prelude.lua").read_text() + (lua / f"{name}.lua").read_text())
+
+
+def _call(call_id: str) -> str:
+    return f"{PREFIX}call:{call_id}"
+
+
+def _bare(fact: facts.Fact) -> bytes:
+    """Encode without what travels beside the fact in the log."""
+    return _encode(replace(fact, at_ms=0, epoch=0))
+
+
+def _stamped(fact: bytes, at_ms: bytes, epoch: bytes) -> facts.Fact:
+    stamped: facts.Fact = replace(_decode(fact), at_ms=int(at_ms), epoch=int(epoch))
+    return stamped
+
+
+def _log_entry(entry_id: bytes, fields: Sequence[bytes]) -> LogEntry:
+    named = dict(zip(fields[::2], fields[1::2], strict=True))
+    return LogEntry(int(entry_id.split(b"-")[0]), _stamped(named[b"f"], named[b"t"], named[b"e"]))
+
+
+def _delivery(entry_id: bytes, fields: Sequence[bytes]) -> Delivery:
+    named = dict(zip(fields[::2], fields[1::2], strict=True))
+    prior = named.get(b"p")
+    return Delivery(
+        entry_id.decode(),
+        named[b"c"].decode(),
+        int(named[b"s"]),
+        _stamped(named[b"f"], named[b"t"], named[b"e"]),
+        None if prior is None else _stamped(prior, named[b"pt"], b"0"),
+    )

@@ -1,0 +1,190 @@
+"""What a handler author meets: a call as an object with verbs. `pageline` re-exports it.
+
+A handler is one coroutine, and its lifetime is the call's: when it returns, pageline hangs up; when the consumer goes,
+`CallEnded` is raised at whatever it awaits, and its `finally` blocks get five seconds. It runs on an event loop in a
+thread of its own, so one that blocks never stalls anybody's media.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from types import TracebackType
+from typing import Any, Final, Literal, NamedTuple, Protocol, Self
+
+import structlog
+
+FRAME_MS: Final = 20
+
+Rate = Literal[16000, 48000]
+Sound = str | os.PathLike[str] | bytes
+"""A sound to play: the path of a WAV, MP3 or Ogg file, or such a file's bytes."""
+
+
+class CallEnded(Exception):
+    """The call is over: the consumer hung up, or it was ended for us. `outcome` says how."""
+
+    def __init__(self, outcome: str) -> None:
+        super().__init__(f"the call has ended: {outcome}")
+        self.outcome = outcome
+
+
+class AnswerRefused(Exception):
+    """Graph did not take our `accept`; `code`, `subcode` and `fbtrace_id` are Graph's, where it gave them."""
+
+    def __init__(
+        self, message: str, *, code: int | None = None, subcode: int | None = None, fbtrace_id: str | None = None
+    ) -> None:
+        where = "".join(
+            f", {name} {value}"
+            for name, value in (("code", code), ("subcode", subcode), ("fbtrace_id", fbtrace_id))
+            if value
+        )
+        super().__init__(f"{message}{where}")
+        self.code = code
+        self.subcode = subcode
+        self.fbtrace_id = fbtrace_id
+
+
+class Frame(NamedTuple):
+    """20 ms of sound: mono, signed 16 bit, little endian."""
+
+    pcm: bytes
+    rate: Rate = 48000
+
+    @property
+    def samples(self) -> int:
+        """Return the number of samples, 960 or 320."""
+        return len(self.pcm) // 2
+
+
+class Holder(Protocol):
+    """What a `Call` needs of the worker that holds it; every method is called on the handler's event loop."""
+
+    def answer(self) -> Awaitable[None]: ...
+    def reject(self, reason: str) -> Awaitable[None]: ...
+    def hang_up(self) -> Awaitable[None]: ...
+    def play(self, sound: Sound) -> Awaitable[None]: ...
+    def hear(self, rate: Rate) -> AsyncIterator[Frame]: ...
+    def send(self, frame: Frame) -> None: ...
+    def start_recording(self, path: str | None) -> Awaitable[str]: ...
+    def stop_recording(self) -> Awaitable[None]: ...
+    def bridge(self, other: "Call") -> Awaitable[None]: ...
+
+
+class Call:
+    """One call with a consumer. Everything that waits raises `CallEnded` when the call is over."""
+
+    def __init__(
+        self, holder: Holder, *, call_id: str, page: str, caller: str, direction: str, epoch: int, log: Any = None
+    ) -> None:
+        self.id: Final = call_id
+        """Meta's id of the call."""
+        self.page: Final = page
+        """The Page's id."""
+        self.caller: Final = caller
+        """The consumer's Page-scoped id (PSID)."""
+        self.direction: Final = direction
+        """`user_initiated` or `business_initiated`."""
+        self.epoch: Final = epoch
+        """1 for the first worker that holds the call; more after a worker died with it before the answer."""
+        self.log: Final = log or structlog.get_logger()
+        """A logger bound to this call."""
+        self.holder: Final = holder
+
+    async def answer(self) -> None:
+        """Answer, and return once both sides can speak.
+
+        Raises:
+            AnswerRefused: Graph did not take it.
+            CallEnded: the consumer gave up, or the media connection failed.
+        """
+        await self.holder.answer()
+
+    async def reject(self, reason: str = "") -> None:
+        """Decline a call that was not answered; the reason stays on pageline's record, Meta takes none."""
+        await self.holder.reject(reason)
+
+    async def hang_up(self) -> None:
+        """End the call. Returning from the handler does the same."""
+        await self.holder.hang_up()
+
+    async def play(self, *sounds: Sound) -> None:
+        """Play the sounds one after the other, and return when the last one was sent wholly.
+
+        Raises:
+            FileNotFoundError, ValueError: a sound is missing or no sound.
+        """
+        for sound in sounds:
+            await self.holder.play(sound)
+
+    def hear(self, rate: Rate = 48000) -> AsyncIterator[Frame]:
+        """Iterate over what the consumer says, one frame per 20 ms; frames nobody takes for a second are dropped."""
+        return self.holder.hear(rate)
+
+    def send(self, frame: Frame) -> None:
+        """Queue a frame for the consumer; it leaves at the next 20 ms tick, after those queued before."""
+        self.holder.send(frame)
+
+    def record(self, path: str | os.PathLike[str] | None = None) -> "Recording":
+        """Record what the consumer says to a WAV file, while the returned context is open.
+
+        Without a path a file named after the call is made in the recordings folder.
+        """
+        return Recording(self.holder, None if path is None else os.fspath(path))
+
+    async def bridge(self, other: "Call") -> None:
+        """Pass the sound of both calls to each other, packet by packet and undecoded, until one of them ends.
+
+        A call bridged with itself is an echo.
+        """
+        await self.holder.bridge(other)
+
+
+class Recording:
+    """A recording; an asynchronous context manager. `path` is known once it runs."""
+
+    def __init__(self, holder: Holder, path: str | None) -> None:
+        self._holder = holder
+        self._wanted = path
+        self.path = path or ""
+
+    async def __aenter__(self) -> Self:
+        """Start to record."""
+        self.path = await self._holder.start_recording(self._wanted)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finish the file."""
+        await self._holder.stop_recording()
+
+
+Handler = Callable[[Call], Coroutine[Any, Any, None]]
+
+
+class Interruptible:
+    """Runs a coroutine so that cancelling its task raises `CallEnded` at whatever it awaits."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], ended: Callable[[], CallEnded]) -> None:
+        self._coroutine = coroutine
+        self._ended = ended
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        steps = self._coroutine.__await__()
+        resume: Callable[[Any], Any] = steps.send
+        given: Any = None
+        while True:
+            try:
+                wanted = resume(given)
+            except StopIteration:
+                return
+            try:
+                given, resume = (yield wanted), steps.send
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None:
+                    task.uncancel()
+                given, resume = self._ended(), steps.throw
+            except BaseException as error:  # noqa: BLE001 whatever is thrown in belongs to the coroutine
+                given, resume = error, steps.throw

@@ -1,0 +1,52 @@
+"""Structured logs: JSON where nobody watches, colours where somebody does. Never SDP, tokens or clear PSIDs."""
+
+import hashlib
+import logging
+import sys
+
+import structlog
+
+Logger = structlog.typing.FilteringBoundLogger
+
+
+def setup(process: str, *, format_: str = "") -> None:
+    """Send every log line of this process to stderr, tagged with its name; libraries are heard from warnings up."""
+    pretty = format_ == "console" or (not format_ and sys.stderr.isatty())
+    render: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
+    )
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.format_exc_info, render],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                render,
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def get() -> Logger:
+    """Return a logger; name the event first: `log.info("call.closed", call=..., outcome=...)`."""
+    logger: Logger = structlog.get_logger()
+    return logger
+
+
+def pseudonym(psid: str) -> str:
+    """Return a stable stand-in for a consumer's id, fit for logs."""
+    return hashlib.blake2b(psid.encode(), digest_size=6, person=b"pageline").hexdigest()

@@ -1,0 +1,22 @@
+-- fence: may this epoch send this action to Graph? At most one `accept` is granted in a call's life, and none after a farewell.
+-- ARGV 1 call, 2 epoch, 3 action, 4 token (the job's id), 5 '1' to ask for the one probe after an ambiguous accept
+-- returns go | again (granted to this very job before) | stale | refused
+local call, epoch, action, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local key = hash(call)
+local h = redis.call('HMGET', key, 'ep', 'own', 'accept', 'st')
+if h[1] ~= epoch or h[4] == 'closed' then return 'stale' end
+if action == 'reject' or action == 'terminate' then
+  redis.call('HSETNX', key, 'accept', 'barred')
+  return 'go'
+end
+if action ~= 'accept' then return 'go' end
+if not h[3] then
+  redis.call('HSET', key, 'accept', token)
+  local fact = cjson.encode({fact = 'ActionGranted', action = action})
+  local seq = append(call, fact, epoch)
+  if h[2] then deliver(h[2], call, seq, fact, epoch) end
+  return 'go'
+end
+if h[3] ~= token then return 'refused' end
+if ARGV[5] == '1' and redis.call('HSETNX', key, 'probed', 1) == 0 then return 'refused' end
+return 'again'

@@ -1,0 +1,83 @@
+-- What every step shares. Each script is this prelude followed by its own few lines; one EVALSHA is one step.
+-- Keys, all under the prefix P = pl:{0}: (one hash tag, so that a step stays in one slot of a cluster):
+--   call:<id>  hash    st (open|closed), own, ep, seq, ans (answer by, ms), end (only an ending is left), s:<identity>, accept
+--   log:<id>   stream  <seq>-0: f (fact as JSON), t (server ms), e (epoch)
+--   in:<w>     stream  c (call), s (seq), t, e, f; p and pt on a claim: the arrival before it, so that nobody reads the log
+--   workers    zset    worker -> lease end, ms        capacity  hash  worker -> slots (absent: takes no new calls)
+--   own:<w>    set     calls the worker owns          wait      zset  call -> answer by: calls without an owner
+--   due        zset    call -> armed deadline, ms     index     zset  call -> first heard of, ms
+local P = 'pl:{0}:'
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function hash(call) return P .. 'call:' .. call end
+local function log(call) return P .. 'log:' .. call end
+local function inbox(worker) return P .. 'in:' .. worker end
+local function owned(worker) return P .. 'own:' .. worker end
+
+-- append a fact to the call's log; returns its sequence number
+local function append(call, fact, epoch)
+  local seq = redis.call('HINCRBY', hash(call), 'seq', 1)
+  redis.call('XADD', log(call), seq .. '-0', 'f', fact, 't', now, 'e', epoch)
+  return seq
+end
+
+local function deliver(worker, call, seq, fact, epoch)
+  redis.call('XADD', inbox(worker), '*', 'c', call, 's', seq, 't', now, 'e', epoch, 'f', fact)
+end
+
+local function alive(worker)
+  local lease = redis.call('ZSCORE', P .. 'workers', worker)
+  return lease and tonumber(lease) > now
+end
+
+-- the live worker with the most free slots (capacity - owned, so that it cannot drift); an ending needs no free slot
+local function roomiest(ending)
+  local best, room = nil, ending and -1e9 or 0
+  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', P .. 'workers', '(' .. now, '+inf')) do
+    local capacity = redis.call('HGET', P .. 'capacity', worker)
+    if capacity then
+      local free = tonumber(capacity) - redis.call('SCARD', owned(worker))
+      if free > room then best, room = worker, free end
+    end
+  end
+  return best
+end
+
+-- bind the call to a worker under the next epoch, or let it wait; `arrival` is handed over where nothing else happened yet
+local function place(call, arrival)
+  local key = hash(call)
+  local state = redis.call('HMGET', key, 'end', 'ans')
+  local worker = roomiest(state[1])
+  if not worker then
+    redis.call('HDEL', key, 'own')
+    redis.call('ZADD', P .. 'wait', state[2] or now, call)
+    return nil
+  end
+  local epoch = redis.call('HINCRBY', key, 'ep', 1)
+  redis.call('HSET', key, 'own', worker)
+  redis.call('SADD', owned(worker), call)
+  redis.call('ZREM', P .. 'wait', call)
+  local claimed = cjson.encode({fact = 'Claimed', worker = worker})
+  local seq = append(call, claimed, epoch)
+  if arrival then
+    redis.call('XADD', inbox(worker), '*', 'c', call, 's', seq, 't', now, 'e', epoch, 'f', claimed, 'p', arrival, 'pt', now)
+  else
+    deliver(worker, call, seq, claimed, epoch)
+  end
+  return worker
+end
+
+-- let waiting calls in while there is room, the most urgent first
+local function admit(most)
+  for _, call in ipairs(redis.call('ZRANGE', P .. 'wait', 0, most - 1)) do
+    if redis.call('EXISTS', hash(call)) == 0 then redis.call('ZREM', P .. 'wait', call)
+    elseif not place(call) then return end
+  end
+end
+
+-- the owner and epoch, if this worker still has the call
+local function holds(call, worker, epoch)
+  local h = redis.call('HMGET', hash(call), 'own', 'ep')
+  return h[1] == worker and h[2] == epoch
+end

@@ -1,0 +1,35 @@
+-- route: one event, one step. Deduplicate, append to the call's log, then deliver to the owner, place, or let wait.
+-- ARGV 1 call, 2 identity ('' = never a duplicate), 3 epoch ('0' = said by no owner), 4 fact, 5 wants an owner ('1', or
+--      'end' where only an ending is left), 6 answer by ms ('' = unknown), 7 retention ms
+local call, identity, epoch, fact, wants = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local key = hash(call)
+local h = redis.call('HMGET', key, 'st', 'own', 'ep')
+local state, owner, current = h[1], h[2], h[3] or '0'
+if epoch ~= '0' and epoch ~= current then return {'stale', 0} end
+if identity ~= '' and redis.call('HSETNX', key, 's:' .. identity, 1) == 0 then return {'duplicate', 0} end
+local seq = append(call, fact, epoch)
+if seq == 1 then
+  redis.call('ZADD', P .. 'index', now, call)
+  redis.call('PEXPIRE', key, ARGV[7])
+  redis.call('PEXPIRE', log(call), ARGV[7])
+end
+if state == 'closed' then return {'logged', seq} end
+if wants ~= '' and not state then
+  redis.call('HSET', key, 'st', 'open')
+  redis.call('PERSIST', key)
+  redis.call('PERSIST', log(call))
+  state = 'open'
+end
+if wants == 'end' then redis.call('HSET', key, 'end', 1) end
+if ARGV[6] ~= '' then
+  redis.call('HSET', key, 'ans', ARGV[6])
+  redis.call('ZADD', P .. 'due', 'NX', ARGV[6], call)
+end
+if owner then
+  -- a dead owner's calls are taken over by `beat`, which then hands over the whole log
+  deliver(owner, call, seq, fact, epoch)
+  return {'delivered', seq}
+end
+if state ~= 'open' then return {'logged', seq} end
+local worker = place(call, seq == 1 and fact or nil)
+return {worker and 'placed' or 'waiting', seq}

@@ -1,0 +1,151 @@
+"""Webhook bodies of object `page` as facts about calls.
+
+Each element is decoded on its own, so that an odd one spoils no other (Meta batches up to 1,000 updates in one POST and
+mixes Pages). Source: calling/webhooks; contradictions of the pages are accepted both ways.
+"""
+
+import hashlib
+from typing import Final
+
+import msgspec
+
+from shared.calls import facts
+from shared.meta.sdp import EitherSpelling, digest_of, text_of
+
+CALL_FIELD: Final = "calls"
+_NOT_FIELDS: Final = frozenset({"id", "time", CALL_FIELD})
+_MILLISECONDS_FROM: Final = 100_000_000_000
+"""Timestamps above this are milliseconds; calling pages show seconds, messaging pages milliseconds."""
+
+
+class _Envelope(msgspec.Struct):
+    object: str
+    entry: list[msgspec.Raw] = []
+
+
+class _Session(msgspec.Struct):
+    version: int = 0
+    sdp_renegotiation: EitherSpelling = None
+
+
+class _Element(msgspec.Struct, rename={"sender": "from"}):
+    id: str
+    event: str
+    timestamp: int | float = 0
+    to: str | int = ""
+    sender: str | int = ""
+    call_direction: str = "user_initiated"
+    call_status: str = ""
+    session: _Session | None = None
+    status: str = ""
+    start_time: int | str | None = None
+    end_time: int | str | None = None
+    duration: int | float | str | None = None
+
+
+class CallEvent(msgspec.Struct, frozen=True):
+    """One fact about one call; of two with the same identity the second is a repeat."""
+
+    call_id: str
+    fact: facts.Fact
+    identity: str
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """A signed element that could not be read, kept whole."""
+
+    body: bytes
+    why: str
+
+
+class Received(msgspec.Struct, frozen=True):
+    """What one POST said."""
+
+    events: list[CallEvent]
+    unreadable: list[Unreadable]
+    other_fields: list[str]
+    """Names of fields that are not calls, one per entry that has them."""
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_entry = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_element = msgspec.json.Decoder(_Element, strict=False).decode
+_decode_page = msgspec.json.Decoder(str | int).decode
+
+
+def read(body: bytes, *, now_ms: int, answer_window_ms: int) -> Received:
+    """Decode a signed body. Never raises: what cannot be read is returned as unreadable."""
+    received = Received([], [], [])
+    try:
+        envelope = _decode_envelope(body)
+        if envelope.object != "page":
+            received.other_fields.append(envelope.object)
+            return received
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        received.unreadable.append(Unreadable(body, str(error)))
+        return received
+    for raw_entry in envelope.entry:
+        try:
+            entry = _decode_entry(raw_entry)
+            elements = _decode_elements(entry[CALL_FIELD]) if CALL_FIELD in entry else []
+            page = str(_decode_page(entry["id"])) if elements else ""
+        except (msgspec.DecodeError, UnicodeDecodeError, KeyError) as error:
+            received.unreadable.append(Unreadable(bytes(raw_entry), f"entry: {error!r}"))
+            continue
+        received.other_fields.extend(name for name in entry if name not in _NOT_FIELDS)
+        for raw_element in elements:
+            try:
+                received.events.append(
+                    _event(_decode_element(raw_element), raw_element, page, now_ms, answer_window_ms)
+                )
+            except (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError) as error:
+                received.unreadable.append(Unreadable(bytes(raw_element), str(error)))
+    return received
+
+
+def _event(element: _Element, raw: msgspec.Raw, page: str, now_ms: int, answer_window_ms: int) -> CallEvent:
+    if not element.id or len(element.id) > 256:
+        raise ValueError("the call id is empty or longer than 256 characters")
+    match element.event:
+        case "connect":
+            sent_at_ms = _ms(element.timestamp) or now_ms
+            arrived = facts.Arrived(
+                page=page,
+                consumer=next((str(party) for party in (element.sender, element.to) if str(party) != page), ""),
+                direction=element.call_direction.lower(),
+                sent_at_ms=sent_at_ms,
+                answer_by_ms=min(sent_at_ms, now_ms) + answer_window_ms,
+            )
+            return CallEvent(element.id, arrived, "connect")
+        case "call_status":
+            status = element.call_status.lower()
+            return CallEvent(element.id, facts.StatusChanged(status=status), f"call_status:{status}")
+        case "media_update":
+            session = element.session or _Session()
+            sdp = text_of(session.sdp_renegotiation)
+            if sdp is None:
+                raise ValueError("a media_update without an SDP")
+            identity = f"media_update:{session.version}:{digest_of(sdp)}"
+            return CallEvent(element.id, facts.MediaChanged(version=session.version, sdp=sdp), identity)
+        case "terminate":
+            terminated = facts.Terminated(
+                status=element.status.lower(),
+                duration_s=_whole(element.duration),
+                start_s=_whole(element.start_time),
+                end_s=_whole(element.end_time),
+            )
+            return CallEvent(element.id, terminated, f"terminate:{terminated.status}")
+        case unknown:
+            body = bytes(raw)
+            identity = f"{unknown[:64]}:{hashlib.blake2b(body, digest_size=8).hexdigest()}"
+            return CallEvent(element.id, facts.Unrecognized(event=unknown, body=body.decode()), identity)
+
+
+def _ms(timestamp: float) -> int:
+    return int(timestamp if timestamp > _MILLISECONDS_FROM else timestamp * 1000)
+
+
+def _whole(value: float | str | None) -> int | None:
+    """Return a count of seconds; missing, null and "" all mean none."""
+    return None if value in (None, "") else int(float(value))

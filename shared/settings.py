@@ -1,0 +1,201 @@
+"""Settings from the environment, or a Page's table in `PAGES_FILE`; the names are a contract (docs/settings.md)."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from shared.errors import BadSetting
+
+DEFAULT_HANDLER: Final = "workers.handlers.announce:answer"
+
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+
+
+class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=True):
+    """Every setting, with its default; an empty variable counts as unset."""
+
+    redis_url: str = ""
+    meta_app_secret: str = ""
+    meta_verify_token: str = ""
+    page_tokens: str = ""
+    pages_file: str = ""
+    graph_url: str = "https://graph.facebook.com"
+    graph_version: Annotated[str, msgspec.Meta(pattern=r"^v\d+\.\d+$")] = "v26.0"
+    call_handler: str = DEFAULT_HANDLER
+    host: str = ""
+    port: Port | None = None
+    dashboard_port: Port = 9181
+    dashboard_password: str = ""
+    media_capacity: Count = 40
+    media_processes: Count = 1
+    web_concurrency: Count = 1
+    accept_deadline_seconds: Seconds = 55
+    drain_seconds: Seconds = 25
+    lease_seconds: Annotated[float, msgspec.Meta(ge=2)] = 6
+    redis_grace_seconds: Seconds = 60
+    retention_hours: Count = 48
+    data_dir: str = "./.pageline"
+    recordings_url: str = ""
+    media_addresses: str = ""
+    media_ports: str = ""
+    webhook_forward_url: str = ""
+    log_format: str = ""
+
+    @property
+    def lease_ms(self) -> int:
+        """Return the length of a media worker's lease."""
+        return int(self.lease_seconds * 1000)
+
+    @property
+    def http_host(self) -> str:
+        """Return where the web process listens: everywhere only where a platform set the port."""
+        return self.host or ("127.0.0.1" if self.port is None else "0.0.0.0")  # noqa: S104 the platform's router needs it
+
+    @property
+    def http_port(self) -> int:
+        """Return the web process's port."""
+        return 8000 if self.port is None else self.port
+
+    @property
+    def local_addresses(self) -> tuple[str, ...]:
+        """Return the addresses media is gathered on; empty means all but loopback."""
+        return _listed(self.media_addresses)
+
+    @property
+    def media_port_range(self) -> tuple[int, int] | None:
+        """Return the UDP ports media may use, both ends included; none means any."""
+        if not self.media_ports:
+            return None
+        low, _, high = self.media_ports.partition("-")
+        try:
+            ports = int(low), int(high or low)
+        except ValueError:
+            ports = (0, 0)
+        if not 0 < ports[0] <= ports[1] < 65536:
+            raise BadSetting(f"MEDIA_PORTS={self.media_ports} is no port range. Write it like 40000-40999.")
+        return ports
+
+    @property
+    def recordings(self) -> Path:
+        """Return the folder recordings go to."""
+        url = self.recordings_url
+        if url and urlsplit(url).scheme not in ("", "file"):
+            raise BadSetting(f"RECORDINGS_URL={url}: only a folder or a file:// URL is understood so far.")
+        return Path(urlsplit(url).path) if url else Path(self.data_dir) / "recordings"
+
+    @cached_property
+    def app_secrets(self) -> tuple[bytes, ...]:
+        """Return the app secrets, newest first, while one is being rotated; refuse to go on without one."""
+        secrets = tuple(secret.encode() for secret in _listed(self.meta_app_secret))
+        if not secrets:
+            raise BadSetting(
+                "META_APP_SECRET is not set. Find it in the App Dashboard under App settings > Basic > App secret."
+            )
+        return secrets
+
+    @cached_property
+    def verify_token(self) -> bytes:
+        """Return the token Meta shows when the callback URL is set; refuse to go on without one."""
+        if not self.meta_verify_token:
+            raise BadSetting(
+                "META_VERIFY_TOKEN is not set. Choose any secret string and enter the same one in the App Dashboard "
+                "under Webhooks > Page > Edit subscription > Verify token."
+            )
+        return self.meta_verify_token.encode()
+
+    @cached_property
+    def required_redis_url(self) -> str:
+        """Return the URL of Redis; refuse to go on without one."""
+        if not self.redis_url:
+            raise BadSetting(
+                "REDIS_URL is not set. Set it to your Redis or Valkey, for example redis://127.0.0.1:6379/0, "
+                "or run `pageline up`, which starts an embedded one."
+            )
+        return self.redis_url
+
+    @cached_property
+    def pages(self) -> dict[str, "Page"]:
+        """Return what is configured per Page, from PAGES_FILE and PAGE_TOKENS."""
+        pages = _pages_in(Path(self.pages_file)) if self.pages_file else {}
+        for pair in _listed(self.page_tokens):
+            page, equals, token = pair.partition("=")
+            if not (page and equals and token):
+                raise BadSetting("PAGE_TOKENS is not a list of pageid=token pairs, separated by commas.")
+            pages[page] = msgspec.structs.replace(pages.get(page, Page()), token=token)
+        return pages
+
+    @property
+    def page_token_by_page(self) -> dict[str, str]:
+        """Return the Page access tokens; refuse to go on without any."""
+        tokens = {page: token for page, table in self.pages.items() if (token := table.secret(page))}
+        if not tokens:
+            raise BadSetting(
+                "PAGE_TOKENS (or PAGES_FILE) is not set. Write PAGE_TOKENS=<page id>=<Page access token>; the token is "
+                "made in the App Dashboard under Messenger > Messenger API settings > Generate access tokens."
+            )
+        return tokens
+
+    def handler_of(self, page: str) -> str:
+        """Return `module:function` of the handler that answers for this Page."""
+        table = self.pages.get(page)
+        return (table and table.handler) or self.call_handler
+
+
+class Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A Page's table in PAGES_FILE."""
+
+    token: str = ""
+    token_env: str = ""
+    token_file: str = ""
+    handler: str = ""
+
+    def secret(self, page: str) -> str:
+        """Return the Page's access token from wherever it is kept, or ""."""
+        if self.token_env:
+            token = os.environ.get(self.token_env, "")
+            if not token:
+                raise BadSetting(f"{self.token_env} is not set; PAGES_FILE names it as the token of Page {page}.")
+            return token
+        if self.token_file:
+            try:
+                return Path(self.token_file).read_text().strip()
+            except OSError as error:
+                raise BadSetting(f"{self.token_file}, token_file of Page {page}, cannot be read: {error}") from error
+        return self.token
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        BadSetting: one has no usable value; the message names it.
+    """
+    given = {name: value for name, value in environ.items() if value}
+    try:
+        return msgspec.convert(given, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$.")
+        name = where.rstrip("`")
+        raise BadSetting(f"{name}={given.get(name, '')!r} is not usable: {what[0].lower()}{what[1:]}.") from error
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+def _pages_in(path: Path) -> dict[str, Page]:
+    try:
+        tables: dict[str, Any] = tomllib.loads(path.read_text())
+        return msgspec.convert(tables, dict[str, Page])
+    except OSError as error:
+        raise BadSetting(f"PAGES_FILE={path} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise BadSetting(f"PAGES_FILE={path} is not usable: {error}.") from error

@@ -1,0 +1,202 @@
+"""The caller: a real WebRTC peer with a voice and ears, built on stock aiortc."""
+
+import asyncio
+import fractions
+from collections.abc import Sequence
+from itertools import count
+
+import numpy as np
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.exceptions import OperationError
+from aiortc.jitterbuffer import JitterBuffer
+from aiortc.mediastreams import MediaStreamError
+from aiortc.stats import RTCInboundRtpStreamStats
+from av import AudioFrame, Packet
+from av.stream import Stream
+
+from simulator import sound
+from simulator.calls import EndedBy, Heard, now_ms
+from simulator.sdp import InvalidSdp
+
+TIME_BASE = fractions.Fraction(1, sound.RATE_HZ)
+FRAME_S = sound.FRAME_SAMPLES / sound.RATE_HZ
+
+# What aiortc was seen to raise for mutated descriptions: its parser asserts and indexes freely.
+UNREADABLE = (ValueError, AssertionError, RuntimeError, AttributeError, LookupError, OperationError)
+
+
+class Voice(MediaStreamTrack):
+    """Speaks a playlist in real time, encoded beforehand: nothing is computed while the call goes on."""
+
+    kind = "audio"
+
+    def __init__(self, playlist: sound.Playlist) -> None:
+        super().__init__()
+        self._frames = zip(count(), playlist, strict=False)
+        self._began_s: float | None = None
+
+    async def recv(self) -> "Packet[Stream]":
+        """Returns the next Opus frame when it is due, 20 ms after the one before."""
+        if self.readyState != "live":
+            raise MediaStreamError
+        now_s = asyncio.get_running_loop().time()
+        if self._began_s is None:
+            self._began_s = now_s
+        number, frame = next(self._frames)
+        await asyncio.sleep(self._began_s + number * FRAME_S - now_s)
+        packet = Packet(frame)
+        packet.pts = number * sound.FRAME_SAMPLES
+        packet.time_base = TIME_BASE
+        return packet
+
+
+class Ear:
+    """Keeps what was heard: the sound itself up to a limit, its length, and when it began."""
+
+    def __init__(self, limit_s: float) -> None:
+        self.first_audio_ms: float | None = None
+        self.heard_samples = 0
+        self._kept: list[sound.Samples] = []
+        self._kept_samples = 0
+        self._limit_samples = round(limit_s * sound.RATE_HZ)
+        self._next_pts: int | None = None
+
+    def listen(self, frame: AudioFrame) -> None:
+        """Takes one decoded frame; a hole before it is kept as silence, so that the recording runs in real time."""
+        samples = sound.mono(frame)
+        self.heard_samples += len(samples)
+        if self.first_audio_ms is None and not sound.is_silent(samples):
+            self.first_audio_ms = now_ms()
+        pts = frame.pts or 0
+        hole = pts - self._next_pts if self._next_pts is not None else 0
+        self._next_pts = pts + len(samples)
+        if 0 < hole < sound.RATE_HZ * 60:
+            self._keep(np.zeros(hole, np.int16))
+        self._keep(samples)
+
+    def samples(self) -> sound.Samples:
+        """Returns everything kept, in one piece."""
+        if len(self._kept) > 1:
+            self._kept = [np.concatenate(self._kept)]
+        return self._kept[0] if self._kept else np.zeros(0, np.int16)
+
+    def _keep(self, samples: sound.Samples) -> None:
+        if self._kept_samples + len(samples) <= self._limit_samples:
+            self._kept.append(samples)
+            self._kept_samples += len(samples)
+
+
+class Phone:
+    """A consumer's device that answers with audio, speaks its playlist and records what it hears."""
+
+    def __init__(
+        self,
+        playlist: sound.Playlist,
+        *,
+        media_addresses: Sequence[str] = ("127.0.0.1",),
+        media_timeout_s: float = 20.0,
+        recording_limit_s: float = 600.0,
+    ) -> None:
+        self.connected = asyncio.Event()
+        self.gone = asyncio.Event()
+        self._addresses = tuple(media_addresses)
+        self._media_timeout_s = media_timeout_s
+        self._ear = Ear(recording_limit_s)
+        self._voice = Voice(playlist)
+        self._peer: RTCPeerConnection | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._packets = 0
+        self._lost_packets = 0
+
+    async def answer(self, offer: str) -> str:
+        """Answers the business's offer; the media path opens by itself from here on."""
+        peer = self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        peer.addTrack(self._voice)
+        peer.on("track", self._listen_to)
+        peer.on("connectionstatechange", self._note_connection)
+        await gather_on(peer, self._addresses)
+        try:
+            await peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+            await peer.setLocalDescription(await peer.createAnswer())
+        except UNREADABLE as error:
+            await peer.close()
+            raise InvalidSdp(f"{type(error).__name__}: {error}") from error
+        return peer.localDescription.sdp
+
+    async def heard(self) -> Heard:
+        """Tells what was heard so far."""
+        await self._count_packets()
+        # the pilot is told from speech by its steadiness: the last minute is plenty
+        latest = self._ear.samples()[-60 * sound.RATE_HZ :]
+        return Heard(
+            seconds=self._ear.heard_samples / sound.RATE_HZ,
+            dominant_hz=await asyncio.to_thread(sound.dominant_hz, latest),
+            packets=self._packets,
+            lost_packets=self._lost_packets,
+            first_audio_ms=self._ear.first_audio_ms,
+        )
+
+    def recording(self) -> bytes | None:
+        """Returns what was heard as a WAV file, None before anything was."""
+        samples = self._ear.samples()
+        return sound.wav(samples) if len(samples) else None
+
+    async def close(self, ended_by: EndedBy) -> None:
+        """Hangs up: the business sees RTCP BYE and the end of DTLS, whoever ended the call."""
+        await self._count_packets()
+        if self._peer is not None:
+            await self._peer.close()
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
+        self._voice.stop()
+
+    def _note_connection(self) -> None:
+        if self._peer is not None and self._peer.connectionState == "connected":
+            self.connected.set()
+
+    def _listen_to(self, track: MediaStreamTrack) -> None:
+        if self._peer is not None:
+            drain_at_once(self._peer)
+        self._listening = asyncio.create_task(self._listen(track))
+
+    async def _listen(self, track: MediaStreamTrack) -> None:
+        """Hears until nothing came for too long; an ended track is only silence, for Meta waits for packets."""
+        await self.connected.wait()
+        try:
+            while True:
+                async with asyncio.timeout(self._media_timeout_s):
+                    frame = await track.recv()
+                if isinstance(frame, AudioFrame):
+                    self._ear.listen(frame)
+        except MediaStreamError:
+            await asyncio.sleep(self._media_timeout_s)
+        except TimeoutError:
+            pass
+        self.gone.set()
+
+    async def _count_packets(self) -> None:
+        """Reads the RTP counters of the one audio stream; they are gone once the peer is closed."""
+        if self._peer is None or self._peer.connectionState == "closed":
+            return
+        for receiver in self._peer.getReceivers():
+            for stats in (await receiver.getStats()).values():
+                if isinstance(stats, RTCInboundRtpStreamStats):
+                    self._packets, self._lost_packets = stats.packetsReceived, stats.packetsLost
+
+
+async def gather_on(peer: RTCPeerConnection, addresses: Sequence[str]) -> None:
+    """Gathers candidates on these addresses, loopback included, which aioice leaves out of its own list.
+
+    Afterwards aioice takes gathering for done, so `setLocalDescription` adds nothing.
+    """
+    connection = peer.getTransceivers()[0].receiver.transport.transport.iceGatherer._connection
+    connection._local_candidates_start = True
+    connection._local_candidates += await connection.get_component_candidates(component=1, addresses=list(addresses))
+    connection._local_candidates_end = True
+
+
+def drain_at_once(peer: RTCPeerConnection) -> None:
+    """Makes the ears hand on each frame with the next packet, not four later: one machine reorders nothing."""
+    for receiver in peer.getReceivers():
+        receiver._RTCRtpReceiver__jitter_buffer = JitterBuffer(capacity=16, prefetch=1)  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""The sounds a test caller makes."""

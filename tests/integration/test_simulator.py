@@ -1,0 +1,441 @@
+"""The stand-in for Meta, against a business of a few lines: real HTTP, real signatures, real WebRTC, tones by FFT."""
+
+import asyncio
+import fractions
+import hashlib
+import hmac
+import io
+import json
+import signal
+import socket
+import sys
+import time
+import wave
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from av import AudioFrame
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+import simulator
+
+PAGE = "106378625516323"
+SECRET = "test_app_secret"
+RATE_HZ = 48_000
+
+
+class Webhooks:
+    """The business's webhook: checks every signature and keeps what it got; `statuses` are answered first, then 200."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.bodies: list[bytes] = []
+        self.statuses: list[int] = []
+        self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._refusals: asyncio.Queue[int] = asyncio.Queue()
+
+    async def post(self, request: Request) -> Response:
+        raw = await request.body()
+        expected = "sha256=" + hmac.new(SECRET.encode(), raw, hashlib.sha256).hexdigest()
+        assert request.headers["x-hub-signature-256"] == expected
+        if self.statuses:
+            status = self.statuses.pop(0)
+            await self._refusals.put(status)
+            return Response(status_code=status)
+        self.bodies.append(raw)
+        for entry in json.loads(raw)["entry"]:
+            assert entry["id"] == PAGE
+            for event in entry["calls"]:
+                await self._events.put(event)
+        return Response()
+
+    async def refused(self, times: int) -> None:
+        for _ in range(times):
+            await asyncio.wait_for(self._refusals.get(), 10)
+
+    async def next(self) -> dict[str, Any]:
+        return await asyncio.wait_for(self._events.get(), 10)
+
+
+@pytest.fixture
+async def webhooks() -> AsyncIterator[Webhooks]:
+    received = Webhooks()
+    listener = socket.create_server(("127.0.0.1", 0))
+    app = Starlette(routes=[Route("/webhook", received.post, methods=["POST"])])
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+    serving = asyncio.create_task(server._serve(sockets=[listener]))
+    received.url = f"http://127.0.0.1:{listener.getsockname()[1]}/webhook"
+    yield received
+    server.should_exit = True
+    await serving
+
+
+@asynccontextmanager
+async def meta(webhooks: Webhooks, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+    given = simulator.Settings(webhook_url=webhooks.url, app_secret=SECRET, page=PAGE, **settings)
+    async with simulator.running(given) as url, httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        yield client
+
+
+class Tone(MediaStreamTrack):
+    kind = "audio"
+
+    def __init__(self, hz: float) -> None:
+        super().__init__()
+        self._hz, self._at, self._began = hz, 0, time.monotonic()
+
+    async def recv(self) -> AudioFrame:
+        await asyncio.sleep(self._began + self._at / RATE_HZ - time.monotonic())
+        samples = np.sin(2 * np.pi * self._hz * (self._at + np.arange(960)) / RATE_HZ) * 8000
+        frame = AudioFrame.from_ndarray(samples.astype(np.int16)[None, :], format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, self._at, fractions.Fraction(1, RATE_HZ)
+        self._at += 960
+        return frame
+
+
+class Business:
+    """Answers a call as a business must: offers, applies answer and renegotiation, speaks a tone, listens."""
+
+    def __init__(self, hz: float = 440) -> None:
+        self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.peer.addTrack(Tone(hz))
+        self.tracks: list[MediaStreamTrack] = []
+        self.peer.on("track", self.tracks.append)
+
+    async def offer(self) -> str:
+        ice = self.peer.getTransceivers()[0].receiver.transport.transport.iceGatherer._connection
+        ice._local_candidates += await ice.get_component_candidates(component=1, addresses=["127.0.0.1"])
+        ice._local_candidates_start = ice._local_candidates_end = True
+        await self.peer.setLocalDescription(await self.peer.createOffer())
+        return self.peer.localDescription.sdp
+
+    async def apply(self, session: dict[str, Any]) -> None:
+        await self.peer.setRemoteDescription(RTCSessionDescription(text(session["sdp_response"]), "answer"))
+        if "sdp_renegotiation" in session:
+            await self.renegotiate(text(session["sdp_renegotiation"]))
+
+    async def renegotiate(self, offer: str) -> None:
+        await self.peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        await self.peer.setLocalDescription(await self.peer.createAnswer())
+
+    async def hears(self, seconds: float = 1.0) -> float:
+        """Returns the strongest frequency on the newest track that carries sound."""
+        heard: list[np.ndarray[Any, np.dtype[np.int16]]] = []
+        while len(heard) < seconds * 50:
+            frame = await asyncio.wait_for(self.tracks[-1].recv(), 5)
+            assert isinstance(frame, AudioFrame)
+            heard.append(frame.to_ndarray().reshape(-1, 2)[:, 0].astype(np.int16))
+        samples = np.concatenate(heard[10:])
+        assert np.abs(samples).max() > 300, "silence"
+        spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+        return float(np.argmax(spectrum) * RATE_HZ / len(samples))
+
+
+@pytest.fixture
+async def business() -> AsyncIterator[Business]:
+    peer = Business()
+    yield peer
+    await peer.peer.close()
+
+
+def text(description: Any) -> str:
+    return description if isinstance(description, str) else description["sdp"]
+
+
+async def act(graph: httpx.AsyncClient, action: str, call_id: str, page: str = PAGE, **more: Any) -> httpx.Response:
+    body = {"platform": "messenger", "call_id": call_id, "action": action} | more
+    return await graph.post(f"/v23.0/{page}/calls", json=body, headers={"Authorization": "Bearer EAAtoken"})
+
+
+async def accept(graph: httpx.AsyncClient, call_id: str, offer: str) -> httpx.Response:
+    return await act(graph, "accept", call_id, session={"sdp_type": "offer", "sdp": offer})
+
+
+async def ring(graph: httpx.AsyncClient, webhooks: Webhooks, **new: Any) -> str:
+    created = await graph.post("/sim/calls", json=new)
+    assert created.status_code == 201, created.text
+    connect = await webhooks.next()
+    assert (connect["event"], connect["id"]) == ("connect", created.json()["call_id"])
+    return str(connect["id"])
+
+
+async def talk(graph: httpx.AsyncClient, webhooks: Webhooks, business: Business, **new: Any) -> str:
+    call_id = await ring(graph, webhooks, **new)
+    granted = await accept(graph, call_id, await business.offer())
+    assert granted.status_code == 200, granted.text
+    await business.apply(granted.json()["session"])
+    assert (await wait(graph, call_id, state="connected"))["state"] == "connected"
+    return call_id
+
+
+async def wait(graph: httpx.AsyncClient, call_id: str, state: str = "ended") -> dict[str, Any]:
+    waited = await graph.get(f"/sim/calls/{call_id}/wait", params={"state": state, "timeout_s": 10})
+    return dict(waited.json())
+
+
+async def error(response: Awaitable[httpx.Response], status: int = 400) -> dict[str, Any]:
+    answered = await response
+    assert answered.status_code == status
+    told = answered.json()["error"]
+    assert {"message", "type", "code", "fbtrace_id"} <= told.keys()
+    return dict(told)
+
+
+async def test_connect_webhook_has_the_documented_shape_and_a_valid_signature(webhooks: Webhooks) -> None:
+    async with meta(webhooks) as graph:
+        call_id = await ring(graph, webhooks, psid="77")
+    connect = json.loads(webhooks.bodies[0])["entry"][0]["calls"][0]
+    assert connect.pop("timestamp") == pytest.approx(time.time(), abs=5)
+    assert connect == {"id": call_id, "to": PAGE, "from": "77", "event": "connect", "call_direction": "user_initiated"}
+    assert len(call_id) == 40
+    assert b" " not in webhooks.bodies[0]
+
+
+@pytest.mark.parametrize("shape", ["strings", "objects", "answer-only"])
+async def test_both_sides_hear_each_others_tone(webhooks: Webhooks, business: Business, shape: str) -> None:
+    async with meta(webhooks) as graph:
+        call_id = await talk(graph, webhooks, business, tone_hz=620, answer_shape=shape)
+        assert await business.hears() == pytest.approx(620, abs=2)
+        assert len(business.tracks) == (1 if shape == "answer-only" else 2)
+        hung_up = await act(graph, "terminate", call_id)
+        assert hung_up.json() == {"success": True}
+        call = await wait(graph, call_id)
+        recording = await graph.get(call["heard"]["recording"])
+    assert (call["state"], call["ended_by"]) == ("ended", "business")
+    assert call["heard"]["dominant_hz"] == pytest.approx(440, abs=1)
+    assert call["heard"]["lost_packets"] == 0
+    assert call["heard"]["packets"] >= 40
+    assert call["heard"]["seconds"] > 0.8
+    assert 0 < call["webhook_to_accept_ms"] < call["webhook_to_first_audio_ms"] < 2000
+    with wave.open(io.BytesIO(recording.content)) as file:
+        assert file.getnframes() / file.getframerate() >= call["heard"]["seconds"]
+
+
+async def test_recorded_caller_is_known_by_its_pilot_tone(webhooks: Webhooks, business: Business) -> None:
+    async with meta(webhooks) as graph:
+        await talk(graph, webhooks, business)
+        assert await business.hears(3) == pytest.approx(620, abs=1)
+
+
+async def test_sound_without_loop_is_followed_by_silence(webhooks: Webhooks, business: Business) -> None:
+    async with meta(webhooks) as graph:
+        await talk(graph, webhooks, business, tone_hz=620, loop=False)
+        assert await business.hears() == pytest.approx(620, abs=2)
+        await business.hears(1.0)
+        with pytest.raises(AssertionError, match="silence"):
+            await business.hears(0.5)
+
+
+async def test_renegotiation_moves_the_caller_to_a_second_section_like_the_sample(
+    webhooks: Webhooks, business: Business
+) -> None:
+    async with meta(webhooks) as graph:
+        call_id = await ring(graph, webhooks)
+        session = (await accept(graph, call_id, await business.offer())).json()["session"]
+        answer, renegotiation = session["sdp_response"], session["sdp_renegotiation"]
+        assert answer.count("m=audio") == 1
+        assert renegotiation.count("m=audio") == 2
+        first, second = renegotiation.split("m=audio")[1:]
+        assert "a=mid:0\r\n" in first
+        assert "a=recvonly\r\n" in first
+        assert "a=mid:1\r\n" in second
+        assert "a=sendonly\r\n" in second
+        assert "a=ssrc:" in second
+        for sdp in (answer, renegotiation):
+            assert "a=ice-lite\r\n" in sdp
+            assert "a=setup:passive\r\n" in sdp
+            assert "a=setup:active" not in sdp
+        transport = ("a=ice-ufrag", "a=ice-pwd", "a=fingerprint", "a=candidate")
+        carried = [line for line in answer.split("\r\n") if line.startswith(transport)]
+        assert [line for line in second.split("\r\n") if line.startswith(transport)] == carried
+
+
+async def test_caller_who_hangs_up_ends_the_call_with_its_duration(webhooks: Webhooks, business: Business) -> None:
+    async with meta(webhooks) as graph:
+        call_id = await talk(graph, webhooks, business, hang_up_after_s=0.3)
+        terminate = await webhooks.next()
+        assert (await wait(graph, call_id))["ended_by"] == "caller"
+    assert (terminate["event"], terminate["status"], terminate["duration"]) == ("terminate", "Completed", 1)
+
+
+async def test_caller_who_gives_up_ringing_leaves_no_duration(webhooks: Webhooks) -> None:
+    async with meta(webhooks) as graph:
+        call_id = await ring(graph, webhooks)
+        await graph.post(f"/sim/calls/{call_id}/hangup")
+        terminate = await webhooks.next()
+        assert (terminate["event"], terminate["status"]) == ("terminate", "Completed")
+        assert "duration" not in terminate
+
+
+async def test_unanswered_call_ends_with_the_answer_window(webhooks: Webhooks, business: Business) -> None:
+    async with meta(webhooks, answer_window_s=0.2) as graph:
+        call_id = await ring(graph, webhooks)
+        assert "duration" not in await webhooks.next()
+        assert (await wait(graph, call_id))["ended_by"] == "timeout"
+        assert (await error(accept(graph, call_id, await business.offer())))["code"] == 2018396
+
+
+async def test_accepted_call_without_media_fails(webhooks: Webhooks, business: Business) -> None:
+    async with meta(webhooks, media_timeout_s=0.3) as graph:
+        call_id = await ring(graph, webhooks)
+        assert (await accept(graph, call_id, await business.offer())).is_success  # and its answer is never applied
+        terminate = await webhooks.next()
+        assert terminate["status"] == "Failed"
+        assert "duration" not in terminate
+        assert (await error(act(graph, "terminate", call_id)))["code"] == 2018395
+
+
+async def test_business_that_falls_silent_is_dropped(webhooks: Webhooks, business: Business) -> None:
+    async with meta(webhooks, media_timeout_s=0.5) as graph:
+        await talk(graph, webhooks, business)
+        await business.hears(0.5)
+        await business.peer.close()
+        assert (await webhooks.next())["status"] == "Failed"
+
+
+async def test_rejected_call_ends_for_the_caller(webhooks: Webhooks) -> None:
+    async with meta(webhooks) as graph:
+        call_id = await ring(graph, webhooks)
+        assert (await act(graph, "reject", call_id)).json() == {"success": True}
+        assert (await webhooks.next())["event"] == "terminate"
+        assert (await wait(graph, call_id))["ended_by"] == "business"
+        assert (await error(act(graph, "reject", call_id)))["message"] == "Call already rejected"
+
+
+async def test_second_accept_is_refused_and_the_first_goes_on(webhooks: Webhooks, business: Business) -> None:
+    async with meta(webhooks) as graph:
+        call_id = await talk(graph, webhooks, business, tone_hz=700)
+        other = Business()
+        told = await error(accept(graph, call_id, await other.offer()))
+        await other.peer.close()
+        assert told["message"] == "Call already accepted"
+        assert await business.hears() == pytest.approx(700, abs=2)
+
+
+async def test_media_update_carries_an_offer_that_applies(webhooks: Webhooks, business: Business) -> None:
+    async with meta(webhooks) as graph:
+        call_id = await talk(graph, webhooks, business, tone_hz=620)
+        for version in (1, 2):
+            assert (await graph.post(f"/sim/calls/{call_id}/media-update")).status_code == 204
+            update = await webhooks.next()
+            assert (update["event"], update["session"]["version"]) == ("media_update", version)
+            await business.renegotiate(update["session"]["sdp_renegotiation"]["sdp"])
+        assert await business.hears() == pytest.approx(620, abs=2)
+
+
+async def test_graph_errors_are_enveloped_like_the_documentation(webhooks: Webhooks, business: Business) -> None:
+    async with meta(webhooks, tokens=frozenset({"EAAtoken"})) as graph:
+        offer = await business.offer()
+        call_id = await ring(graph, webhooks)
+        wrong = {"Authorization": "Bearer EAAother"}
+        assert (await error(graph.post(f"/v23.0/{PAGE}/calls", json={}, headers=wrong), 401))["code"] == 190
+        assert (await error(graph.post(f"/v23.0/{PAGE}/calls", json={}), 401))["code"] == 190
+        assert (await error(accept(graph, "c_nobody", offer)))["code"] == 2018390
+        assert (await error(act(graph, "terminate", call_id, page="1")))["code"] == 2018393
+        assert (await error(act(graph, "accept", call_id)))["code"] == 2018391
+        assert (await error(accept(graph, call_id, "v=0\r\n")))["code"] == 2018392
+        assert (await error(accept(graph, call_id, offer.replace("opus", "opal"))))["code"] == 2018392
+        assert "Unsupported" in (await error(act(graph, "connect", call_id)))["message"]
+        assert "Unsupported" in (await error(act(graph, "media_update", call_id)))["message"]
+        assert (await error(act(graph, "dance", call_id)))["code"] == 100
+        assert (await error(graph.get("/v23.0/me"), 404))["code"] == 2500
+        assert (await accept(graph, call_id, offer)).is_success, "a refused offer must not spoil the next"
+        requests = (await graph.get("/sim/graph")).json()
+    assert [(request["action"], request["status"]) for request in requests[-2:]] == [("dance", 400), ("accept", 200)]
+    assert requests[-1]["call_id"] == call_id
+
+
+async def test_calling_errors_can_sit_in_the_subcode(webhooks: Webhooks) -> None:
+    async with meta(webhooks, errors_in="error_subcode") as graph:
+        told = await error(act(graph, "terminate", "c_nobody"))
+    assert (told["code"], told["error_subcode"]) == (100, 2018390)
+
+
+async def test_planned_faults_happen_once_and_in_order(webhooks: Webhooks) -> None:
+    async with meta(webhooks) as graph:
+        call_id = await ring(graph, webhooks)
+        for fault in (
+            {"action": "terminate", "kind": "error", "status": 503},
+            {"action": "terminate", "kind": "drop_before"},
+            {"action": "*", "kind": "drop_after"},
+            {"action": "reject", "kind": "error", "error": {"code": 1, "message": "not for terminate"}},
+        ):
+            assert (await graph.post("/sim/faults", json=fault)).status_code == 201
+        assert (await error(act(graph, "terminate", call_id), 503))["is_transient"]
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+            await act(graph, "terminate", call_id)
+        assert (await graph.get(f"/sim/calls/{call_id}")).json()["state"] == "ringing"
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+            await act(graph, "terminate", call_id)
+        assert (await wait(graph, call_id))["ended_by"] == "business"
+        assert (await error(act(graph, "terminate", call_id)))["message"] == "Call already terminated"
+        assert [fault["action"] for fault in (await graph.get("/sim/faults")).json()] == ["reject"]
+        assert [request["status"] for request in (await graph.get("/sim/graph")).json()] == [503, None, None, 400]
+
+
+async def test_slow_graph_takes_its_time(webhooks: Webhooks) -> None:
+    async with meta(webhooks) as graph:
+        await graph.post("/sim/faults", json={"kind": "latency", "latency_ms": 150, "times": 1})
+        await act(graph, "terminate", "c_nobody")
+        await act(graph, "terminate", "c_nobody")
+        slow, quick = (await graph.get("/sim/graph")).json()
+    assert slow["took_ms"] >= 150 > quick["took_ms"]
+
+
+async def test_webhook_that_is_not_taken_comes_again_and_is_given_up_in_the_end(webhooks: Webhooks) -> None:
+    webhooks.statuses = [500, 302]
+    async with meta(webhooks, webhook_retry_pauses_s=(0.0, 0.02, 0.05)) as graph:
+        call_id = await ring(graph, webhooks)
+        await webhooks.refused(2)
+        webhooks.statuses = [500] * 4
+        await graph.post(f"/sim/calls/{call_id}/hangup")
+        await webhooks.refused(4)
+        connect, terminate = (await graph.get("/sim/webhooks")).json()
+    assert [attempt["status"] for attempt in connect["attempts"]] == [500, 302, 200]
+    assert connect["delivered"]
+    assert [attempt["status"] for attempt in terminate["attempts"]] == [500] * 4
+    assert not terminate["delivered"]
+
+
+async def test_ten_phones_talk_at_once(webhooks: Webhooks) -> None:
+    async with meta(webhooks) as graph:
+
+        async def one_call(hz: int) -> tuple[float, dict[str, Any]]:
+            line = Business(hz)
+            created = await graph.post("/sim/calls", json={"tone_hz": hz + 1000})
+            call_id = created.json()["call_id"]
+            await line.apply((await accept(graph, call_id, await line.offer())).json()["session"])
+            await wait(graph, call_id, state="connected")
+            heard = await line.hears(1.5)
+            await graph.post(f"/sim/calls/{call_id}/hangup")
+            call = await wait(graph, call_id)
+            await line.peer.close()
+            return heard - 1000 - hz, call["heard"] | {"off_hz": call["heard"]["dominant_hz"] - hz}
+
+        results = await asyncio.gather(*(one_call(400 + 20 * number) for number in range(10)))
+    assert all(abs(off_hz) < 3 for off_hz, _ in results)
+    assert all(abs(heard["off_hz"]) < 3 and heard["lost_packets"] == 0 for _, heard in results)
+
+
+async def test_command_prints_its_address_and_ends_on_sigterm(webhooks: Webhooks) -> None:
+    arguments = ["--port", "0", "--webhook-url", webhooks.url, "--app-secret", SECRET, "--page", PAGE]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "simulator", *arguments, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+    url = next(word for word in line.split() if word.startswith("http://127.0.0.1:"))
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        assert "<title>" in (await client.get("/")).text
+        await ring(client, webhooks)
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), 10) == 0

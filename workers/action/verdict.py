@@ -1,0 +1,102 @@
+"""What an attempt at a Graph action means: try again, settled, or hopeless. Pure.
+
+Codes: messenger-calling error-codes and the Graph rate-limit pages. Where Meta names a condition without giving its
+code (already accepted, already terminated, ...), the message is looked at; that is marked below.
+"""
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from shared.calls.machine import CALL_OVER_CODES
+from shared.meta.graph import CallsReply, GraphError
+
+
+class Verdict(StrEnum):
+    """What to do after an attempt."""
+
+    AGAIN = "again"
+    SETTLED = "settled"
+    HOPELESS = "hopeless"
+
+
+class Sent(StrEnum):
+    """How far a request got."""
+
+    NEVER = "never"  # no connection: Meta has not seen it
+    MAYBE = "maybe"  # the reply is missing: Meta may have acted on it
+    REPLIED = "replied"
+
+
+class Attempt(NamedTuple):
+    """One request to Graph and what came of it."""
+
+    sent: Sent
+    status: int | None = None
+    reply: CallsReply | None = None
+    retry_after_s: float | None = None
+    took_ms: int = 0
+    trouble: str = ""
+
+    @property
+    def error(self) -> GraphError | None:
+        """Return Graph's error, if it sent one."""
+        return None if self.reply is None else self.reply.error
+
+
+_FAREWELLS: Final = frozenset({"reject", "terminate"})
+_TRANSIENT: Final = frozenset({1, 2})
+_THROTTLED: Final = frozenset({4, 17, 32, 341, 613, *range(80000, 80015)})
+
+
+def judge(action: str, attempt: Attempt, *, probing: bool = False) -> Verdict:
+    """Say what an attempt means for its action.
+
+    `probing` is the one repeat of an `accept` whose first sending may have reached Meta: an answer saves the call,
+    anything else cannot be repaired.
+    """
+    if attempt.sent is not Sent.REPLIED:
+        return Verdict.HOPELESS if probing else Verdict.AGAIN
+    error = attempt.error
+    if error is None:
+        return _judge_without_error(action, attempt, probing=probing)
+    if action in _FAREWELLS and is_over(error):
+        return Verdict.SETTLED
+    if probing:
+        return Verdict.HOPELESS
+    if error.is_transient or {error.code, error.error_subcode} & (_TRANSIENT | _THROTTLED):
+        return Verdict.AGAIN
+    return Verdict.HOPELESS
+
+
+def is_ambiguous(action: str, attempt: Attempt) -> bool:
+    """Tell whether Meta may have carried out the action although it did not say so."""
+    if attempt.sent is Sent.MAYBE:
+        return True
+    return attempt.sent is Sent.REPLIED and attempt.error is None and not _succeeded(action, attempt)
+
+
+def is_throttled(error: GraphError | None) -> bool:
+    """Tell whether Graph asks us to slow down."""
+    return error is not None and bool({error.code, error.error_subcode} & _THROTTLED)
+
+
+def is_over(error: GraphError) -> bool:
+    """Tell whether Graph says that the call is over already: by code, or by a documented phrase (code UNKNOWN)."""
+    if {error.code, error.error_subcode} & CALL_OVER_CODES:
+        return True
+    message = error.message.lower()
+    return any(phrase in message for phrase in ("already rejected", "already terminated", "failed or completed call"))
+
+
+def _judge_without_error(action: str, attempt: Attempt, *, probing: bool) -> Verdict:
+    if _succeeded(action, attempt):
+        return Verdict.SETTLED
+    if attempt.status is not None and (attempt.status >= 500 or attempt.status in {408, 429}):
+        return Verdict.HOPELESS if probing else Verdict.AGAIN
+    return Verdict.HOPELESS
+
+
+def _succeeded(action: str, attempt: Attempt) -> bool:
+    if attempt.status is None or not 200 <= attempt.status < 300 or attempt.reply is None:
+        return False
+    return action != "accept" or attempt.reply.answer is not None

@@ -1,0 +1,152 @@
+"""Runs users' coroutines on an event loop in a thread of their own: one that blocks never stalls media or beats."""
+
+import asyncio
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, TypeVar
+
+from shared import log
+from shared.handling import Call, CallEnded, Frame, Handler, Interruptible
+
+STOP_GRACE_S: Final = 5.0
+BLOCKED_AFTER_S: Final = 0.1
+EAR_FRAMES: Final = 50
+
+T = TypeVar("T")
+
+
+class Ear:
+    """Frames on their way to one `hear()`; the oldest are dropped once a second's worth waits."""
+
+    def __init__(self) -> None:
+        self._frames: deque[Frame] = deque(maxlen=EAR_FRAMES)
+        self._arrived = asyncio.Event()
+
+    def put(self, frame: Frame) -> None:
+        """Take a frame; called on the handlers' loop."""
+        self._frames.append(frame)
+        self._arrived.set()
+
+    async def take(self) -> Frame:
+        """Return the oldest frame, waiting for one."""
+        while not self._frames:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._frames.popleft()
+
+
+class Running:
+    """One handler at work; made by `Host.start`, ended through `stop`."""
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self.task = task
+        self.outcome = "cancelled"
+
+
+Ended = Callable[[str, str, str], None]
+"""Called on the media loop with how (`returned`, `raised`, `cancelled`), the error in a line, and the traceback."""
+
+
+class Host:
+    """The handlers' thread. Its public methods are called on the media loop."""
+
+    def __init__(self, media_loop: asyncio.AbstractEventLoop) -> None:
+        self._media_loop = media_loop
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="handlers", daemon=True)
+        self._handed_over_s = 0.0
+        self._taken = True
+        self._running: dict[str, Running] = {}
+        self._log = log.get()
+
+    def open(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the thread; handlers were stopped before."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(STOP_GRACE_S)
+
+    def start(self, call: Call, handler: Handler, ended: Ended) -> None:
+        """Run the handler for the call."""
+        self._loop.call_soon_threadsafe(self._start, call, handler, ended)
+
+    def stop(self, call_id: str, outcome: str) -> None:
+        """Raise `CallEnded` at whatever the call's handler awaits; its `finally` blocks get `STOP_GRACE_S`."""
+        self._loop.call_soon_threadsafe(self._stop, call_id, outcome)
+
+    def deliver(self, heard: Iterable[tuple[Ear, Frame]]) -> None:
+        """Hand over what was heard in one tick, for all calls together."""
+        now_s = time.monotonic()
+        if not self._taken and now_s - self._handed_over_s > BLOCKED_AFTER_S:
+            self._report_blocked(now_s - self._handed_over_s)
+        if self._taken:
+            self._taken, self._handed_over_s = False, now_s
+        self._loop.call_soon_threadsafe(self._deliver, tuple(heard))
+
+    def make(self, factory: Callable[[], T]) -> "asyncio.Future[T]":
+        """Call the factory on the handlers' loop and return what it made to the media loop."""
+
+        async def made() -> T:
+            return factory()
+
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(made(), self._loop))
+
+    async def on_media_loop(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Await, from the handlers' loop, something that has to run on the media loop."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self._media_loop))
+
+    def soon_on_media_loop(self, function: Callable[..., object], *args: object) -> None:
+        """Call a function on the media loop without waiting for it."""
+        self._media_loop.call_soon_threadsafe(function, *args)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def _start(self, call: Call, handler: Handler, ended: Ended) -> None:
+        task = self._loop.create_task(self._guarded(call, handler), name=f"handler of {call.id}")
+        self._running[call.id] = Running(task)
+        task.add_done_callback(lambda done: self._finish(call.id, done, ended))
+
+    async def _guarded(self, call: Call, handler: Handler) -> None:
+        await Interruptible(handler(call), lambda: CallEnded(self._running[call.id].outcome))
+
+    def _stop(self, call_id: str, outcome: str) -> None:
+        running = self._running.get(call_id)
+        if running is None:
+            return
+        running.outcome = outcome
+        running.task.cancel()
+        self._loop.call_later(STOP_GRACE_S, running.task.cancel)
+
+    def _finish(self, call_id: str, task: asyncio.Task[None], ended: Ended) -> None:
+        self._running.pop(call_id, None)
+        how, line, trace = "returned", "", ""
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if isinstance(error, CallEnded | asyncio.CancelledError) or _only_ended(error):
+            how = "cancelled"
+        elif error is not None:
+            how, line = "raised", f"{type(error).__name__}: {error}"
+            trace = "".join(traceback.format_exception(error))
+        self._media_loop.call_soon_threadsafe(ended, how, line, trace)
+
+    def _deliver(self, heard: tuple[tuple[Ear, Frame], ...]) -> None:
+        self._taken = True
+        for ear, frame in heard:
+            ear.put(frame)
+
+    def _report_blocked(self, for_s: float) -> None:
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        stack = "".join(traceback.format_stack(frame)) if frame else ""
+        self._log.warning("handler.blocked", for_ms=int(for_s * 1000), stack=stack)
+        self._taken = True
+
+
+def _only_ended(error: BaseException | None) -> bool:
+    return isinstance(error, BaseExceptionGroup) and error.split((CallEnded, asyncio.CancelledError))[1] is None

@@ -1,0 +1,173 @@
+"""The sound of one call: what is played and sent to the consumer, who hears and records them. Media loop only."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from shared.calls import facts
+from shared.handling import Frame, Rate
+from workers.media.host import Ear
+from workers.media.leg import Leg
+from workers.media.opus import OpusEncoder, encode_clip
+from workers.media.recorder import Recorder
+
+QUEUED_FRAMES: Final = 3_000
+IDLE_TICKS: Final = 20
+"""With nothing to say a packet of silence goes out this often; Meta ends calls that are silent for 20 s."""
+SILENCE: Final = encode_clip(bytes(1920))[0]
+
+
+class Playing:
+    """A clip on its way, packet by packet."""
+
+    def __init__(self, packets: Sequence[bytes], done: asyncio.Future[None]) -> None:
+        self.packets = packets
+        self.done = done
+        self.next = 0
+
+
+class LiveCall:
+    """Moves sound between a leg and the handler, 20 ms at a time."""
+
+    def __init__(self, leg: Leg) -> None:
+        self.leg = leg
+        self.outbound: deque[Frame] = deque(maxlen=QUEUED_FRAMES)
+        """Frames of the handler's; appended on its thread, taken on ours."""
+        self._clips: deque[Playing] = deque()
+        self._ears: list[Ear] = []
+        self._recorder: Recorder | None = None
+        self._rate: Rate = 48000
+        self._encoders: dict[int, OpusEncoder] = {}
+        self._idle_ticks = IDLE_TICKS
+        self._bridged: LiveCall | None = None
+        self._bridge_over: asyncio.Future[None] | None = None
+        self.muted = False
+
+    def tick(self, heard: list[tuple[Ear, Frame]]) -> None:
+        """Send what is due, and add what was heard to the tick's harvest."""
+        if not self.leg.live:
+            return
+        if self._ears or self._recorder is not None:
+            pcm = self.leg.pull(self._rate)
+            if pcm is not None:
+                frame = Frame(pcm, self._rate)
+                heard.extend((ear, frame) for ear in self._ears)
+                if self._recorder is not None:
+                    self._recorder.write(pcm)
+        if self.muted or self._bridged is not None:
+            return
+        payload = self._next_payload()
+        if payload is not None:
+            self.leg.send_packet(payload)
+            self._idle_ticks = 0
+        else:
+            self._idle_ticks += 1
+            if self._idle_ticks >= IDLE_TICKS:
+                self.leg.send_packet(SILENCE)
+                self._idle_ticks = 0
+
+    async def play(self, packets: Sequence[bytes]) -> None:
+        """Play a clip after those before it; return when its last packet was sent."""
+        if not packets:
+            return
+        playing = Playing(packets, asyncio.get_running_loop().create_future())
+        self._clips.append(playing)
+        try:
+            await playing.done
+        finally:
+            if playing in self._clips:
+                self._clips.remove(playing)
+
+    def add_ear(self, ear: Ear, rate: Rate) -> None:
+        """Let an ear hear from the next tick on."""
+        self._use_rate(rate)
+        self._ears.append(ear)
+
+    def remove_ear(self, ear: Ear) -> None:
+        """Let an ear hear no more."""
+        if ear in self._ears:
+            self._ears.remove(ear)
+
+    def record(self, recorder: Recorder) -> None:
+        """Write what is heard from the next tick on."""
+        self._recorder = recorder
+
+    @property
+    def rate(self) -> Rate:
+        """Return the rate at which this call is decoded, Hz."""
+        return self._rate
+
+    async def stop_recording(self) -> None:
+        """Finish the recording, if there is one."""
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            await recorder.close()
+
+    async def bridge(self, other: "LiveCall") -> None:
+        """Pass packets both ways, undecoded, until cancelled or one of the calls is closed."""
+        over = self._bridge_over = other._bridge_over = asyncio.get_running_loop().create_future()
+        self._join(other)
+        other._join(self)
+        try:
+            await over
+        finally:
+            self._part()
+            other._part()
+
+    async def close(self) -> facts.LegClosed:
+        """Finish what runs, close the leg, and return what was measured."""
+        for playing in self._clips:
+            playing.done.cancel()
+        if self._bridge_over is not None and not self._bridge_over.done():
+            self._bridge_over.set_result(None)
+        await self.stop_recording()
+        figures = self.leg.figures()
+        await self.leg.close()
+        return facts.LegClosed(
+            packets_received=figures.packets_received,
+            packets_lost=figures.packets_lost,
+            packets_sent=figures.packets_sent,
+            jitter_ms=figures.jitter_ms,
+            round_trip_ms=figures.round_trip_ms,
+            jitter_buffer_ms=figures.jitter_buffer_ms,
+            concealed_ms=figures.concealed_ms,
+            played_ms=figures.played_ms,
+        )
+
+    def _next_payload(self) -> bytes | None:
+        if self._clips:
+            playing = self._clips[0]
+            payload = playing.packets[playing.next]
+            playing.next += 1
+            if playing.next == len(playing.packets):
+                self._clips.popleft()
+                if not playing.done.done():
+                    playing.done.set_result(None)
+            return payload
+        if self.outbound:
+            frame = self.outbound.popleft()
+            encoder = self._encoders.get(frame.rate)
+            if encoder is None:
+                encoder = self._encoders[frame.rate] = OpusEncoder(frame.rate)
+            return encoder.encode(frame.pcm)
+        return None
+
+    def _use_rate(self, rate: Rate) -> None:
+        if rate != self._rate and (self._ears or self._recorder is not None):
+            raise ValueError(f"this call is already heard at {self._rate} Hz; hear it at the same rate")
+        self._rate = rate
+
+    def _join(self, other: "LiveCall") -> None:
+        self._bridged = other
+
+        def pass_on(payload: bytes, _timestamp: int) -> None:
+            if not other.muted:
+                other.leg.send_packet(payload)
+
+        self.leg.on_packet = pass_on
+
+    def _part(self) -> None:
+        self.leg.on_packet = None
+        self._bridged = None
+        self._bridge_over = None

@@ -1,0 +1,46 @@
+"""The media process: `pageline media`."""
+
+import asyncio
+import functools
+import signal
+
+import uvloop
+
+from shared import log
+from shared.settings import Settings
+from shared.wire import Wire
+from workers.media import handler
+from workers.media.host import Host
+from workers.media.worker import Worker
+
+
+def serve(settings: Settings) -> None:
+    """Run a media worker until a signal ends it.
+
+    Raises:
+        BadSetting: a setting is missing.
+        HandlerUnusable: a handler cannot be imported.
+    """
+    url = settings.required_redis_url
+    named = {settings.call_handler, *(page.handler for page in settings.pages.values() if page.handler)}
+    scripts = {name: handler.load(name) for name in sorted(named)}
+    uvloop.run(_work(settings, url, scripts))
+
+
+async def _work(settings: Settings, url: str, scripts: dict[str, handler.Script]) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    host = Host(loop)
+    host.open()
+
+    @functools.cache
+    def script_of(page: str) -> handler.Script:
+        return scripts[settings.handler_of(page)]
+
+    async with Wire.from_url(url, name="pageline-media") as wire, Wire.from_url(url, name="pageline-inbox") as inbox:
+        worker = Worker(settings, wire=wire, inbox_wire=inbox, host=host, script_of=script_of)
+        log.get().info("worker.started", worker=worker.name, handlers=sorted(scripts))
+        await worker.run(stop)
+    host.close()

@@ -1,0 +1,347 @@
+"""Carries out the orders for one call: runs its handler, holds its leg, posts its actions. Decides nothing.
+
+Whatever happens here becomes a fact. Facts leave through one queue per call, in order, and are said again while Redis
+is away; the machine alone concludes anything from them.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final
+
+import stamina
+
+from shared import actions, log
+from shared.bus import Bus, Routed
+from shared.calls import facts, orders, state
+from shared.errors import RedisAway
+from shared.handling import AnswerRefused, Call, CallEnded, Frame, Rate, Sound
+from workers.media import sounds
+from workers.media.handler import Script
+from workers.media.host import STOP_GRACE_S, Ear, Host
+from workers.media.leg import Leg, LegFailed
+from workers.media.live_call import LiveCall
+from workers.media.recorder import Recorder
+
+REFUSED_GRACE_S: Final = 5.0
+
+
+class Performer:
+    """One call in this worker's hands, under one epoch."""
+
+    def __init__(
+        self,
+        call_id: str,
+        epoch: int,
+        *,
+        bus: Bus,
+        worker: str,
+        host: Host,
+        script_of: Callable[[str], Script],
+        make_leg: Callable[[], Leg],
+        lives: set[LiveCall],
+        recordings: Path,
+    ) -> None:
+        self.call_id = call_id
+        self.epoch = epoch
+        self._bus = bus
+        self._worker = worker
+        self._host = host
+        self._script_of = script_of
+        self._make_leg = make_leg
+        self._lives = lives
+        self._recordings = recordings
+        self._facts: asyncio.Queue[facts.Fact] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._answered: asyncio.Future[None] | None = None
+        self._negotiated: asyncio.Task[None] | None = None
+        self._outcome = "ended"
+        self._log = log.get().bind(call=call_id, epoch=epoch)
+        self.live: LiveCall | None = None
+        self.lease_lost = asyncio.Event()
+        self._spawn(self._say_all())
+
+    # -- orders ----------------------------------------------------------------------------------------------
+
+    async def perform(self, order: orders.Order, call: state.Call) -> None:
+        """Carry out one order, or start to.
+
+        Raises:
+            LeaseLost: another worker owns the call.
+        """
+        match order:
+            case orders.StartHandler():
+                script = self._script_of(call.page)
+                self.say(facts.HandlerStarted(handler=script.name))
+                self._host.start(self._public(call), script.handler, self._handler_ended)
+            case orders.RunOnLost():
+                on_lost = self._script_of(call.page).on_lost
+                if on_lost is None:
+                    self._handler_ended("returned", "", "")
+                else:
+                    self._host.start(self._public(call), on_lost, self._handler_ended)
+                    self._stop_handler("lost", after_s=STOP_GRACE_S)
+            case orders.StopHandler(because=outcome):
+                self._outcome = outcome
+                refused = self._answered is not None and self._answered.done() and self._answered.exception()
+                self._stop_handler(outcome, after_s=REFUSED_GRACE_S if refused else 0)
+            case orders.RefuseAnswer():
+                if self._answered is not None and not self._answered.done():
+                    self._answered.set_exception(
+                        AnswerRefused(
+                            order.message, code=order.code, subcode=order.subcode, fbtrace_id=order.fbtrace_id
+                        )
+                    )
+            case orders.PostAction(action=action, deadline_ms=deadline_ms):
+                self._spawn(self._post(action, call.page, deadline_ms))
+            case orders.ApplyAnswer(sdp=sdp, renegotiation=renegotiation):
+                self._negotiated = self._spawn(self._connect(sdp, renegotiation))
+            case orders.ApplyOffer(sdp=sdp):
+                self._negotiated = self._spawn(self._renegotiate(sdp, self._negotiated))
+            case orders.CloseLeg():
+                self._spawn(self._close_leg())
+            case orders.CloseCall(outcome=outcome):
+                await self._close_call(outcome)
+            case _:
+                raise AssertionError(f"no such order: {order!r}")
+
+    def say(self, fact: facts.Fact) -> None:
+        """Append a fact to the call's log, under this epoch and after those said before."""
+        self._facts.put_nowait(facts.under(fact, self.epoch))
+
+    async def abandon(self) -> None:
+        """Let go of everything without a word: the call is another worker's."""
+        self._host.stop(self.call_id, "lost")
+        live, self.live = self.live, None
+        if live is not None:
+            self._lives.discard(live)
+            live.leg.mute_forever()
+        await self._stop_tasks()
+        if live is not None:
+            await live.close()
+
+    async def finish(self) -> None:
+        """Say what is left to say, and stop."""
+        await self._stop_tasks()
+
+    # -- what the handler asks for (media loop) ----------------------------------------------------------------
+
+    async def answer(self) -> None:
+        """Offer, and wait until both sides can speak."""
+        if self._answered is not None:
+            raise RuntimeError(f"call {self.call_id} was answered before; call.answer() works once")
+        self._answered = asyncio.get_running_loop().create_future()
+        leg = self._make_leg()
+        self.live = LiveCall(leg)
+        leg.on_ended = lambda reason: self.say(facts.LegFailed(reason=reason))
+        try:
+            offer = await leg.offer()
+        except LegFailed as failed:
+            self.say(facts.LegFailed(reason=failed.reason))
+        else:
+            self.say(facts.OfferMade(sdp=offer))
+        await asyncio.shield(self._answered)
+
+    async def play(self, packets: tuple[bytes, ...]) -> None:
+        """Play a clip to its end."""
+        await self.sounding().play(packets)
+
+    async def listen(self, ear: Ear, rate: Rate) -> None:
+        """Let an ear hear."""
+        self.sounding().add_ear(ear, rate)
+
+    async def start_recording(self, wanted: str | None) -> str:
+        """Start to record and return the file's path."""
+        live = self.sounding()
+        path = Path(wanted) if wanted else self._recordings / f"{self.call_id}-{self.epoch}.wav"
+        recorder = Recorder(path, live.rate)
+        await recorder.open()
+        live.record(recorder)
+        self.say(facts.RecordingStarted(path=str(path)))
+        return str(path)
+
+    def sounding(self) -> LiveCall:
+        """Return the call's sound.
+
+        Raises:
+            CallEnded: there is none any more.
+            RuntimeError: there is none yet.
+        """
+        if self._answered is None:
+            raise RuntimeError(f"call {self.call_id} is not answered yet; await call.answer() first")
+        if self.live is None or not self.live.leg.live:
+            raise CallEnded(self._outcome)
+        return self.live
+
+    # -- how orders are carried out ----------------------------------------------------------------------------
+
+    def _public(self, call: state.Call) -> Call:
+        return Call(
+            HeldCall(self, self._host),
+            call_id=self.call_id,
+            page=call.page,
+            caller=call.consumer,
+            direction=call.direction,
+            epoch=self.epoch,
+            log=self._log,
+        )
+
+    def _stop_handler(self, outcome: str, *, after_s: float) -> None:
+        asyncio.get_running_loop().call_later(after_s, self._host.stop, self.call_id, outcome)
+
+    def _handler_ended(self, how: str, error: str, traceback: str) -> None:
+        if how == "raised":
+            self._log.error("handler.raised", error=error, traceback=traceback)
+        self.say(facts.HandlerEnded(how=how, error=error, traceback=traceback))
+
+    async def _post(self, action: str, page: str, deadline_ms: int) -> None:
+        while self._bus.now_ms() < deadline_ms:
+            with contextlib.suppress(RedisAway):
+                await actions.post(
+                    self._bus,
+                    call_id=self.call_id,
+                    page=page,
+                    action=action,
+                    epoch=self.epoch,
+                    deadline_ms=deadline_ms,
+                )
+                return
+            await asyncio.sleep(0.25)
+
+    async def _connect(self, answer: str, renegotiation: str | None) -> None:
+        if self.live is None or self._answered is None:
+            return
+        started_ms = self._bus.now_ms()
+        leg = self.live.leg
+        try:
+            await leg.apply(answer, renegotiation)
+            await leg.connected()
+        except LegFailed as failed:
+            self.say(facts.LegFailed(reason=failed.reason))
+            return
+        self._lives.add(self.live)
+        self.say(facts.LegConnected(setup_ms=self._bus.now_ms() - started_ms))
+        if not self._answered.done():
+            self._answered.set_result(None)
+
+    async def _renegotiate(self, offer: str, after: asyncio.Task[None] | None) -> None:
+        if after is not None:
+            await asyncio.wait([after])
+        if self.live is None:
+            return
+        try:
+            await self.live.leg.renegotiate(offer)
+        except LegFailed as failed:
+            self._log.warning("leg.renegotiation_failed", reason=failed.reason)
+
+    async def _close_leg(self) -> None:
+        live, self.live = self.live, None
+        if live is None:
+            self.say(facts.LegClosed())
+            return
+        live.leg.on_ended = None
+        self._lives.discard(live)
+        self.say(await live.close())
+
+    async def _close_call(self, outcome: str) -> None:
+        while True:
+            with contextlib.suppress(RedisAway):
+                await self._bus.done(self.call_id, self._worker, self.epoch, outcome)
+                return
+            await asyncio.sleep(0.25)
+
+    async def _say_all(self) -> None:
+        while True:
+            fact = await self._facts.get()
+            async for trial in stamina.retry_context(on=RedisAway, attempts=None, timeout=None, wait_max=1.0):
+                with trial:
+                    routed = await self._bus.route(self.call_id, fact)
+            if routed is Routed.STALE:
+                self.lease_lost.set()
+                return
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._retire)
+        return task
+
+    def _retire(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.error("call.task_failed", task=repr(task.get_coro()), exc_info=error)
+            self.say(facts.LegFailed(reason=f"{type(error).__name__}: {error}"))
+
+    async def _stop_tasks(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=STOP_GRACE_S)
+
+
+class HeldCall:
+    """The handler's side of a performer: every method runs on the handlers' loop and crosses over."""
+
+    def __init__(self, performer: Performer, host: Host) -> None:
+        self.performer = performer
+        self._host = host
+
+    async def answer(self) -> None:
+        """See `Call.answer`."""
+        await self._host.on_media_loop(self.performer.answer())
+
+    async def reject(self, reason: str) -> None:
+        """See `Call.reject`."""
+        self._host.soon_on_media_loop(self.performer.say, facts.RejectAsked(reason=reason))
+        await asyncio.Event().wait()  # until the call has ended, which raises CallEnded here
+
+    async def hang_up(self) -> None:
+        """See `Call.hang_up`."""
+        self._host.soon_on_media_loop(self.performer.say, facts.HangUpAsked(by="handler"))
+        await asyncio.Event().wait()
+
+    async def play(self, sound: Sound) -> None:
+        """See `Call.play`."""
+        packets = await asyncio.to_thread(sounds.load, sound)
+        await self._host.on_media_loop(self.performer.play(packets))
+
+    async def hear(self, rate: Rate) -> AsyncIterator[Frame]:
+        """See `Call.hear`."""
+        ear = Ear()
+        await self._host.on_media_loop(self.performer.listen(ear, rate))
+        try:
+            while True:
+                yield await ear.take()
+        finally:
+            live = self.performer.live
+            if live is not None:
+                self._host.soon_on_media_loop(live.remove_ear, ear)
+
+    def send(self, frame: Frame) -> None:
+        """See `Call.send`."""
+        live = self.performer.live
+        if live is not None:
+            live.outbound.append(frame)
+
+    async def start_recording(self, path: str | None) -> str:
+        """See `Call.record`."""
+        return await self._host.on_media_loop(self.performer.start_recording(path))
+
+    async def stop_recording(self) -> None:
+        """See `Call.record`."""
+        live = self.performer.live
+        if live is not None:
+            await self._host.on_media_loop(live.stop_recording())
+
+    async def bridge(self, other: Call) -> None:
+        """See `Call.bridge`."""
+        held = other.holder
+        if not isinstance(held, HeldCall):
+            raise TypeError(f"call {other.id} is not held by this worker")
+        await self._host.on_media_loop(_bridge(self.performer, held.performer))
+
+
+async def _bridge(one: Performer, other: Performer) -> None:
+    await one.sounding().bridge(other.sounding())

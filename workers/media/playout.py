@@ -1,0 +1,300 @@
+"""The jitter buffer: packets in as they arrive, 20 ms of sound out per tick (after WebRTC's NetEq, much smaller).
+
+How it thinks. `_next` is the timestamp that is due. A packet that is due is decoded. If it is missing while later ones
+are here, it is lost: it is recovered from the FEC of the packet after it, or concealed, and `_next` moves on. If there is
+nothing at all (a *drought*), sound is made up and `_next` stays: late packets are then still played, which lengthens
+the delay, and a sender that paused (DTX, mute) is met again at its new timestamp. What a drought was is only known when
+it ends, so it is counted as concealed or as silence only then. A delay that turns out longer than jitter demands is
+shortened by leaving out one pitch period at a time.
+
+Pure: the time comes in as an argument, in seconds of any steady clock. Media time counts samples at 48 kHz.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from workers.media.opus import OpusDecoder, OpusError, carries_previous, packet_samples
+from workers.media.rtp import Unwrapper
+
+TICK = 960  # 20 ms
+PER_MS = 48
+
+MIN_TARGET_MS, MAX_TARGET_MS = 40.0, 200.0
+MAX_DEPTH_MS = 400.0  # deeper than this is cut at once
+HOLE_LIMIT = 48_000  # a jump of more than 1 s is not bridged
+PLC_LIMIT = 48_000  # made-up sound has faded out long before 1 s
+KEPT_PACKETS = 50  # while nobody pulls
+LATE_LIMIT = 5  # so many late packets in a row: the sender restarted its timestamps
+
+_TRANSITS, _RETARGET_EVERY, _TARGET_QUANTILE = 150, 25, 0.95
+_PATIENT_TICKS, _URGENT_TICKS, _URGENT_MS = 25, 5, 80.0
+_PLC_STEP = 120  # libopus conceals in steps of 2.5 ms
+
+
+@dataclass(frozen=True, slots=True)
+class _Packet:
+    sequence: int
+    timestamp: int
+    payload: bytes
+    arrived_s: float
+
+    @property
+    def end(self) -> int:
+        return self.timestamp + packet_samples(self.payload)
+
+
+class Playout:
+    """Plays one stream at a time; `restart` when another takes its place."""
+
+    def __init__(self, rate: int = 48_000) -> None:
+        self.target_ms = MIN_TARGET_MS
+        self._decoder = OpusDecoder(rate)
+        self._pcm = bytearray()  # decoded, not yet handed out
+        self._started = False
+        self._played = self._concealed = self._recovered = self._silent = self._trimmed = 0
+        self._late = 0
+        self._waited_s, self._decoded = 0.0, 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._packets: dict[int, _Packet] = {}
+        self._sequences, self._timestamps = Unwrapper(16), Unwrapper(32)
+        self._transits: deque[float] = deque(maxlen=_TRANSITS)
+        self._pushed = 0
+        self._next: int | None = None
+        self._end = 0  # of the newest packet
+        self._last_sequence: int | None = None
+        self._step = TICK  # how long the last packet played
+        self._drought = 0  # samples made up since the buffer ran dry
+        self._late_run = 0
+        self._low_ms, self._ticks = MAX_DEPTH_MS, 0
+
+    # --- packets in ---
+
+    def push(self, sequence: int, timestamp: int, payload: bytes, at_s: float) -> None:
+        """Take a packet that arrived at `at_s`."""
+        if packet_samples(payload) == 0:
+            return
+        packet = self._placed(sequence, timestamp, payload, at_s)
+        if self._next is not None and packet.timestamp < self._next:
+            self._late += 1
+            self._late_run += 1
+            if self._late_run < LATE_LIMIT:
+                return
+            self._forget()
+            packet = self._placed(sequence, timestamp, payload, at_s)
+        self._late_run = 0
+        self._packets[packet.timestamp] = packet
+        self._end = max(self._end, packet.end)
+        if len(self._packets) > KEPT_PACKETS:
+            del self._packets[min(self._packets)]
+        self._transits.append(at_s - packet.timestamp / (PER_MS * 1000))
+        self._pushed += 1
+        if self._pushed % _RETARGET_EVERY == 0:
+            self._retarget()
+
+    def _placed(self, sequence: int, timestamp: int, payload: bytes, at_s: float) -> _Packet:
+        return _Packet(self._sequences.extend(sequence), self._timestamps.extend(timestamp), payload, at_s)
+
+    def _retarget(self) -> None:
+        """Aim for a delay that would have had 95 % of the last three seconds' packets here in time."""
+        transits = sorted(self._transits)
+        spread_ms = (transits[int(len(transits) * _TARGET_QUANTILE)] - transits[0]) * 1000
+        self.target_ms = min(MAX_TARGET_MS, max(MIN_TARGET_MS, 20 + spread_ms))
+
+    def restart(self) -> None:
+        """Forget the stream played so far: another SSRC speaks now. The figures go on."""
+        self._settle(None)
+        self._forget()
+        self._decoder = OpusDecoder(self._decoder.rate)
+
+    # --- sound out ---
+
+    def pull(self, at_s: float, rate: int = 48_000) -> bytes | None:
+        """Return the next 20 ms (mono, s16, at `rate`), or None before the first packet is due."""
+        if rate != self._decoder.rate:
+            self._decoder, self._pcm = OpusDecoder(rate), bytearray()
+        size = rate // 50 * 2
+        if self._next is None and self._packets and self._due(min(self._packets), at_s):
+            self._next = min(self._packets)
+            self._started = True
+        if not self._started:
+            return None
+        self._steer(at_s)
+        while len(self._pcm) < size:
+            self._pcm += self._make(at_s)
+        self._played += TICK
+        tick = bytes(self._pcm[:size])
+        del self._pcm[:size]
+        return tick
+
+    def _due(self, first: int, at_s: float) -> bool:
+        """Tell whether enough is here, or was waited for long enough, to start playing at `first`."""
+        waited_ms = (at_s - self._packets[first].arrived_s) * 1000
+        return waited_ms >= self.target_ms or (self._end - first) / PER_MS >= self.target_ms
+
+    def _make(self, at_s: float) -> bytes:
+        """Return the next piece of sound, of any length."""
+        if self._next is None or not self._packets:
+            return self._endure()
+        first = min(self._packets)
+        gap = first - self._next
+        if self._drought:
+            if gap > self._drought and not self._due(first, at_s):
+                return self._endure()
+        elif gap > 0 and (step := min(gap, self._step) // _PLC_STEP * _PLC_STEP) and gap <= HOLE_LIMIT:
+            return self._bridge(self._packets[first], gap, step)
+        packet = self._packets.pop(first)
+        self._settle(packet)
+        return self._decode(packet, at_s)
+
+    def _decode(self, packet: _Packet, at_s: float) -> bytes:
+        self._step = packet_samples(packet.payload)
+        self._next = packet.end
+        self._last_sequence = packet.sequence
+        self._waited_s += at_s - packet.arrived_s
+        self._decoded += 1
+        try:
+            return self._decoder.decode(packet.payload)
+        except OpusError:
+            self._concealed += self._step
+            return self._decoder.conceal(self._at_rate(self._step))
+
+    def _bridge(self, following: _Packet, gap: int, step: int) -> bytes:
+        """Fill `step` samples of the hole before `following`."""
+        self._next = following.timestamp - gap + step
+        if self._last_sequence is not None and following.sequence == self._last_sequence + 1:
+            self._silent += step  # nothing was lost: the sender said nothing here
+        elif step == gap and carries_previous(following.payload):
+            self._recovered += step
+            return self._decoder.recover(following.payload, self._at_rate(step))
+        else:
+            self._concealed += step
+        return self._decoder.conceal(self._at_rate(step))
+
+    def _endure(self) -> bytes:
+        """Fill one tick of a drought; comfort noise or concealment at first, silence later."""
+        self._drought += TICK
+        if self._drought > PLC_LIMIT:
+            return bytes(self._at_rate(TICK) * 2)
+        return self._decoder.conceal()
+
+    def _settle(self, packet: _Packet | None) -> None:
+        """Account for the drought that `packet` ends: a pause of the sender is silence, anything else was concealed."""
+        paused = self._drought
+        if packet is not None and self._next is not None and self._last_sequence is not None:
+            missing = max(0, packet.sequence - self._last_sequence - 1)
+            paused = min(self._drought, max(0, packet.timestamp - self._next - missing * self._step))
+        self._silent += paused
+        self._concealed += self._drought - paused
+        self._drought = 0
+
+    def _at_rate(self, samples: int) -> int:
+        return samples * self._decoder.rate // (PER_MS * 1000)
+
+    # --- keeping the delay short ---
+
+    def _depth_ms(self) -> float:
+        pending_ms = len(self._pcm) / 2 / self._decoder.rate * 1000
+        return pending_ms + (
+            max(0, self._end - self._next) / PER_MS if self._next is not None and self._packets else 0.0
+        )
+
+    def _steer(self, at_s: float) -> None:
+        """Shorten the delay when even its lowest point of late was above the target."""
+        depth_ms = self._depth_ms()
+        if depth_ms > MAX_DEPTH_MS and not self._drought:
+            self._cut()
+            return
+        self._low_ms = min(self._low_ms, depth_ms)
+        self._ticks += 1
+        excess_ms = self._low_ms - self.target_ms
+        if self._ticks >= (_URGENT_TICKS if excess_ms >= _URGENT_MS else _PATIENT_TICKS):
+            if excess_ms >= TICK / PER_MS:
+                self._shorten(at_s)
+            self._low_ms, self._ticks = MAX_DEPTH_MS, 0
+
+    def _cut(self) -> None:
+        """Throw the oldest packets away until the target is met; after a stall nobody wants to hear them."""
+        assert self._next is not None  # noqa: S101  # a depth is measured from it
+        while len(self._packets) > 1 and self._depth_ms() > self.target_ms:
+            oldest = self._packets.pop(min(self._packets))
+            self._trimmed += oldest.end - self._next
+            self._next = oldest.end
+            self._last_sequence = oldest.sequence
+        self._low_ms, self._ticks = MAX_DEPTH_MS, 0
+
+    def _shorten(self, at_s: float) -> None:
+        """Decode two packets and leave out some 15 ms where the sound repeats itself, unless one of them is missing."""
+        first = None if self._next is None or self._drought else self._packets.get(self._next)
+        second = None if first is None else self._packets.get(first.end)
+        if first is None or second is None:
+            return
+        sound = bytearray()
+        for packet in (first, second):
+            del self._packets[packet.timestamp]
+            sound += self._decode(packet, at_s)
+        shorter = leave_out_a_period(bytes(sound), self._decoder.rate)
+        self._trimmed += (len(sound) - len(shorter)) // 2 * PER_MS * 1000 // self._decoder.rate
+        self._pcm += shorter
+
+    # --- figures ---
+
+    @property
+    def played_ms(self) -> float:
+        """All that was handed out."""
+        return self._played / PER_MS
+
+    @property
+    def concealed_ms(self) -> float:
+        """Sound made up where a packet was due and absent; neither pauses of the sender nor FEC count."""
+        return self._concealed / PER_MS
+
+    @property
+    def recovered_ms(self) -> float:
+        """Lost sound that in-band FEC brought back."""
+        return self._recovered / PER_MS
+
+    @property
+    def silent_ms(self) -> float:
+        """Pauses of the sender, filled with comfort noise or silence."""
+        return self._silent / PER_MS
+
+    @property
+    def trimmed_ms(self) -> float:
+        """Sound left out to shorten the delay."""
+        return self._trimmed / PER_MS
+
+    @property
+    def late_packets(self) -> int:
+        """Packets that came after their place was filled."""
+        return self._late
+
+    @property
+    def delay_ms(self) -> float | None:
+        """Mean time a packet waited here; None before the first was played."""
+        return self._waited_s * 1000 / self._decoded if self._decoded else None
+
+    @property
+    def depth_ms(self) -> float:
+        """Sound that waits here now."""
+        return self._depth_ms()
+
+
+def leave_out_a_period(pcm: bytes, rate: int) -> bytes:
+    """Return `pcm` (mono s16) without a stretch of 10 to 20 ms, cut where it resembles itself most and cross-faded."""
+    sound = np.frombuffer(pcm, np.int16).astype(np.float32)
+    shortest, longest = rate // 100, rate // 50
+    window = min(shortest, len(sound) - longest)
+    if window <= 0:
+        return pcm
+    coarse = max(1, rate // 8000)
+    head, rest = sound[:window:coarse], sound[shortest : longest + window : coarse]
+    likeness = np.correlate(rest, head, "valid")
+    energy = np.convolve(rest * rest, np.ones(len(head), np.float32), "valid") + 1.0
+    lag = shortest + int(np.argmax(likeness / np.sqrt(energy))) * coarse
+    fade = np.linspace(0.0, 1.0, window, dtype=np.float32)
+    sound[lag : lag + window] = sound[:window] * (1 - fade) + sound[lag : lag + window] * fade
+    return sound[lag:].astype(np.int16).tobytes()

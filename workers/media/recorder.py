@@ -1,0 +1,58 @@
+"""Writes what a consumer says to a WAV file, a second at a time and never on the media loop."""
+
+import asyncio
+import wave
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+CHUNK_BYTES: Final = 96_000
+
+_writer = ThreadPoolExecutor(1, thread_name_prefix="recordings")
+"""One thread for all recordings: the chunks of each stay in order."""
+
+
+class Recorder:
+    """One recording: mono, signed 16 bit."""
+
+    def __init__(self, path: Path, rate: int) -> None:
+        self.path = path
+        self._rate = rate
+        self._chunk = bytearray()
+        self._file: wave.Wave_write | None = None
+
+    async def open(self) -> None:
+        """Make the file.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        await asyncio.get_running_loop().run_in_executor(_writer, self._open)
+
+    def write(self, pcm: bytes) -> None:
+        """Take a frame."""
+        self._chunk += pcm
+        if len(self._chunk) >= CHUNK_BYTES:
+            _writer.submit(self._append, bytes(self._chunk))
+            self._chunk.clear()
+
+    async def close(self) -> None:
+        """Write the rest and finish the file."""
+        await asyncio.get_running_loop().run_in_executor(_writer, self._finish, bytes(self._chunk))
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = wave.open(str(self.path), "wb")  # noqa: SIM115 it stays open for the call
+        self._file.setnchannels(1)
+        self._file.setsampwidth(2)
+        self._file.setframerate(self._rate)
+
+    def _append(self, pcm: bytes) -> None:
+        if self._file is not None:
+            self._file.writeframes(pcm)
+
+    def _finish(self, pcm: bytes) -> None:
+        if self._file is not None:
+            self._file.writeframes(pcm)
+            self._file.close()
+            self._file = None

@@ -1,0 +1,227 @@
+"""RTP as bytes and numbers (RFC 3550): headers, wrapping counters, what is received and what is sent.
+
+No I/O and no clock: times come in as arguments, in seconds of any steady clock.
+"""
+
+import random
+import struct
+from collections.abc import Iterable
+from typing import NamedTuple
+
+CLOCK_RATE = 48_000  # Opus in RTP, whatever it encodes (RFC 7587 section 4.1)
+
+_HEADER = struct.Struct("!BBHLL")
+_MAX_DROPOUT, _MAX_MISORDER = 3000, 100  # RFC 3550 appendix A.1
+_MAX_STREAMS = 16
+
+
+class RtpPacket(NamedTuple):
+    """One packet, its header extensions left out."""
+
+    ssrc: int
+    payload_type: int
+    sequence: int
+    timestamp: int
+    marker: bool
+    payload: bytes
+
+
+def parse(data: bytes) -> RtpPacket | None:
+    """Return the packet in `data`, or None if it is malformed.
+
+    Header extensions are stepped over and never read: a malformed one must not end a call.
+    """
+    if len(data) < _HEADER.size:
+        return None
+    flags, kind, sequence, timestamp, ssrc = _HEADER.unpack_from(data)
+    start, end = _HEADER.size + 4 * (flags & 0x0F), len(data)
+    if flags & 0x10:
+        if end < start + 4:
+            return None
+        start += 4 + 4 * (data[start + 2] << 8 | data[start + 3])
+    if flags & 0x20:
+        end -= data[-1]
+    if flags >> 6 != 2 or end < start:
+        return None
+    return RtpPacket(ssrc, kind & 0x7F, sequence, timestamp, kind >= 0x80, data[start:end])
+
+
+class Unwrapper:
+    """Extends a counter that wraps (16-bit sequence numbers, 32-bit timestamps) to one that does not."""
+
+    def __init__(self, bits: int) -> None:
+        self._modulus = 1 << bits
+        self._last: int | None = None
+
+    def extend(self, value: int) -> int:
+        """Return the number nearest to the last one that is `value` modulo the counter's size."""
+        if self._last is None:
+            self._last = value
+        else:
+            ahead = (value - self._last) % self._modulus
+            self._last += ahead if ahead < self._modulus // 2 else ahead - self._modulus
+        return self._last
+
+
+class ReceivedStream:
+    """What came from one SSRC: counts as in RFC 3550 appendix A.3, jitter as in A.8."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.jitter_ms: float | None = None
+        self.last_at_s = 0.0
+        self.highest = 0  # extended sequence number
+        self._base: int | None = None
+        self._lost_before = 0  # up to the last restart of the sequence
+        self._counted = 0  # since then
+        self._transit_s: float | None = None
+        self._reported = (0, 0)
+
+    def take(self, packet: RtpPacket, at_s: float, *, timed: bool) -> None:
+        """Count a packet; only a `timed` one (audio, no DTMF) says something about jitter."""
+        self.received += 1
+        self.last_at_s = at_s
+        ahead = (packet.sequence - self.highest) & 0xFFFF
+        if self._base is None or _MAX_DROPOUT < ahead < 0x10000 - _MAX_MISORDER:
+            self._lost_before = self.lost
+            self._base = self.highest = packet.sequence
+            self._counted, self._transit_s, self._reported = 0, None, (0, 0)
+        elif ahead <= _MAX_DROPOUT:
+            self.highest += ahead
+        self._counted += 1
+        if timed:
+            self._time(packet.timestamp, at_s)
+
+    def _time(self, timestamp: int, at_s: float) -> None:
+        transit_s = at_s - timestamp / CLOCK_RATE
+        if self._transit_s is not None:
+            change_ms = abs(transit_s - self._transit_s) * 1000
+            if change_ms < 60_000:  # beyond that the timestamp wrapped or restarted
+                self.jitter_ms = (self.jitter_ms or 0.0) + (change_ms - (self.jitter_ms or 0.0)) / 16
+        self._transit_s = transit_s
+
+    @property
+    def expected(self) -> int:
+        """How many packets there should have been since the sequence began."""
+        return 0 if self._base is None else self.highest - self._base + 1
+
+    @property
+    def lost(self) -> int:
+        """Packets that never came; late ones are taken back."""
+        return self._lost_before + max(0, self.expected - self._counted)
+
+    def fraction_lost(self) -> int:
+        """Return the share lost since the last call, in 1/256, as a receiver report wants it."""
+        before_expected, before_received = self._reported
+        self._reported = (self.expected, self._counted)
+        expected, received = self.expected - before_expected, self._counted - before_received
+        return 0 if expected <= 0 or received >= expected else ((expected - received) << 8) // expected
+
+
+class IncomingAudio:
+    """Decides which of the peer's streams is the consumer's voice, and keeps the figures of all.
+
+    All sections share one transport, and Meta moves the consumer from mid 0 to mid 1 while the call runs, with a new
+    SSRC that may or may not be announced. So the stream is chosen by what arrives, not by section: one announced by a
+    newer section goes before others, of equals the newest, and any goes before one that has fallen silent.
+    """
+
+    SILENT_AFTER_S = 0.5
+
+    def __init__(self) -> None:
+        self.streams: dict[int, ReceivedStream] = {}
+        self.heard: int | None = None
+        self._opus: frozenset[int] = frozenset()
+        self._events: frozenset[int] = frozenset()
+        self._rank: dict[int, int] = {}
+
+    def expect(self, opus: Iterable[int], events: Iterable[int], announced: Iterable[int]) -> None:
+        """Set the payload types to come and the announced SSRCs, those of the newest section last."""
+        self._opus, self._events = frozenset(opus), frozenset(events)
+        self._rank = {ssrc: place for place, ssrc in enumerate(announced, start=1)}
+
+    def take(self, packet: RtpPacket, at_s: float) -> bool:
+        """Count a packet and return whether it is Opus of the stream that is heard."""
+        timed = packet.payload_type in self._opus
+        if not timed and packet.payload_type not in self._events:
+            return False
+        stream = self.streams.get(packet.ssrc)
+        new = stream is None
+        if stream is None:
+            while len(self.streams) >= _MAX_STREAMS:  # a peer that keeps changing its SSRC
+                del self.streams[next(ssrc for ssrc in self.streams if ssrc != self.heard)]
+            stream = self.streams[packet.ssrc] = ReceivedStream()
+        stream.take(packet, at_s, timed=timed)
+        if packet.ssrc != self.heard and timed and self._goes_first(packet.ssrc, at_s, new=new):
+            self.heard = packet.ssrc
+        return timed and packet.ssrc == self.heard
+
+    def _goes_first(self, ssrc: int, at_s: float, *, new: bool) -> bool:
+        if self.heard is None:
+            return True
+        theirs, ours = self._rank.get(ssrc, 0), self._rank.get(self.heard, 0)
+        return (
+            theirs > ours or (theirs == ours and new) or at_s - self.streams[self.heard].last_at_s > self.SILENT_AFTER_S
+        )
+
+    @property
+    def received(self) -> int:
+        """Packets of all streams."""
+        return sum(stream.received for stream in self.streams.values())
+
+    @property
+    def lost(self) -> int:
+        """Packets missing from all streams."""
+        return sum(stream.lost for stream in self.streams.values())
+
+    @property
+    def jitter_ms(self) -> float | None:
+        """Interarrival jitter of the stream that is heard; None before its second packet."""
+        return None if self.heard is None else self.streams[self.heard].jitter_ms
+
+
+class OutgoingAudio:
+    """Numbers and stamps the packets of our one stream; its SSRC stays for the whole call."""
+
+    PAUSE_S = 0.06  # a packet later than this starts a new talkspurt
+
+    def __init__(self) -> None:
+        self.ssrc = random.getrandbits(32)
+        self.payload_type: int | None = None
+        self.packets = 0
+        self.octets = 0
+        self._sequence = random.getrandbits(15)
+        self._origin = random.getrandbits(32)
+        self._started_s = 0.0
+        self._next = 0  # samples since the first packet
+
+    def packet(self, payload: bytes, samples: int, at_s: float) -> bytes | None:
+        """Return the next packet, or None while the peer wants no audio.
+
+        The timestamp counts the samples sent; after a pause it catches up with the clock and the marker is set
+        (RFC 3551 section 4.1), so that the far side's playout does not take silence for lateness.
+        """
+        if self.payload_type is None:
+            return None
+        if self.packets == 0:
+            self._started_s = at_s
+        behind_s = at_s - self._started_s - self._next / CLOCK_RATE
+        talkspurt = self.packets == 0 or behind_s > self.PAUSE_S
+        if behind_s > self.PAUSE_S:
+            self._next += int(behind_s * CLOCK_RATE) // samples * samples
+        header = _HEADER.pack(
+            0x80,
+            talkspurt << 7 | self.payload_type,
+            self._sequence,
+            (self._origin + self._next) & 0xFFFFFFFF,
+            self.ssrc,
+        )
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        self._next += samples
+        self.packets += 1
+        self.octets += len(payload)
+        return header + payload
+
+    def timestamp_at(self, at_s: float) -> int:
+        """Return the RTP timestamp of the moment `at_s`, for a sender report."""
+        return (self._origin + int((at_s - self._started_s) * CLOCK_RATE)) & 0xFFFFFFFF

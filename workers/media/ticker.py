@@ -1,0 +1,45 @@
+"""The 20 ms tick that drives every call's sound, and notices when the process stood still."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+from shared.clock import boot_ms
+
+TICK_S: Final = 0.02
+
+
+class Ticker:
+    """Calls `tick` every 20 ms. Ticks that were missed are made up for, up to a few; more than that is skipped."""
+
+    MADE_UP_FOR: Final = 5
+
+    def __init__(self, tick: Callable[[], None], *, frozen_after_ms: int, on_frozen: Callable[[], None]) -> None:
+        self._tick = tick
+        self._frozen_after_ms = frozen_after_ms
+        self._on_frozen = on_frozen
+        self._last_ms = boot_ms()
+        self.late_ms = 0.0
+        """How late the last tick was: the load signal."""
+
+    @property
+    def froze(self) -> bool:
+        """Tell whether the process stood still for longer than its lease, as far as is known before the next tick."""
+        return boot_ms() - self._last_ms > self._frozen_after_ms
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        due_s = time.monotonic() + TICK_S
+        while True:
+            await asyncio.sleep(due_s - time.monotonic())
+            if self.froze:
+                self._on_frozen()
+            self._last_ms = boot_ms()
+            now_s = time.monotonic()
+            self.late_ms = (now_s - due_s) * 1000
+            if now_s - due_s > self.MADE_UP_FOR * TICK_S:
+                due_s = now_s
+            while due_s <= now_s:
+                self._tick()
+                due_s += TICK_S

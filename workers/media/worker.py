@@ -1,0 +1,230 @@
+"""One media worker: keeps its lease, takes calls from its inbox, drains when told to."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import uuid
+from collections.abc import Callable
+from typing import Final
+
+from shared import log
+from shared.bus import Bus, Delivery
+from shared.calls import facts
+from shared.calls.state import Call
+from shared.clock import boot_ms
+from shared.errors import LeaseLost, RedisAway
+from shared.handling import Frame
+from shared.settings import Settings
+from shared.wire import Wire
+from workers.media.drive import drive
+from workers.media.handler import Script
+from workers.media.host import Ear, Host
+from workers.media.leg import Leg
+from workers.media.live_call import LiveCall
+from workers.media.performer import Performer
+from workers.media.ticker import Ticker
+
+BEAT_EVERY_S: Final = 1.0
+LEASE_MARGIN_MS: Final = 1_000
+GOODBYE_S: Final = 3.0
+
+
+class _Held:
+    """A call in this worker's hands."""
+
+    def __init__(self, performer: Performer) -> None:
+        self.performer = performer
+        self.inbox: asyncio.Queue[Delivery] = asyncio.Queue()
+        self.accepted = False
+        self.task: asyncio.Task[None] | None = None
+
+
+class Worker:
+    """Owns calls by id through a lease and epochs; see docs/decisions/0001-a-call-is-its-log.md."""
+
+    def __init__(
+        self, settings: Settings, *, wire: Wire, inbox_wire: Wire, host: Host, script_of: Callable[[str], Script]
+    ) -> None:
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._settings = settings
+        self._bus = Bus(wire, retention_hours=settings.retention_hours)
+        self._inbox_wire = inbox_wire
+        self._host = host
+        self._script_of = script_of
+        self._held: dict[str, _Held] = {}
+        self._lives: set[LiveCall] = set()
+        self._handled = ""
+        self._draining = False
+        self._confirmed_ms = boot_ms()
+        self._ticker = Ticker(self._tick, frozen_after_ms=settings.lease_ms - LEASE_MARGIN_MS, on_frozen=self._mute_all)
+        self._log = log.get()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until told to stop, then drain."""
+        await self._bus.beat(
+            self.name, lease_ms=self._settings.lease_ms, capacity=self._settings.media_capacity, join=True
+        )
+        self._log.info("worker.joined", worker=self.name, capacity=self._settings.media_capacity)
+        chores = [
+            asyncio.create_task(self._take(), name="inbox"),
+            asyncio.create_task(self._beat(), name="beat"),
+            asyncio.create_task(self._ticker.run(), name="ticker"),
+        ]
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            await asyncio.wait([*chores, stopped], return_when=asyncio.FIRST_COMPLETED)
+            for chore in chores:
+                if chore.done():
+                    chore.result()
+            await self._drain()
+        except LeaseLost:
+            await self._let_go()
+            raise
+        finally:
+            for chore in chores:
+                chore.cancel()
+            stopped.cancel()
+        with contextlib.suppress(RedisAway, LeaseLost):
+            await self._bus.beat(self.name, lease_ms=0)
+        self._log.info("worker.left", worker=self.name)
+
+    # -- chores ----------------------------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        while True:
+            asked_ms = boot_ms()
+            capacity = None if self._draining else self._settings.media_capacity
+            try:
+                await self._bus.beat(
+                    self.name, lease_ms=self._settings.lease_ms, capacity=capacity, handled=self._handled
+                )
+            except RedisAway as error:
+                away_s = (boot_ms() - self._confirmed_ms) / 1000
+                self._log.warning("redis.away", for_s=round(away_s, 1), because=str(error))
+                if away_s > self._settings.redis_grace_seconds:
+                    self._hang_up_all("redis_away")
+            except LeaseLost:
+                self._log.error("worker.fenced", worker=self.name, calls=len(self._held))
+                raise
+            else:
+                self._confirmed_ms = asked_ms
+                for live in self._lives:
+                    live.muted = False
+            await asyncio.sleep(BEAT_EVERY_S)
+
+    async def _take(self) -> None:
+        last = "0-0"
+        while True:
+            with contextlib.suppress(RedisAway):
+                async for deliveries in self._bus.follow(self.name, wire=self._inbox_wire, after=last):
+                    for delivery in deliveries:
+                        self._dispatch(delivery)
+                        last = self._handled = delivery.id
+            await asyncio.sleep(0.2)
+
+    def _dispatch(self, delivery: Delivery) -> None:
+        held = self._held.get(delivery.call_id)
+        if isinstance(delivery.fact, facts.Claimed) and (held is None or held.performer.epoch < delivery.fact.epoch):
+            held = self._held[delivery.call_id] = _Held(self._performer(delivery.call_id, delivery.fact.epoch))
+            held.task = asyncio.create_task(self._hold(held), name=f"call {delivery.call_id}")
+        if held is not None:
+            held.accepted |= isinstance(delivery.fact, facts.ActionGranted)
+            held.inbox.put_nowait(delivery)
+
+    async def _hold(self, held: _Held) -> None:
+        performer = held.performer
+        driving = asyncio.create_task(drive(self._bus, self.name, performer, held.inbox))
+        fenced = asyncio.create_task(performer.lease_lost.wait())
+        try:
+            await asyncio.wait([driving, fenced], return_when=asyncio.FIRST_COMPLETED)
+            if not driving.done():
+                raise LeaseLost(f"a fact of call {performer.call_id} was refused: epoch {performer.epoch} is over")
+            self._log_end(driving.result(), performer)
+            await performer.finish()
+        except LeaseLost as lost:
+            self._log.warning("call.abandoned", call=performer.call_id, epoch=performer.epoch, because=str(lost))
+            await performer.abandon()
+        except RedisAway as error:
+            # the log has all there is to know; whoever holds the call next reads it there
+            self._log.error("call.abandoned", call=performer.call_id, epoch=performer.epoch, because=str(error))
+            await performer.abandon()
+        finally:
+            driving.cancel()
+            fenced.cancel()
+            if self._held.get(performer.call_id) is held:
+                del self._held[performer.call_id]
+
+    def _performer(self, call_id: str, epoch: int) -> Performer:
+        return Performer(
+            call_id,
+            epoch,
+            bus=self._bus,
+            worker=self.name,
+            host=self._host,
+            script_of=self._script_of,
+            make_leg=self._make_leg,
+            lives=self._lives,
+            recordings=self._settings.recordings,
+        )
+
+    def _make_leg(self) -> Leg:
+        return Leg(addresses=self._settings.local_addresses, ports=self._settings.media_port_range)
+
+    def _tick(self) -> None:
+        heard: list[tuple[Ear, Frame]] = []
+        for live in self._lives:
+            live.tick(heard)
+        if heard:
+            self._host.deliver(heard)
+
+    def _mute_all(self) -> None:
+        """Say nothing more until a beat confirms that our calls are still ours."""
+        self._log.error("worker.froze", calls=len(self._held))
+        for live in self._lives:
+            live.muted = True
+
+    def _log_end(self, call: Call, performer: Performer) -> None:
+        self._log.info(
+            "call.closed",
+            call=performer.call_id,
+            outcome=call.outcome,
+            page=call.page,
+            consumer=log.pseudonym(call.consumer),
+            epoch=performer.epoch,
+            lasted_ms=self._bus.now_ms() - call.arrived_ms,
+        )
+
+    # -- the end ----------------------------------------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        """Hand back what was not accepted, let the rest end, and end what does not within DRAIN_SECONDS."""
+        self._draining = True
+        self._log.info("worker.draining", worker=self.name, calls=len(self._held))
+        with contextlib.suppress(RedisAway, LeaseLost):
+            await self._bus.beat(self.name, lease_ms=self._settings.lease_ms, handled=self._handled)
+        await asyncio.gather(*(self._hand_back(held) for held in list(self._held.values()) if not held.accepted))
+        await self._until_empty(self._settings.drain_seconds - GOODBYE_S)
+        self._hang_up_all("drain")
+        await self._until_empty(GOODBYE_S)
+
+    async def _let_go(self) -> None:
+        """Abandon every call without a word: they have new owners."""
+        for held in self._held.values():
+            held.performer.lease_lost.set()
+        await self._until_empty(GOODBYE_S)
+
+    async def _hand_back(self, held: _Held) -> None:
+        performer = held.performer
+        with contextlib.suppress(RedisAway):
+            if await self._bus.handoff(performer.call_id, self.name, performer.epoch):
+                performer.lease_lost.set()
+
+    def _hang_up_all(self, by: str) -> None:
+        for held in self._held.values():
+            held.performer.say(facts.HangUpAsked(by=by))
+
+    async def _until_empty(self, timeout_s: float) -> None:
+        tasks = [held.task for held in self._held.values() if held.task is not None]
+        if tasks and timeout_s > 0:
+            await asyncio.wait(tasks, timeout=timeout_s)
