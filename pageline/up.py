@@ -71,7 +71,7 @@ class Screen:
     def print(self, name: str, text: str | bytes) -> None:
         """Print what `name` said; without a reader left it is lost, which must not end a call."""
         message = Message("line", text, datetime.now(UTC).astimezone(), name, self._colours.get(name))
-        if True:
+        with contextlib.suppress(OSError):
             self._printer.write(message)
 
 

@@ -143,7 +143,7 @@ class Wire:
             future.set_exception(self._away(self._cause))
 
     def _away(self, cause: Exception | None) -> RedisAway:
-        because = f": {str(cause) or 'it did not answer in time'}" if cause else ""
+        because = f": {str(cause).rstrip('.') or 'it did not answer in time'}" if cause else ""
         return RedisAway(f"Redis at {self.address} cannot be used{because}. Does it run, and is REDIS_URL right?")
 
     def _use(self, link: Link) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import io
 import json
+import shutil
 import signal
 import socket
 import sys
@@ -21,6 +22,7 @@ import pytest
 import uvicorn
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from av import AudioFrame
+from playwright.async_api import Page, async_playwright
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -424,6 +426,61 @@ async def test_ten_phones_talk_at_once(webhooks: Webhooks) -> None:
         results = await asyncio.gather(*(one_call(400 + 20 * number) for number in range(10)))
     assert all(abs(off_hz) < 3 for off_hz, _ in results)
     assert all(abs(heard["off_hz"]) < 3 and heard["lost_packets"] == 0 for _, heard in results)
+
+
+@asynccontextmanager
+async def browser_page() -> AsyncIterator[Page]:
+    """A page of a headless Chromium without microphone, so that it hides its addresses behind mDNS names."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("there is no Chromium on the PATH")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = await browser.new_page()
+        page.set_default_timeout(15_000)
+        yield page
+        await browser.close()
+
+
+@pytest.mark.parametrize("ended_by", ["caller", "business"])
+async def test_person_calls_from_the_page_and_both_hear_each_other(
+    webhooks: Webhooks, business: Business, ended_by: str
+) -> None:
+    async with meta(webhooks) as graph, browser_page() as page:
+        await page.goto(f"{graph.base_url}/?tone=620&psid=77")
+        await page.get_by_role("button", name="Call").click()
+        connect = await webhooks.next()
+        assert connect["from"] == "77"
+        await page.get_by_text("Ringing").wait_for()
+        granted = await accept(graph, connect["id"], await business.offer())
+        assert granted.status_code == 200, granted.text
+        await business.apply(granted.json()["session"])
+        await page.get_by_text("Connected 0:01").wait_for()
+        assert await business.hears() == pytest.approx(620, abs=2)
+        await page.get_by_text("Connected 0:02").wait_for()
+        assert await page.evaluate("pageline.heardHz()") == pytest.approx(440, abs=2)
+        if ended_by == "caller":
+            await page.get_by_role("button", name="Hang up").click()
+            await page.get_by_text("You hung up").wait_for()
+        else:
+            await act(graph, "terminate", connect["id"])
+            await page.get_by_text("The line hung up").wait_for()
+        terminate = await webhooks.next()
+        assert terminate["duration"] >= 2
+        call = await wait(graph, connect["id"])
+        await page.get_by_role("button", name="Call again").wait_for()
+    assert (call["state"], call["ended_by"]) == ("ended", ended_by)
+    assert call["heard"]["dominant_hz"] == pytest.approx(440, abs=2)
+    assert call["heard"]["lost_packets"] == 0
+
+
+async def test_page_that_is_closed_hangs_up(webhooks: Webhooks) -> None:
+    async with meta(webhooks) as graph, browser_page() as page:
+        await page.goto(f"{graph.base_url}/?tone=620")
+        await page.get_by_role("button", name="Call").press("Enter")
+        assert (await webhooks.next())["event"] == "connect"
+        await page.close(run_before_unload=True)
+        assert (await webhooks.next())["event"] == "terminate"
 
 
 async def test_command_prints_its_address_and_ends_on_sigterm(webhooks: Webhooks) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from workers.media.opus import CLIP_RATE, OpusEncoder, carries_previous, encode_clip, packet_samples
-from workers.media.playout import MAX_DEPTH_MS, Playout, leave_out_a_period
+from workers.media.playout import MAX_DEPTH_MS, MAX_TARGET_MS, Playout, leave_out_a_period
 
 TICK_S = 0.02
 HZ = 440
@@ -73,7 +73,9 @@ def stream(packets: Iterable[bytes], *, first: int = 0, timestamp: int = 0, star
     return sent
 
 
-def listen(playout: Playout, arrivals: list[Sent], seconds: float, *, rate: int = CLIP_RATE, start_s: float = 0.0) -> bytes:
+def listen(
+    playout: Playout, arrivals: list[Sent], seconds: float, *, rate: int = CLIP_RATE, start_s: float = 0.0
+) -> bytes:
     """Push what arrives and pull once per tick; return everything heard."""
     waiting = sorted(arrivals, key=lambda packet: packet.arrives_s)
     heard = bytearray()
@@ -125,11 +127,11 @@ def test_fec_brings_back_what_was_lost() -> None:
     packets = voice(5)
     chance = random.Random(1)
     lost = {n for n in range(20, len(packets) - 20) if chance.random() < 0.1}
-    assert sum(map(carries_previous, packets)) > len(packets) * 0.8
+    assert sum(map(carries_previous, packets)) > len(packets) * 0.6, "all but the pauses"
     playout = Playout(16_000)
     listen(playout, [p for p in stream(packets) if p.sequence not in lost], 5, rate=16_000)
     assert playout.concealed_ms + playout.recovered_ms == len(lost) * 20
-    assert playout.recovered_ms > playout.concealed_ms * 2
+    assert playout.recovered_ms > playout.concealed_ms
 
 
 def test_without_fec_it_is_concealed() -> None:
@@ -174,14 +176,16 @@ def test_a_stall_is_played_late_and_the_delay_it_leaves_shrinks_again() -> None:
     assert abs(dominant_hz(before + after) - HZ) < 2
 
 
-def test_a_backlog_is_cut_at_once() -> None:
-    arrivals = stream(CLIP)
+def test_a_backlog_is_cut_at_once_to_what_jitter_demands() -> None:
+    arrivals = stream(encode_clip(tone(15)))
     for packet in arrivals[50:95]:
         packet.arrives_s = arrivals[94].arrives_s
     playout = Playout()
-    listen(playout, arrivals, 2.2)
-    assert playout.depth_ms < 150
+    listen(playout, arrivals[:110], 2.2)
+    assert playout.depth_ms <= MAX_TARGET_MS
     assert playout.trimmed_ms > 500
+    listen(playout, arrivals[110:], 12.5, start_s=2.2)
+    assert playout.depth_ms <= 80
 
 
 def test_a_buffer_nobody_reads_stays_small_and_is_fresh_when_somebody_does() -> None:

@@ -110,12 +110,16 @@ def test_what_cannot_be_used_is_refused_with_a_reason_that_quotes_nothing(broken
 
 
 def test_of_several_fingerprints_only_sha_256_stays() -> None:
-    more = "a=fingerprint:sha-512 " + ":".join(["AB"] * 64) + "\r\na=fingerprint:sha-1 " + ":".join(["AB"] * 20) + "\r\n"
+    more = (
+        "a=fingerprint:sha-512 " + ":".join(["AB"] * 64) + "\r\na=fingerprint:sha-1 " + ":".join(["AB"] * 20) + "\r\n"
+    )
     assert admit_answer(ANSWER + more) == admit_answer(ANSWER)
 
 
 def test_session_level_transport_attributes_hold_for_every_section() -> None:
-    moved = [line for line in ANSWER.split("\r\n") if line.startswith(("a=ice-ufrag", "a=ice-pwd", "a=fing", "a=setup"))]
+    moved = [
+        line for line in ANSWER.split("\r\n") if line.startswith(("a=ice-ufrag", "a=ice-pwd", "a=fing", "a=setup"))
+    ]
     session_level = without(ANSWER, *moved).replace("m=audio", "\r\n".join((*moved, "m=audio")))
     assert admit_answer(session_level) == admit_answer(ANSWER)
 
@@ -192,8 +196,12 @@ def test_whatever_the_gate_lets_through_aiortc_can_read(seed: int, text: str) ->
         at = chance.randrange(len(mutated))
         line = mutated[at]
         cut = chance.randrange(len(line) + 1)
-        piece = chance.choice(["", " ", ":", "0", "-1", "99999999999", "\0", "\x0b", "\x85", "\u2028", "é", "a=mid:0", "/"])
-        mutated[at : at + 1] = chance.choice([[], [line, line], [line[:cut] + piece + line[cut:]], [line[:cut]], [piece]])
+        piece = chance.choice(
+            ["", " ", ":", "0", "-1", "99999999999", "\0", "\x0b", "\x85", "\u2028", "é", "a=mid:0", "/"]
+        )
+        mutated[at : at + 1] = chance.choice(
+            [[], [line, line], [line[:cut] + piece + line[cut:]], [line[:cut]], [piece]]
+        )
     for admit in (admit_answer, admit_offer):
         try:
             admitted = admit("\r\n".join(mutated))

@@ -2,9 +2,9 @@
 
     HGETALL -> registered as started -> function(context, *args) -> registered as finished
 
-The bookkeeping of this usual way is RQ's own code (`ledger.py`), but it leaves through a `Wire`, the commands of all jobs
-of one loop tick in one write. Jobs that raise, or that ask RQ for a retry or a repeat, end in the methods of RQ's base
-class, in a thread.
+The bookkeeping of this usual way is RQ's own code (`ledger.py`), but it leaves through a `Wire`, the commands of all
+jobs of one loop tick in one write. Jobs that raise, or that ask RQ for a retry or a repeat, end in the methods of RQ's
+base class, in a thread.
 """
 
 import asyncio
