@@ -190,6 +190,8 @@ class Up:
             self._stop()
         elif signal_number == signal.SIGINT:
             self._kill("second Ctrl-C")
+        else:
+            self._say(f"{signal_number.name}: still waiting")
 
     def _give_up(self, name: str, status: int) -> None:
         self._status = status

@@ -218,7 +218,7 @@ class EmbeddedValkey:
     def _url_for(self, port: int, password: str) -> str:
         if port:
             return f"redis://:{password}@127.0.0.1:{port}/0"
-        return f"unix://{quote(os.fsencode(self._socket))}?password={password}"
+        return f"unix://{self._socket}?password={password}"
 
     def _await_answer(self, server: "subprocess.Popen[bytes]", url: str, logged_bytes: int) -> None:
         deadline = time.monotonic() + START_WITHIN_S

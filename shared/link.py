@@ -38,7 +38,7 @@ class Link(asyncio.Protocol):
         self._waiting: deque[tuple[asyncio.Future[Reply] | None, float]] = deque()
         self._watch: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport
-        self.reason: Exception | None = None
+        self.reason: Exception | None = None  # why it is over, or about to be
         self.lost = asyncio.Event()
 
     def submit(self, packed: bytes, future: asyncio.Future[Reply], skipped: int, timeout_s: float) -> None:

@@ -89,7 +89,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
         url = self.recordings_url
         if url and urlsplit(url).scheme not in ("", "file"):
             raise BadSetting(f"RECORDINGS_URL={url}: only a folder or a file:// URL is understood so far.")
-        return Path(urlsplit(url).path) if url else Path(self.data_dir) / "recordings"
+        return (Path(urlsplit(url).path) if url else Path(self.data_dir) / "recordings").absolute()
 
     @cached_property
     def app_secrets(self) -> tuple[bytes, ...]:

@@ -56,7 +56,7 @@ class Wire:
     @property
     def connected(self) -> bool:
         """Whether a command would leave at once."""
-        return self._link is not None
+        return self._link is not None and self._link.reason is None
 
     async def connect(self) -> None:
         """Connect, once; from then on the wire reconnects by itself.
@@ -126,7 +126,7 @@ class Wire:
             raise RedisAway(f"not connected to Redis at {self.address}: await connect() first, and not after close()")
         future: asyncio.Future[Reply] = self._loop.create_future()
         limit_s = self._timeout_s if timeout_s is None else timeout_s
-        if self._link:
+        if self._link and not self._link.reason:
             self._link.submit(packed, future, skipped, limit_s)
         else:
             self._parked.append(_Parked(packed, future, skipped, limit_s))

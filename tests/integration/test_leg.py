@@ -400,11 +400,9 @@ async def test_a_bad_answer_fails_the_leg_which_still_closes(broken: Callable[[s
 
 async def test_a_bad_later_offer_leaves_the_call_as_it_was() -> None:
     async with call(Far(hz=THEIRS_HZ)) as (leg, far):
-        for broken in BROKEN.values():
-            offer = broken(far.renegotiation(far.answer_again()))
-            if offer.count("a=mid:") != 2 or "BUNDLE 5" in offer or "actpass" in offer:
-                with pytest.raises(LegFailed):
-                    await leg.renegotiate(offer if "actpass" not in offer else "v=0\r\n")
+        for name in ("empty", "no credentials", "absent bundle mid", "rejected"):
+            with pytest.raises(LegFailed, match="the peer's offer was refused"):
+                await leg.renegotiate(BROKEN[name](far.renegotiation(far.answer_again())))
         heard = await converse(leg)
         assert abs(dominant_hz(heard[-48_000:]) - THEIRS_HZ) <= 5
 
@@ -518,9 +516,10 @@ async def test_nothing_is_left_of_a_closed_leg(stage: str) -> None:
             if stage == "connected":
                 await leg.connected()
     await leg.close()
+    await asyncio.sleep(0.05)  # a stock connection that is closed within its last 20 ms pause leaves a task behind
     await far.pc.close()
     if far._listening is not None:
-        await far._listening
+        far._listening.cancel()
     async with asyncio.timeout(1):
         while asyncio.all_tasks() - tasks or len(os.listdir("/proc/self/fd")) > descriptors:
             await asyncio.sleep(0.005)

@@ -61,7 +61,11 @@ class Up:
     def __init__(self, processes: dict[str, list[str]], stop_grace_s: float = 30.0, **env: str) -> None:
         spec = {"processes": processes, "env": env, "stop_grace_s": stop_grace_s}
         self.process = subprocess.Popen(
-            python(RUN, json.dumps(spec)), stderr=subprocess.PIPE, start_new_session=True, encoding="utf-8"
+            python(RUN, json.dumps(spec)),
+            env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            encoding="utf-8",
         )
         assert self.process.stderr is not None
         self.output = self.process.stderr
@@ -168,6 +172,7 @@ def test_a_second_ctrl_c_kills_at_once_and_a_second_sigterm_does_not(up: StartUp
     running.process.send_signal(signal.SIGTERM)
     running.read_until("asking all to end")
     running.process.send_signal(signal.SIGTERM)
+    running.read_until("SIGTERM: still waiting")
     running.process.send_signal(signal.SIGINT)
     running.read_until("second Ctrl-C: killing stubborn")
     assert running.end() == 0
@@ -176,8 +181,10 @@ def test_a_second_ctrl_c_kills_at_once_and_a_second_sigterm_does_not(up: StartUp
 def test_a_ctrl_c_between_two_lives_is_heeded(up: StartUp) -> None:
     running = up({"fails": ["false"]})
     running.read_until("starting it again in 2 s")
+    asked_at_s = time.monotonic()
     running.process.send_signal(signal.SIGINT)
     assert running.end() == 0
+    assert time.monotonic() - asked_at_s < 1.5
     assert "ended with status" not in running.rest
 
 
@@ -310,8 +317,12 @@ def test_the_watcher_of_a_process_ends_with_it() -> None:
     assert process.stdout is not None
     process.stdout.readline()
     (watcher,) = psutil.Process(process.pid).children()
+    deadline = time.monotonic() + GONE_WITHIN_S
+    while watcher.num_fds() > 0:
+        assert time.monotonic() < deadline, "the watcher holds files of the process it watches"
+        time.sleep(0.01)
     process.kill()
-    process.communicate()  # returns, as the watcher holds no end of the pipe
+    process.communicate()
     await_end(watcher.pid)
 
 

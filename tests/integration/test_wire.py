@@ -157,11 +157,9 @@ async def test_connecting_to_nobody_names_the_address_and_may_be_tried_again(roa
 
 async def test_a_closed_wire_takes_no_commands(redis_url: str) -> None:
     async with Wire.from_url(redis_url) as wire:
-        last = wire.send("SET", "last", "word")
+        await wire.call("PING")
     with pytest.raises(RedisAway, match="connect"):
         wire.send("PING")
-    with pytest.raises(RedisAway):
-        await last
 
 
 async def test_what_was_sent_before_closing_still_arrives(redis_url: str, witness: redis.Redis) -> None:

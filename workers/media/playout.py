@@ -139,16 +139,23 @@ class Playout:
         """Return the next piece of sound, of any length."""
         if self._next is None or not self._packets:
             return self._endure()
-        first = min(self._packets)
-        gap = first - self._next
-        if self._drought:
-            if gap > self._drought and not self._due(first, at_s):
-                return self._endure()
-        elif gap > 0 and (step := min(gap, self._step) // _PLC_STEP * _PLC_STEP) and gap <= HOLE_LIMIT:
-            return self._bridge(self._packets[first], gap, step)
-        packet = self._packets.pop(first)
-        self._settle(packet)
-        return self._decode(packet, at_s)
+        first = self._packets[min(self._packets)]
+        gap = first.timestamp - self._next
+        rest = gap - self._drought
+        if self._drought and 0 < rest <= self._lost_before(first):
+            self._settle(first)  # it was the beginning of a hole, and FEC may fill the end of it
+            self._next, gap = first.timestamp - rest, rest
+        elif self._drought and rest > 0 and not self._due(first.timestamp, at_s):
+            return self._endure()
+        if not self._drought and gap <= HOLE_LIMIT and (step := min(gap, self._step) // _PLC_STEP * _PLC_STEP):
+            return self._bridge(first, gap, step)
+        self._settle(first)
+        del self._packets[first.timestamp]
+        return self._decode(first, at_s)
+
+    def _lost_before(self, packet: _Packet) -> int:
+        """Return how many samples were in the packets missing between the last one played and this one."""
+        return 0 if self._last_sequence is None else max(0, packet.sequence - self._last_sequence - 1) * self._step
 
     def _decode(self, packet: _Packet, at_s: float) -> bytes:
         self._step = packet_samples(packet.payload)
@@ -185,8 +192,7 @@ class Playout:
         """Account for the drought that `packet` ends: a pause of the sender is silence, anything else was concealed."""
         paused = self._drought
         if packet is not None and self._next is not None and self._last_sequence is not None:
-            missing = max(0, packet.sequence - self._last_sequence - 1)
-            paused = min(self._drought, max(0, packet.timestamp - self._next - missing * self._step))
+            paused = min(self._drought, max(0, packet.timestamp - self._next - self._lost_before(packet)))
         self._silent += paused
         self._concealed += self._drought - paused
         self._drought = 0

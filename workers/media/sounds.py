@@ -1,7 +1,11 @@
-"""Sounds to play: any file PyAV reads, made into Opus packets once and kept for every call that plays it."""
+"""Sounds to play: any file PyAV reads, made into Opus packets once and kept for every call that plays it.
+
+An Ogg Opus file of 20 ms packets, which is what `opusenc` writes, is played as it is.
+"""
 
 import io
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,21 +34,43 @@ def load(sound: Sound) -> tuple[bytes, ...]:
 
 @lru_cache(CLIPS_KEPT)
 def _encoded_file(path: str, _changed_ns: int) -> tuple[bytes, ...]:
-    return encode_clip(_pcm(path, path))
+    return _packets(lambda: path, path)
 
 
 @lru_cache(CLIPS_KEPT)
 def _encoded_bytes(sound: bytes) -> tuple[bytes, ...]:
-    return encode_clip(_pcm(io.BytesIO(sound), f"{len(sound)} bytes"))
+    return _packets(lambda: io.BytesIO(sound), f"{len(sound)} bytes")
 
 
-def _pcm(source: str | io.BytesIO, name: str) -> bytes:
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+def _packets(source: Callable[[], str | io.BytesIO], name: str) -> tuple[bytes, ...]:
     try:
-        with av.open(source, "r") as container:
-            frames = [
-                resampled for frame in container.decode(audio=0) for resampled in resampler.resample(frame)
-            ] + resampler.resample(None)
+        return _as_they_are(source()) or encode_clip(_decoded(source()))
     except (av.FFmpegError, IndexError) as error:
         raise ValueError(f"{name} is no sound that can be played: {error}") from error
-    return b"".join(frame.to_ndarray().tobytes() for frame in frames)
+
+
+def _as_they_are(source: str | io.BytesIO) -> tuple[bytes, ...]:
+    """Return the file's own packets where each is 20 ms of Opus, else nothing."""
+    with av.open(source, "r") as container:
+        stream = container.streams.audio[0]
+        if stream.codec_context.name not in ("opus", "libopus"):
+            return ()
+        packets = tuple(bytes(packet) for packet in container.demux(stream) if packet.size)
+    return packets if all(_is_20_ms(packet) for packet in packets) else ()
+
+
+def _is_20_ms(packet: bytes) -> bool:
+    """Read the packet's duration from its first byte (RFC 6716, 3.1)."""
+    configuration, one_frame = packet[0] >> 3, packet[0] & 3 == 0
+    if configuration < 12:  # SILK: 10, 20, 40, 60 ms
+        return one_frame and configuration % 4 == 1
+    if configuration < 16:  # hybrid: 10, 20 ms
+        return one_frame and configuration % 2 == 1
+    return one_frame and configuration % 4 == 3  # CELT: 2.5, 5, 10, 20 ms
+
+
+def _decoded(source: str | io.BytesIO) -> bytes:
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+    with av.open(source, "r") as container:
+        frames = [resampled for frame in container.decode(audio=0) for resampled in resampler.resample(frame)]
+    return b"".join(frame.to_ndarray().tobytes() for frame in [*frames, *resampler.resample(None)])

@@ -1,0 +1,1 @@
+"""What a user would write instead: whole programs to measure beside ours."""

@@ -1,0 +1,74 @@
+"""Answers calls inside the webhook's process: Starlette and stock aiortc, nothing kept, nothing repeated."""
+
+import asyncio
+import hmac
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.contrib.media import MediaBlackhole
+from aiortc.mediastreams import AudioStreamTrack, MediaStreamTrack
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+SECRET = os.environ["META_APP_SECRET"].encode()
+GRAPH = f"{os.environ['GRAPH_URL']}/{os.environ['GRAPH_VERSION']}"
+peers: dict[str, RTCPeerConnection] = {}
+http = httpx.AsyncClient(timeout=5, trust_env=False)
+
+
+async def webhook(request: Request) -> Response:
+    """Check and decode one POST; answer its calls after the 200."""
+    body = await request.body()
+    signed = request.headers.get("x-hub-signature-256", "")
+    expected = "sha256=" + hmac.new(SECRET, body, "sha256").hexdigest()
+    if not hmac.compare_digest(expected, signed):
+        return PlainTextResponse("bad signature", status_code=401)
+    said = await request.json()
+    elements = [(entry["id"], element) for entry in said["entry"] for element in entry.get("calls", ())]
+    return JSONResponse({"ok": True}, background=BackgroundTask(handle, elements))
+
+
+async def handle(elements: list[tuple[str, dict[str, Any]]]) -> None:
+    """Do what the events ask for."""
+    for page, element in elements:
+        if element["event"] == "connect":
+            await answer(page, element["id"])
+        elif element["event"] == "terminate" and (peer := peers.pop(element["id"], None)):
+            await peer.close()
+
+
+async def answer(page: str, call_id: str) -> None:
+    """Offer, accept, and apply Meta's answer."""
+    peer = peers[call_id] = RTCPeerConnection(RTCConfiguration(iceServers=[]))  # no STUN: it would wait for a reply
+
+    @peer.on("track")
+    async def heard(track: MediaStreamTrack) -> None:
+        hole = MediaBlackhole()
+        hole.addTrack(track)
+        await hole.start()
+
+    peer.addTrack(AudioStreamTrack())
+    await peer.setLocalDescription(await peer.createOffer())
+    session = {"sdp_type": "offer", "sdp": peer.localDescription.sdp}
+    action = {"platform": "messenger", "call_id": call_id, "action": "accept", "session": session}
+    reply = await http.post(f"{GRAPH}/{page}/calls", json=action, headers={"authorization": "Bearer x"})
+    text = reply.raise_for_status().json()["session"]["sdp_response"]
+    await peer.setRemoteDescription(RTCSessionDescription(text, "answer"))
+
+
+@asynccontextmanager
+async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+    """Close what is open at the end."""
+    yield
+    await asyncio.gather(*(peer.close() for peer in peers.values()))
+    await http.aclose()
+
+
+app = Starlette(routes=[Route("/webhook", webhook, methods=["POST"])], lifespan=lifespan)

@@ -1,0 +1,53 @@
+"""Signed webhooks as Meta posts them, ready to be written to a socket."""
+
+import hmac
+import json
+import time
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+PAGE: Final = "106378625516323"
+SECRET: Final = "bench-app-secret"
+BODY_BYTES: Final = 473
+
+
+def connect(call_id: str) -> dict[str, Any]:
+    """Return the element of a consumer who rings now."""
+    caller = {"to": PAGE, "from": "5275811702471834"}
+    return {"id": call_id, **caller, "event": "connect", "timestamp": _now(), "call_direction": "user_initiated"}
+
+
+def call_status(call_id: str, status: str) -> dict[str, Any]:
+    """Return the element of a call we placed that now rings, or was accepted."""
+    return {"id": call_id, "event": "call_status", "timestamp": _now(), "call_status": status}
+
+
+def terminate(call_id: str) -> dict[str, Any]:
+    """Return the element of a call that is over."""
+    span = {"start_time": _now() - 120, "end_time": _now(), "duration": 120}
+    return {"id": call_id, "event": "terminate", "timestamp": _now(), "status": "Completed", **span}
+
+
+def request(url: str, element: dict[str, Any], *, body_bytes: int = 0) -> bytes:
+    """Return the bytes of a signed POST with one element, filled up to this many bytes of body."""
+    where = urlsplit(url)
+    body = _body(element)
+    if body_bytes:
+        filled = {**element, "biz_opaque_callback_data": ""}
+        body = _body({**filled, "biz_opaque_callback_data": "x" * (body_bytes - len(_body(filled)))})
+    signature = hmac.digest(SECRET.encode(), body, "sha256").hex()
+    head = (
+        f"POST {where.path} HTTP/1.1\r\nhost: {where.netloc}\r\nuser-agent: facebookexternalua\r\naccept: */*\r\n"
+        f"content-type: application/json\r\nx-hub-signature-256: sha256={signature}\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def _body(element: dict[str, Any]) -> bytes:
+    entry = {"id": PAGE, "time": _now(), "calls": [element]}
+    return json.dumps({"object": "page", "entry": [entry]}, separators=(",", ":")).encode()
+
+
+def _now() -> int:
+    return int(time.time())

@@ -1,0 +1,102 @@
+"""The servers that are measured: each a real process on a free port, tied to us, with its CPU time."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+import psutil
+
+from shared.errors import PagelineError
+from shared.parent import tied
+
+READY_WITHIN_S: Final = 30.0
+STOP_WITHIN_S: Final = 15.0
+LOOK_AGAIN_AFTER_S: Final = 0.02
+SHOWN_LOG_LINES: Final = 12
+
+
+class BenchFailed(PagelineError):
+    """A server of the bench did not start, or did not do what is to be measured; the message holds its last words."""
+
+
+@contextmanager
+def running(name: str, arguments: Sequence[str], env: Mapping[str, str], logs: Path) -> Iterator["Server"]:
+    """Run `python -m ARGUMENTS` as long as the context, with our environment and `env`; start it from the main thread."""
+    with ExitStack() as stack:
+        path = logs / f"{name}.log"
+        output = stack.enter_context(path.open("wb"))
+        server = Server(name, _spawn(arguments, env, output), path)
+        stack.callback(server.stop)
+        yield server
+
+
+def _spawn(arguments: Sequence[str], env: Mapping[str, str], output: IO[bytes]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        tied([sys.executable, "-m", *arguments]),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env={**os.environ, **env},
+        start_new_session=True,
+    )
+
+
+class Server:
+    """A server process under measurement."""
+
+    def __init__(self, name: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self.name = name
+        self.pid = process.pid
+        self._process = process
+        self._log = log
+
+    def await_answer(self, url: str, *, containing: str = "") -> None:
+        """Wait until a GET is answered with a body that contains this text, whatever the status.
+
+        Raises:
+            BenchFailed: the process ended, or does not answer so in time.
+        """
+        deadline = time.monotonic() + READY_WITHIN_S
+        while (body := _get(url)) is None or containing not in body:
+            if self._process.poll() is not None:
+                raise BenchFailed(f"{self.name} ended with status {self._process.returncode}. It said:\n{self.said()}")
+            if time.monotonic() > deadline:
+                raise BenchFailed(f"{self.name} is not ready after {READY_WITHIN_S:g} s. It said:\n{self.said()}")
+            time.sleep(LOOK_AGAIN_AFTER_S)
+
+    def said(self) -> str:
+        """Return the last lines the process printed."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-SHOWN_LOG_LINES:])
+
+    def stop(self) -> None:
+        """Ask the process to end, and kill it when it does not."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def cpu_s(pid: int) -> float:
+    """Return the CPU seconds, user and system, that a process has used so far; the kernel counts in steps of 10 ms."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def _get(url: str) -> str | None:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as reply:  # noqa: S310 - our own loopback address
+            body: bytes = reply.read()
+    except urllib.error.HTTPError as error:
+        body = error.read()
+    except OSError:
+        return None
+    return body.decode(errors="replace")
