@@ -9,6 +9,8 @@ What is changed about it, and why:
 """
 
 import hmac
+import signal
+import sys
 from typing import cast
 
 import redis
@@ -44,6 +46,7 @@ def serve(redis_url: str, host: str, port: int, password: str | None = None) -> 
             "secret of your choice, or HOST=127.0.0.1, or DASHBOARD_PORT=0 to do without the dashboard."
         )
     board = Board(redis.Redis.from_url(redis_url), password)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once all is closed
     uvicorn.run(
         WSGIMiddleware(cast("WSGIApp", board), workers=4),
         host=host,

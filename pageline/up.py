@@ -69,10 +69,14 @@ class Screen:
         self._printer = Printer(output, width=width, colour="NO_COLOR" not in os.environ)
 
     def print(self, name: str, text: str | bytes) -> None:
-        """Print what `name` said; without a reader left it is lost, which must not end a call."""
+        """Print what `name` said; where that fails the line is lost, as no log is worth a call."""
         message = Message("line", text, datetime.now(UTC).astimezone(), name, self._colours.get(name))
-        with contextlib.suppress(OSError):
+        try:
             self._printer.write(message)
+        except BrokenPipeError:  # the reader has left for good; Python's own flush at exit would complain as well
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._printer.output.fileno())
+        except OSError:
+            return
 
 
 class Lines(asyncio.Protocol):

@@ -101,7 +101,8 @@ class EmbeddedValkey:
         if threading.current_thread() is not threading.main_thread():
             raise NoValkey("EmbeddedValkey.start: the server would end with this thread. Call it from the main thread.")
         try:
-            self._prepare_home()
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.home.chmod(0o700)
             if self._become_owner():
                 self._run_server()
         except OSError as error:
@@ -161,10 +162,6 @@ class EmbeddedValkey:
 
     # -- running our own
 
-    def _prepare_home(self) -> None:
-        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.home.chmod(0o700)
-
     def _run_server(self) -> None:
         binary = find_server()
         deadline = time.monotonic() + START_WITHIN_S
@@ -218,7 +215,7 @@ class EmbeddedValkey:
     def _url_for(self, port: int, password: str) -> str:
         if port:
             return f"redis://:{password}@127.0.0.1:{port}/0"
-        return f"unix://{self._socket}?password={password}"
+        return f"unix://{quote(os.fsencode(self._socket))}?password={password}"
 
     def _await_answer(self, server: "subprocess.Popen[bytes]", url: str, logged_bytes: int) -> None:
         deadline = time.monotonic() + START_WITHIN_S
@@ -300,5 +297,4 @@ def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        return int(probe.getsockname()[1])

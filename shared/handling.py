@@ -160,13 +160,21 @@ class Recording:
         await self._holder.stop_recording()
 
 
+class Interrupted(CallEnded, asyncio.CancelledError):
+    """`CallEnded` as it is thrown into a handler: also a cancellation, so that a task group ends its children first."""
+
+
 Handler = Callable[[Call], Coroutine[Any, Any, None]]
 
 
 class Interruptible:
-    """Runs a coroutine so that cancelling its task raises `CallEnded` at whatever it awaits."""
+    """Runs a coroutine so that one cancellation of its task is raised as `CallEnded` at whatever it awaits.
 
-    def __init__(self, coroutine: Coroutine[Any, Any, None], ended: Callable[[], CallEnded]) -> None:
+    `ended` says whether the cancellation is the call's end. Other cancellations are the coroutine's own - a timeout, a
+    task group - and pass through.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], ended: Callable[[], Interrupted | None]) -> None:
         self._coroutine = coroutine
         self._ended = ended
 
@@ -181,10 +189,15 @@ class Interruptible:
                 return
             try:
                 given, resume = (yield wanted), steps.send
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is not None:
-                    task.uncancel()
-                given, resume = self._ended(), steps.throw
+            except asyncio.CancelledError as cancelled:
+                given, resume = self._translated(cancelled), steps.throw
             except BaseException as error:  # noqa: BLE001 whatever is thrown in belongs to the coroutine
                 given, resume = error, steps.throw
+
+    def _translated(self, cancelled: asyncio.CancelledError) -> asyncio.CancelledError:
+        ended = self._ended()
+        task = asyncio.current_task()
+        if ended is None or task is None:
+            return cancelled
+        task.uncancel()
+        return ended

@@ -93,16 +93,16 @@ class Link(asyncio.Protocol):
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not NotImplemented:
+                if isinstance(reply, ReplyError) and str(reply).startswith(UNFIT):
+                    self.abort(reply)  # the one that waits for this reply fails like everything behind it
+                    return
                 future, _ = waiting.popleft()
                 if future is None or future.done():
                     continue
-                if not isinstance(reply, ReplyError):
-                    future.set_result(reply)
-                elif str(reply).startswith(UNFIT):
-                    future.set_exception(RedisAway(f"Redis at {self._address} cannot serve now: {reply}"))
-                    self.abort(reply)
-                else:
+                if isinstance(reply, ReplyError):
                     future.set_exception(reply)
+                else:
+                    future.set_result(reply)
         except (hiredis.ProtocolError, IndexError):
             self.abort(ConnectionError("it said something that is not Redis protocol, or that nobody asked for"))
 

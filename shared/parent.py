@@ -51,7 +51,7 @@ def watch_from_aside(child_pid: int, parent_pid: int, death_signal: signal.Signa
     """Fork a watcher that signals `child_pid` once `parent_pid` is gone, and ends with either of them."""
     if os.fork() != 0:
         return
-    os.closerange(0, os.sysconf("SC_OPEN_MAX"))  # hold no pipe open, no lock and no socket
+    os.closerange(0, min(os.sysconf("SC_OPEN_MAX"), 1 << 16))  # hold no pipe open, no lock and no socket
     while os.getppid() == child_pid:
         if not is_alive(parent_pid):
             with contextlib.suppress(ProcessLookupError):

@@ -167,7 +167,7 @@ class Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.token_file:
             try:
                 return Path(self.token_file).read_text().strip()
-            except OSError as error:
+            except (OSError, UnicodeDecodeError) as error:
                 raise BadSetting(f"{self.token_file}, token_file of Page {page}, cannot be read: {error}") from error
         return self.token
 
@@ -197,5 +197,5 @@ def _pages_in(path: Path) -> dict[str, Page]:
         return msgspec.convert(tables, dict[str, Page])
     except OSError as error:
         raise BadSetting(f"PAGES_FILE={path} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise BadSetting(f"PAGES_FILE={path} is not usable: {error}.") from error

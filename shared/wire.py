@@ -148,7 +148,7 @@ class Wire:
 
     def _use(self, link: Link) -> None:
         self._link, self._cause = link, None
-        while self._parked:
+        while self._parked and not link.reason:
             parked = self._parked.popleft()
             if not parked.future.done():
                 link.submit(parked.packed, parked.future, parked.skipped, parked.timeout_s)

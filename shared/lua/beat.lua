@@ -19,7 +19,11 @@ for _, dead in ipairs(redis.call('ZRANGEBYSCORE', P .. 'workers', '-inf', now, '
   redis.call('HDEL', P .. 'capacity', dead)
   for _, call in ipairs(redis.call('SRANDMEMBER', owned(dead), most)) do
     redis.call('SREM', owned(dead), call)
-    if redis.call('HGET', hash(call), 'own') == dead then place(call) end
+    if redis.call('HGET', hash(call), 'own') == dead then
+      -- once accepted, or barred from it, a call whose owner died can only be ended
+      if redis.call('HEXISTS', hash(call), 'accept') == 1 then redis.call('HSET', hash(call), 'end', 1) end
+      place(call)
+    end
   end
   if redis.call('SCARD', owned(dead)) == 0 then
     redis.call('ZREM', P .. 'workers', dead)

@@ -10,11 +10,12 @@ if action == 'reject' or action == 'terminate' then
   return 'go'
 end
 if action ~= 'accept' then return 'go' end
+if not h[2] then return 'stale' end  -- handed back: the leg of this offer is gone
 if not h[3] then
   redis.call('HSET', key, 'accept', token)
   local fact = cjson.encode({fact = 'ActionGranted', action = action})
   local seq = append(call, fact, epoch)
-  if h[2] then deliver(h[2], call, seq, fact, epoch) end
+  deliver(h[2], call, seq, fact, epoch)
   return 'go'
 end
 if h[3] ~= token then return 'refused' end

@@ -51,7 +51,7 @@ local function place(call, arrival)
   local worker = roomiest(state[1])
   if not worker then
     redis.call('HDEL', key, 'own')
-    redis.call('ZADD', P .. 'wait', state[2] or now, call)
+    redis.call('ZADD', P .. 'wait', state[1] and 0 or state[2] or now, call)  -- endings first
     return nil
   end
   local epoch = redis.call('HINCRBY', key, 'ep', 1)

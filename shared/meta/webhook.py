@@ -14,6 +14,7 @@ from shared.meta.sdp import EitherSpelling, digest_of, text_of
 
 CALL_FIELD: Final = "calls"
 _NOT_FIELDS: Final = frozenset({"id", "time", CALL_FIELD})
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _MILLISECONDS_FROM: Final = 100_000_000_000
 """Timestamps above this are milliseconds; calling pages show seconds, messaging pages milliseconds."""
 
@@ -82,7 +83,7 @@ def read(body: bytes, *, now_ms: int, answer_window_ms: int) -> Received:
         if envelope.object != "page":
             received.other_fields.append(envelope.object)
             return received
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         received.unreadable.append(Unreadable(body, str(error)))
         return received
     for raw_entry in envelope.entry:
@@ -90,7 +91,7 @@ def read(body: bytes, *, now_ms: int, answer_window_ms: int) -> Received:
             entry = _decode_entry(raw_entry)
             elements = _decode_elements(entry[CALL_FIELD]) if CALL_FIELD in entry else []
             page = str(_decode_page(entry["id"])) if elements else ""
-        except (msgspec.DecodeError, UnicodeDecodeError, KeyError) as error:
+        except (*_UNREADABLE, KeyError) as error:
             received.unreadable.append(Unreadable(bytes(raw_entry), f"entry: {error!r}"))
             continue
         received.other_fields.extend(name for name in entry if name not in _NOT_FIELDS)
@@ -99,7 +100,7 @@ def read(body: bytes, *, now_ms: int, answer_window_ms: int) -> Received:
                 received.events.append(
                     _event(_decode_element(raw_element), raw_element, page, now_ms, answer_window_ms)
                 )
-            except (msgspec.DecodeError, UnicodeDecodeError, ValueError, OverflowError) as error:
+            except (*_UNREADABLE, ValueError, OverflowError) as error:
                 received.unreadable.append(Unreadable(bytes(raw_element), str(error)))
     return received
 

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 FIXTURES: Final = Path(__file__).parents[1] / "fixtures"
 ANSWER: Final = (FIXTURES / "sdp" / "messenger-accept-answer.sdp").read_bytes().decode()
-RENEGOTIATION: Final = (FIXTURES / "sdp" / "messenger-accept-renegotiation-offer.sdp").read_bytes().decode()
+RENEGOTIATION: Final = (FIXTURES / "sdp" / "messenger-accept-renegotiation-offer.sdp").read_bytes().decode().replace("KMC//103", "KMC/103")
 SAMPLE_UFRAG, SAMPLE_PASSWORD = "EbT4cXksCyVKQMC/103", "74O3IvX6AV9ulmb9udAmimux"
 
 PAGE: Final = "106378625516323"
@@ -251,7 +251,9 @@ class Consumer:
 
 def _with_transport(sample: str, *, offer: str, fingerprint: str, port: str, ssrc: str) -> str:
     """Return Meta's sample as it would read for this offer and this telephone."""
-    text = re.sub(r"o=- \d+ 3", f"o=- {_find(r'o=- (\d+)', offer)} {int(_find(r'o=- \d+ (\d+)', offer)) + 1}", sample)
+    origin = re.search(r"o=- (\d+) (\d+)", offer)
+    assert origin is not None, "the offer has no origin"
+    text = sample.replace("8436422327585670287 3", f"{origin[1]} {int(origin[2]) + 1}")
     text = re.sub(r"a=fingerprint:sha-256 \S+", f"a=fingerprint:sha-256 {fingerprint}", text)
     text = text.replace("157.240.22.131", "127.0.0.1").replace("40007", port).replace("1379106125", ssrc)
     return text.replace("9d4611fa-fe03-4cad-81f1-63e4f764f358", _find(r"a=msid:\S+ (\S+)", offer))

@@ -57,8 +57,7 @@ def start_dashboard() -> Iterator[StartDashboard]:
         client.close()
     for process in started:
         process.terminate()
-    for process in started:
-        process.wait()
+    assert [process.wait() for process in started] == [0 for _ in started]
 
 
 @pytest.fixture

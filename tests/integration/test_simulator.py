@@ -330,8 +330,11 @@ async def test_media_update_carries_an_offer_that_applies(webhooks: Webhooks, bu
             assert (await graph.post(f"/sim/calls/{call_id}/media-update")).status_code == 204
             update = await webhooks.next()
             assert (update["event"], update["session"]["version"]) == ("media_update", version)
-            await business.renegotiate(update["session"]["sdp_renegotiation"]["sdp"])
+            offer = update["session"]["sdp_renegotiation"]["sdp"]
+            await business.renegotiate(offer)
         assert await business.hears() == pytest.approx(620, abs=2)
+        spoken_on = [source.source for source in business.peer.getReceivers()[-1].getSynchronizationSources()]
+        assert spoken_on == [int(offer.split("a=ssrc:")[1].split()[0])]
 
 
 async def test_graph_errors_are_enveloped_like_the_documentation(webhooks: Webhooks, business: Business) -> None:

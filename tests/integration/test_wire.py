@@ -260,6 +260,8 @@ async def test_a_replica_after_a_failover_counts_as_away(redis_url: str, witness
     try:
         with pytest.raises(RedisAway, match="READONLY"):
             await wire.call("SET", "k", "v")
+        with pytest.raises(RedisAway):
+            await wire.transaction([("SET", "k", "v")])
     finally:
         witness.replicaof("NO", "ONE")
     await until(lambda: wire.connected)

@@ -31,7 +31,7 @@ async def drive(bus: Bus, worker: str, performer: Performer, inbox: "asyncio.Que
                 continue
             for order in todo:
                 await performer.perform(order, call)
-        if call.epoch == performer.epoch and call.deadline_ms != armed and call.phase is not Phase.ENDED:
+        if call.epoch == performer.epoch and call.deadline_ms != armed and not call.closing:
             armed = call.deadline_ms
             await bus.arm(performer.call_id, worker, performer.epoch, armed)
     return call

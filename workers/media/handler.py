@@ -1,4 +1,4 @@
-"""Finds the user's handler, `module:function`; the working directory is appended to the import path, never prepended."""
+"""Finds the user's handler, `module:function`; the working directory comes last on the import path, never first."""
 
 import importlib
 import inspect

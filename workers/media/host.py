@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, TypeVar
 
 from shared import log
-from shared.handling import Call, CallEnded, Frame, Handler, Interruptible
+from shared.handling import Call, CallEnded, Frame, Handler, Interrupted, Interruptible
 
 STOP_GRACE_S: Final = 5.0
 BLOCKED_AFTER_S: Final = 0.1
@@ -44,7 +44,12 @@ class Running:
 
     def __init__(self, task: asyncio.Task[None]) -> None:
         self.task = task
-        self.outcome = "cancelled"
+        self.outcome: str | None = None
+
+    def take_end(self) -> Interrupted | None:
+        """Return the call's end, once, for the cancellation that means it."""
+        outcome, self.outcome = self.outcome, None
+        return None if outcome is None else Interrupted(outcome)
 
 
 Ended = Callable[[str, str, str], None]
@@ -115,7 +120,7 @@ class Host:
         task.add_done_callback(lambda done: self._finish(call.id, done, ended))
 
     async def _guarded(self, call: Call, handler: Handler) -> None:
-        await Interruptible(handler(call), lambda: CallEnded(self._running[call.id].outcome))
+        await Interruptible(handler(call), self._running[call.id].take_end)
 
     def _stop(self, call_id: str, outcome: str) -> None:
         running = self._running.get(call_id)

@@ -39,7 +39,7 @@ class Ear(Protocol):
 
 
 class MediaTransport(RTCDtlsTransport):
-    """A DTLS-SRTP transport that hands packets over as bytes, `fast` ones straight from the socket.
+    """A DTLS-SRTP transport that hands packets over as bytes; if `fast`, straight from the socket.
 
     aiortc parses header extensions with `struct` and ends the call when one is too short (aiortc#778); here nobody does.
     """

@@ -122,8 +122,12 @@ class Performer:
             await live.close()
 
     async def finish(self) -> None:
-        """Say what is left to say, and stop."""
+        """Stop whatever still runs; a leg whose offer came too late to be ordered closed goes with it."""
         await self._stop_tasks()
+        live, self.live = self.live, None
+        if live is not None:
+            self._lives.discard(live)
+            await live.close()
 
     # -- what the handler asks for (media loop) ----------------------------------------------------------------
 

@@ -1,0 +1,218 @@
+"""The processes of the Procfile, started for real around one Valkey and one stand-in for Meta."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Final, Self, TypeVar
+
+import httpx
+import redis
+import rq
+
+from shared.bus import Bus
+from shared.calls import facts
+from shared.embedded import EmbeddedValkey
+from shared.parent import tied
+from shared.wire import Wire
+from tests.acceptance.standin import PAGE, SECRET, Consumer, Meta, until
+
+PROCFILE: Final = ("web", "media", "action")
+VERIFY_TOKEN: Final = "v3rify"
+END_WITHIN_S: Final = 15.0
+
+PAGES: Final = {
+    "forward": "108812345678901",
+    "announce": "108812345678902",
+    "record": "108812345678903",
+    "duet": "108812345678904",
+    "witness": "108812345678905",
+    "stumble": "108812345678906",
+    "echo": PAGE,
+}
+"""Pages by what answers there."""
+
+HANDLERS: Final = {
+    "forward": "workers.handlers.echo:forward",
+    "announce": "workers.handlers.announce:answer",
+    "record": "workers.handlers.announce:record",
+    "duet": "reception:duet",
+    "witness": "reception:witness",
+    "stumble": "reception:stumble",
+    "echo": "workers.handlers.echo:answer",
+}
+TOKENLESS_PAGE: Final = "108812345678999"
+
+F = TypeVar("F", bound=facts.Fact)
+
+
+class Process:
+    """A process of ours whose words go to a file; it ends with the tests, whatever ends those."""
+
+    running: ClassVar[list["Process"]] = []
+
+    def __init__(self, command: list[str], *, home: Path, env: Mapping[str, str]) -> None:
+        self.name = " ".join(command[-2:])
+        self._log = home / f"{command[-1]}.log"
+        self._shown_bytes = 0
+        path = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                tied(command), cwd=home, env={**path, **env}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        self.pid = self._process.pid
+        Process.running.append(self)
+
+    @property
+    def said(self) -> str:
+        """Return everything it said."""
+        return self._log.read_text(errors="replace")
+
+    def news(self) -> str:
+        """Return what it said since this was last asked."""
+        fresh = self._log.read_bytes()[self._shown_bytes :]
+        self._shown_bytes += len(fresh)
+        return fresh.decode(errors="replace")
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has come to an end."""
+        return self._process.poll() is not None
+
+    def wait(self, timeout_s: float = END_WITHIN_S) -> int:
+        """Wait for the end and return the exit status."""
+        return self._process.wait(timeout_s)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def stop(self) -> int:
+        """Ask it to end and wait; kill it if it does not."""
+        self.signal(signal.SIGTERM)
+        try:
+            return self.wait()
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+        finally:
+            Process.running.remove(self)
+
+
+class Line:
+    """A pipeline in a folder of its own: which settings its processes get, and what became of its calls."""
+
+    def __init__(self, home: Path, meta: Meta, **settings: str) -> None:
+        self.home = home
+        self.meta = meta
+        self.processes: dict[str, Process] = {}
+        self.valkey = EmbeddedValkey(home)
+        self.base = f"http://127.0.0.1:{free_port()}"
+        meta.webhook_url = f"{self.base}/webhook"
+        self.settings = {
+            "META_APP_SECRET": SECRET,
+            "META_VERIFY_TOKEN": VERIFY_TOKEN,
+            "PAGES_FILE": "pages.toml",
+            "GRAPH_URL": meta.url,
+            "GRAPH_VERSION": "v23.0",
+            "CALL_HANDLER": HANDLERS["echo"],
+            "HOST": "127.0.0.1",
+            "PORT": self.base.rpartition(":")[2],
+            "MEDIA_ADDRESSES": "127.0.0.1",
+            "DATA_DIR": str(home),
+            "DRAIN_SECONDS": "4",
+            **settings,
+        }
+        tables = (f'[{page}]\ntoken = "token-{name}"\nhandler = "{HANDLERS[name]}"\n' for name, page in PAGES.items())
+        (home / "pages.toml").write_text("\n".join(tables))
+        shutil.copy(Path(__file__).with_name("reception.py"), home)
+
+    def __enter__(self) -> Self:
+        self.valkey.start()
+        self.settings["REDIS_URL"] = self.valkey.url
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes.values():
+            process.signal(signal.SIGTERM)
+        for process in self.processes.values():
+            process.stop()
+        self.valkey.stop()
+
+    def start(self, *names: str, **settings: str) -> None:
+        """Start these processes as the Procfile does."""
+        for name in names:
+            command = [sys.executable, "-m", "pageline", name]
+            self.processes[name] = Process(command, home=self.home, env={**self.settings, **settings})
+
+    def await_ready(self, status: str = "ready") -> Self:
+        """Wait until calls would be answered: `/readyz` says so and the action worker has registered with RQ."""
+        until(lambda: readiness(self.base) == status, f"{self.base}/readyz says {status}", timeout_s=30)
+        if "action" in self.processes:
+            with redis.Redis.from_url(self.valkey.url) as client:
+                until(lambda: rq.Worker.all(client), "an RQ worker")
+        return self
+
+    # -- what became of calls
+
+    def log_of(self, call_id: str) -> list[facts.Fact]:
+        """Return the facts of a call."""
+
+        async def read() -> list[facts.Fact]:
+            async with Wire.from_url(self.valkey.url, name="acceptance") as wire:
+                return [entry.fact for entry in await Bus(wire).read_log(call_id)]
+
+        return asyncio.run(read())
+
+    def await_fact(self, consumer: Consumer, kind: type[F]) -> F:
+        """Wait until such a fact is in the call's log, and return the first one."""
+        found = until(
+            lambda: [fact for fact in self.log_of(consumer.call_id) if isinstance(fact, kind)],
+            f"{kind.__name__} of {consumer.call_id}",
+            timeout_s=30,
+        )
+        return found[0]
+
+    def outcome_of(self, consumer: Consumer) -> str:
+        """Wait until the call is closed and return how it ended."""
+        return self.await_fact(consumer, facts.Closed).outcome
+
+    def story_of(self, consumer: Consumer) -> dict[str, Any]:
+        """Return what `pageline call ID --json` prints."""
+        told = subprocess.run(
+            [sys.executable, "-m", "pageline", "call", consumer.call_id, "--json"],
+            env={**os.environ, **self.settings},
+            cwd=self.home,
+            capture_output=True,
+            check=True,
+            timeout=20,
+        )
+        story: dict[str, Any] = json.loads(told.stdout)
+        return story
+
+    def dead_letters(self) -> dict[str, int]:
+        """Return how many dead letters there are, by reason, as /metrics shows them."""
+        shown = httpx.get(f"{self.base}/metrics").text.splitlines()
+        counted = (line.partition(" ") for line in shown if line.startswith("pageline_dead_letters_total{"))
+        return {name.split('"')[1]: int(float(count)) for name, _, count in counted}
+
+
+def readiness(base: str) -> str:
+    """Return what `/readyz` says, or why it says nothing."""
+    try:
+        return str(httpx.get(f"{base}/readyz", timeout=2).json()["status"])
+    except httpx.HTTPError as error:
+        return type(error).__name__
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

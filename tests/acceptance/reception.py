@@ -1,0 +1,28 @@
+"""Handlers as a user would write them; the tests lay this file into the working directory of the processes."""
+
+import json
+from pathlib import Path
+
+from pageline import AnswerRefused, Call
+
+
+async def duet(call: Call) -> None:
+    """Hum one tone while the caller hums another, and keep what the caller hums."""
+    await call.answer()
+    async with call.record(f"{call.id}.wav"):
+        await call.play("tone.wav")
+
+
+async def witness(call: Call) -> None:
+    """Write down why the answer was refused."""
+    try:
+        await call.answer()
+    except AnswerRefused as refused:
+        seen = {"code": refused.code, "subcode": refused.subcode, "fbtrace_id": refused.fbtrace_id}
+        Path(f"{call.id}.json").write_text(json.dumps(seen))
+
+
+async def stumble(call: Call) -> None:
+    """Answer, then break."""
+    await call.answer()
+    raise LookupError("the receptionist stumbled over the carpet")

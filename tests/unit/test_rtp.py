@@ -1,0 +1,169 @@
+"""RTP bytes and counters: what wraps, what pauses, and which of several streams is the consumer's voice."""
+
+import struct
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workers.media.rtcp import Reports
+from workers.media.rtp import IncomingAudio, OutgoingAudio, ReceivedStream, RtpPacket, Unwrapper, parse
+
+
+def opus(ssrc: int, sequence: int, *, payload_type: int = 111, timestamp: int | None = None) -> RtpPacket:
+    stamp = sequence * 960 if timestamp is None else timestamp
+    return RtpPacket(ssrc, payload_type, sequence & 0xFFFF, stamp & 0xFFFFFFFF, marker=False, payload=b"x")
+
+
+def ear(*announced: int) -> IncomingAudio:
+    incoming = IncomingAudio()
+    incoming.expect({111}, {110}, announced)
+    return incoming
+
+
+def test_a_packet_is_read_around_its_sources_extension_and_padding() -> None:
+    head = struct.pack("!BBHLL", 0x80 | 0x20 | 0x10 | 2, 0x80 | 111, 7, 960, 5)
+    data = head + bytes(8) + struct.pack("!HH", 0xBEDE, 1) + b"\x12\xff\x00\x00" + b"opus" + b"\0\0\3"
+    assert parse(data) == RtpPacket(5, 111, 7, 960, marker=True, payload=b"opus")
+
+
+@given(st.binary(max_size=80))
+def test_no_bytes_make_the_parser_raise(data: bytes) -> None:
+    packet = parse(data)
+    assert packet is None or len(packet.payload) <= len(data) - 12
+
+
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(-30_000, 30_000), max_size=50))
+def test_a_wrapping_counter_is_followed_both_ways(start: int, steps: list[int]) -> None:
+    unwrapper, value = Unwrapper(32), start
+    assert unwrapper.extend(start) == start
+    for step in steps:
+        value += step
+        assert unwrapper.extend(value % 2**32) == value
+
+
+def test_loss_is_counted_across_a_wrap_and_late_packets_are_taken_back() -> None:
+    stream = ReceivedStream()
+    for number in (65_534, 65_535, 65_537, 65_540, 65_538):
+        stream.take(opus(1, number), 0.0, timed=True)
+    assert stream.lost == 2
+    assert stream.fraction_lost() == (2 << 8) // 7
+    assert stream.fraction_lost() == 0
+
+
+def test_a_sequence_that_starts_anew_loses_nothing() -> None:
+    stream = ReceivedStream()
+    for number in (10, 11, 13, 40_000, 40_001):
+        stream.take(opus(1, number), 0.0, timed=True)
+    assert stream.lost == 1
+    assert stream.received == 5
+
+
+def test_jitter_is_the_mean_change_of_transit_time_in_ms() -> None:
+    steady, shaky = ReceivedStream(), ReceivedStream()
+    for number in range(400):
+        steady.take(opus(1, number), number * 0.02, timed=True)
+        shaky.take(opus(1, number), number * 0.02 + (0.01 if number % 2 else 0.0), timed=True)
+    assert steady.jitter_ms == pytest.approx(0, abs=1e-6)
+    assert shaky.jitter_ms == pytest.approx(10, abs=0.1)
+
+
+def test_one_packet_says_nothing_about_jitter() -> None:
+    stream = ReceivedStream()
+    stream.take(opus(1, 1), 0.0, timed=True)
+    assert stream.jitter_ms is None
+
+
+def test_dtmf_shares_the_sequence_and_is_neither_loss_nor_sound() -> None:
+    incoming = ear()
+    assert incoming.take(opus(1, 1), 0.00)
+    assert not incoming.take(opus(1, 2, payload_type=110, timestamp=0), 0.02)
+    assert incoming.take(opus(1, 3), 0.04)
+    assert incoming.lost == 0
+    assert not incoming.take(opus(1, 4, payload_type=109), 0.06), "video is somebody else's"
+
+
+def test_the_newest_of_unannounced_streams_is_heard() -> None:
+    incoming = ear()
+    assert incoming.take(opus(1, 1), 0.0)
+    assert incoming.take(opus(2, 1), 0.1)
+    assert not incoming.take(opus(1, 2), 0.1)
+
+
+def test_an_announced_stream_is_not_displaced_by_a_newer_unannounced_one() -> None:
+    incoming = ear(7)
+    assert incoming.take(opus(7, 1), 0.0)
+    assert not incoming.take(opus(9, 1), 0.02)
+    assert incoming.take(opus(7, 2), 0.02)
+
+
+def test_of_announced_streams_the_newer_section_is_heard() -> None:
+    incoming = ear(7, 8)
+    assert incoming.take(opus(8, 1), 0.0)
+    assert not incoming.take(opus(7, 1), 0.02)
+
+
+def test_when_the_heard_stream_falls_silent_any_other_takes_its_place_until_it_returns() -> None:
+    incoming = ear(7)
+    assert incoming.take(opus(7, 1), 0.0)
+    assert not incoming.take(opus(9, 1), 0.4)
+    assert incoming.take(opus(9, 2), 0.6)
+    assert incoming.take(opus(7, 2), 0.8)
+
+
+def test_a_peer_that_keeps_changing_its_ssrc_fills_no_memory() -> None:
+    incoming = ear()
+    for ssrc in range(1000):
+        assert incoming.take(opus(ssrc, 1), ssrc * 0.02)
+    assert len(incoming.streams) == 16
+
+
+def sent(outgoing: OutgoingAudio, at_s: float) -> RtpPacket:
+    data = outgoing.packet(b"opus", 960, at_s)
+    assert data is not None
+    packet = parse(data)
+    assert packet is not None
+    return packet
+
+
+def test_nothing_is_sent_to_a_peer_that_wants_nothing() -> None:
+    assert OutgoingAudio().packet(b"opus", 960, 0.0) is None
+
+
+def test_packets_are_numbered_in_a_row_and_only_the_first_of_a_talkspurt_is_marked() -> None:
+    outgoing = OutgoingAudio()
+    outgoing.payload_type = 96
+    packets = [sent(outgoing, 5 + n * 0.02 + 0.01 * (n % 3)) for n in range(10)]
+    assert [packet.marker for packet in packets] == [True] + [False] * 9
+    assert {(b.sequence - a.sequence) & 0xFFFF for a, b in pairwise(packets)} == {1}
+    assert {(b.timestamp - a.timestamp) & 0xFFFFFFFF for a, b in pairwise(packets)} == {960}
+    assert {(packet.payload_type, packet.ssrc) for packet in packets} == {(96, outgoing.ssrc)}
+
+
+def test_the_timestamp_keeps_up_with_the_clock_across_a_silence() -> None:
+    outgoing = OutgoingAudio()
+    outgoing.payload_type = 111
+    before, after, then = sent(outgoing, 0.0), sent(outgoing, 10.0), sent(outgoing, 10.02)
+    assert (after.timestamp - before.timestamp) & 0xFFFFFFFF == 480_000
+    assert (after.sequence - before.sequence) & 0xFFFF == 1
+    assert after.marker
+    assert not then.marker
+
+
+def test_the_round_trip_is_what_remains_of_the_time_until_the_peers_report() -> None:
+    ours, theirs = (OutgoingAudio(), IncomingAudio()), (OutgoingAudio(), IncomingAudio())
+    for outgoing, incoming in (ours, theirs):
+        outgoing.payload_type = 111
+        incoming.expect({111}, (), ())
+    us, them = Reports(ours[1], ours[0], "us"), Reports(theirs[1], theirs[0], "them")
+    theirs[1].take(sent(ours[0], 0.0), 0.05)
+    them.read(us.write(1.0), 1.05)
+    us.read(them.write(3.05), 3.10)
+    assert us.round_trip_ms == pytest.approx(100, abs=0.1)
+    assert them.round_trip_ms is None, "we never reported on a stream of theirs"
+
+
+@given(st.binary(max_size=60))
+def test_no_report_makes_the_reader_raise(data: bytes) -> None:
+    Reports(IncomingAudio(), OutgoingAudio(), "us").read(b"\x81\xc8" + data, 0.0)
