@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 
 import uvicorn
@@ -63,6 +65,7 @@ def create_app(configured: settings.Settings | None = None) -> App:
 def serve(configured: settings.Settings) -> None:
     """Run the web process until a signal ends it."""
     app = create_app(configured)  # refuses before anything listens
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it anew once it has shut down
     several = configured.web_concurrency > 1
     uvicorn.run(
         "ingress.app:create_app" if several else app,

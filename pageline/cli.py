@@ -1,14 +1,13 @@
 """The command `pageline`: the composition root. Imports late, so that `--help` is instant."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from shared import log, parent, settings
+from shared import log, settings
 from shared.errors import BadSetting, HandlerUnusable, PagelineError
 
 app = typer.Typer(
@@ -29,8 +28,6 @@ BAD_USAGE = 2
 
 def main() -> NoReturn:
     """Run the command; exit status 0 done, 1 failed, 2 bad usage or settings."""
-    if PARENT in os.environ:
-        parent.die_with_parent(parent_pid=int(os.environ.pop(PARENT)))
     try:
         app()
     except (BadSetting, HandlerUnusable) as error:
@@ -40,9 +37,6 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)
-
-
-PARENT = "PAGELINE_PARENT"
 
 
 @app.command()

@@ -41,6 +41,8 @@ class Wire:
     def __init__(self, address: Address, *, timeout_s: float = 2.0, name: str = "pageline") -> None:
         self.address = address
         self.name = name
+        self.client_id: int | None = None
+        """The server's number for this connection, for CLIENT UNBLOCK; None if it does not tell."""
         self._timeout_s = timeout_s
         self._link: Link | None = None
         self._parked: deque[_Parked] = deque()
@@ -198,16 +200,16 @@ class Wire:
             greeting.append(("AUTH", who.username, who.password) if who.username else ("AUTH", who.password))
         if who.database:
             greeting.append(("SELECT", who.database))
-        greeting += [("CLIENT", "SETNAME", self.name), ("PING",)]
+        greeting += [("PING",), ("CLIENT", "SETNAME", self.name), ("CLIENT", "ID")]
         replies: list[asyncio.Future[Reply]] = []
         for command in greeting:
             replies.append(self._loop.create_future())
             link.submit(pack(command), replies[-1], 0, self._timeout_s)
         results = await asyncio.gather(*replies, return_exceptions=True)
         for command, result in zip(greeting, results, strict=True):
-            # Some hosted servers forbid CLIENT; the name is a courtesy to whoever reads CLIENT LIST.
-            if isinstance(result, BaseException) and command[0] != "CLIENT":
+            if isinstance(result, BaseException) and command[0] != "CLIENT":  # some hosted servers forbid it
                 raise result
+        self.client_id = results[-1] if isinstance(results[-1], int) else None
 
 
 class Script:

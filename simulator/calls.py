@@ -31,6 +31,7 @@ class Heard(msgspec.Struct, kw_only=True):
     packets: int = 0
     lost_packets: int = 0
     first_audio_ms: float | None = None
+    recorded: bool = False
 
 
 class Consumer(Protocol):
@@ -119,7 +120,7 @@ async def view(call: Call) -> dict[str, Any]:
             "dominant_hz": heard.dominant_hz,
             "packets": heard.packets,
             "lost_packets": heard.lost_packets,
-            "recording": f"/sim/calls/{call.id}/recording.wav" if call.consumer.recording() else None,
+            "recording": f"/sim/calls/{call.id}/recording.wav" if heard.recorded else None,
         },
     }
 

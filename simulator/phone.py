@@ -107,6 +107,7 @@ class Phone:
         self._listening: asyncio.Task[None] | None = None
         self._packets = 0
         self._lost_packets = 0
+        self._heard_in_all: Heard | None = None
 
     async def answer(self, offer: str) -> str:
         """Answers the business's offer; the media path opens by itself from here on."""
@@ -125,6 +126,8 @@ class Phone:
 
     async def heard(self) -> Heard:
         """Tells what was heard so far."""
+        if self._heard_in_all is not None:
+            return self._heard_in_all
         await self._count_packets()
         # the pilot is told from speech by its steadiness: the last minute is plenty
         latest = self._ear.samples()[-60 * sound.RATE_HZ :]
@@ -134,6 +137,7 @@ class Phone:
             packets=self._packets,
             lost_packets=self._lost_packets,
             first_audio_ms=self._ear.first_audio_ms,
+            recorded=self._ear.heard_samples > 0,
         )
 
     def recording(self) -> bytes | None:
@@ -143,13 +147,13 @@ class Phone:
 
     async def close(self, ended_by: EndedBy) -> None:
         """Hangs up: the business sees RTCP BYE and the end of DTLS, whoever ended the call."""
-        await self._count_packets()
         if self._peer is not None:
             await self._peer.close()
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.gather(self._listening, return_exceptions=True)
         self._voice.stop()
+        self._heard_in_all = await self.heard()
 
     def _note_connection(self) -> None:
         if self._peer is not None and self._peer.connectionState == "connected":
@@ -176,10 +180,8 @@ class Phone:
         self.gone.set()
 
     async def _count_packets(self) -> None:
-        """Reads the RTP counters of the one audio stream; they are gone once the peer is closed."""
-        if self._peer is None or self._peer.connectionState == "closed":
-            return
-        for receiver in self._peer.getReceivers():
+        """Reads the RTP counters of the one audio stream."""
+        for receiver in self._peer.getReceivers() if self._peer is not None else ():
             for stats in (await receiver.getStats()).values():
                 if isinstance(stats, RTCInboundRtpStreamStats):
                     self._packets, self._lost_packets = stats.packetsReceived, stats.packetsLost

@@ -8,6 +8,15 @@ from tests.acceptance.line import PROCFILE, Line, Process
 from tests.acceptance.standin import Meta
 
 
+@pytest.fixture(autouse=True)
+def words() -> Iterator[None]:
+    """Show what the processes said meanwhile; pytest keeps it to itself unless a test fails."""
+    yield
+    for process in Process.started:
+        if news := process.news():
+            print(f"--- {process.name} ---\n{news}")
+
+
 @pytest.fixture(scope="module")
 def meta() -> Iterator[Meta]:
     """The other side: Graph, webhooks, consumers."""
@@ -20,19 +29,4 @@ def line(meta: Meta, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]
     """The Procfile's processes with a handler for each Page of `PAGES`, ready for calls."""
     with Line(tmp_path_factory.mktemp("line"), meta) as running:
         running.start(*PROCFILE)
-        try:
-            yield running.await_ready()
-        finally:
-            show_news()
-
-
-@pytest.fixture(autouse=True)
-def words() -> Iterator[None]:
-    """Show what the processes said during a test; pytest keeps it to itself unless the test fails."""
-    yield
-    show_news()
-
-
-def show_news() -> None:
-    for process in Process.running:
-        print(f"--- {process.name} ---\n{process.news()}")
+        yield running.await_ready()

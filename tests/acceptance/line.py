@@ -8,11 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import wave
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self, TypeVar
 
 import httpx
+import numpy as np
 import redis
 import rq
 
@@ -21,7 +23,7 @@ from shared.calls import facts
 from shared.embedded import EmbeddedValkey
 from shared.parent import tied
 from shared.wire import Wire
-from tests.acceptance.standin import PAGE, SECRET, Consumer, Meta, until
+from tests.acceptance.standin import PAGE, RATE_HZ, SECRET, Consumer, Meta, until
 
 PROCFILE: Final = ("web", "media", "action")
 VERIFY_TOKEN: Final = "v3rify"
@@ -55,7 +57,7 @@ F = TypeVar("F", bound=facts.Fact)
 class Process:
     """A process of ours whose words go to a file; it ends with the tests, whatever ends those."""
 
-    running: ClassVar[list["Process"]] = []
+    started: ClassVar[list["Process"]] = []
 
     def __init__(self, command: list[str], *, home: Path, env: Mapping[str, str]) -> None:
         self.name = " ".join(command[-2:])
@@ -67,7 +69,7 @@ class Process:
                 tied(command), cwd=home, env={**path, **env}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         self.pid = self._process.pid
-        Process.running.append(self)
+        Process.started.append(self)
 
     @property
     def said(self) -> str:
@@ -101,8 +103,6 @@ class Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
             raise
-        finally:
-            Process.running.remove(self)
 
 
 class Line:
@@ -132,6 +132,7 @@ class Line:
         tables = (f'[{page}]\ntoken = "token-{name}"\nhandler = "{HANDLERS[name]}"\n' for name, page in PAGES.items())
         (home / "pages.toml").write_text("\n".join(tables))
         shutil.copy(Path(__file__).with_name("reception.py"), home)
+        write_tone(home / "tone.wav", hz=440, seconds=1.5)
 
     def __enter__(self) -> Self:
         self.valkey.start()
@@ -209,6 +210,14 @@ def readiness(base: str) -> str:
         return str(httpx.get(f"{base}/readyz", timeout=2).json()["status"])
     except httpx.HTTPError as error:
         return type(error).__name__
+
+
+def write_tone(path: Path, *, hz: int, seconds: float) -> None:
+    """Write a sound file with one tone."""
+    samples = 8000 * np.sin(2 * np.pi * hz * np.arange(int(seconds * RATE_HZ)) / RATE_HZ)
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, RATE_HZ, 0, "NONE", ""))
+        file.writeframes(samples.astype("<i2").tobytes())
 
 
 def free_port() -> int:

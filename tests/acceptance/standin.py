@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 FIXTURES: Final = Path(__file__).parents[1] / "fixtures"
 ANSWER: Final = (FIXTURES / "sdp" / "messenger-accept-answer.sdp").read_bytes().decode()
-RENEGOTIATION: Final = (FIXTURES / "sdp" / "messenger-accept-renegotiation-offer.sdp").read_bytes().decode().replace("KMC//103", "KMC/103")
+RENEGOTIATION: Final = (FIXTURES / "sdp" / "messenger-accept-renegotiation-offer.sdp").read_bytes().decode().replace("//103", "/103")
 SAMPLE_UFRAG, SAMPLE_PASSWORD = "EbT4cXksCyVKQMC/103", "74O3IvX6AV9ulmb9udAmimux"
 
 PAGE: Final = "106378625516323"
@@ -137,7 +137,7 @@ class Consumer:
         self.replies: dict[str, list[Reply]] = {}
         self.gone = threading.Event()
         self._meta = meta
-        self._psid = str(5 * 10**15 + secrets.randbelow(10**15))
+        self.psid = str(5 * 10**15 + secrets.randbelow(10**15))
         self._spelling: Spelling = spelling
         self._heard: list[Samples] = []
         self._peer: RTCPeerConnection | None = None
@@ -149,7 +149,7 @@ class Consumer:
     @property
     def connect(self) -> tuple[str, dict[str, Any]]:
         """The `connect` event."""
-        parties = {"to": self.page, "from": self._psid}
+        parties = {"to": self.page, "from": self.psid}
         element = {"id": self.call_id, "event": "connect", "call_direction": "user_initiated", **parties}
         return self.page, {**element, "timestamp": self._rang_s}
 
@@ -189,10 +189,13 @@ class Consumer:
         return heard if last_s is None else heard[-int(last_s * RATE_HZ) :]
 
     def await_sound(self, seconds: float, *, timeout_s: float = 20.0) -> Samples:
-        """Wait until so much that is no silence was heard, and return the last so many seconds."""
-        loud = int(seconds / FRAME_S)
-        what = f"{seconds:g} s of sound for {self.call_id}"
-        until(lambda: sum(1 for piece in self._heard if piece.max() > 500) >= loud, what, timeout_s=timeout_s)
+        """Wait until so much more that is no silence was heard, and return the last so many seconds."""
+        before, wanted = len(self._heard), int(seconds / FRAME_S)
+        until(
+            lambda: sum(1 for piece in self._heard[before:] if piece.max() > 500) >= wanted,
+            f"{seconds:g} s more of sound for {self.call_id}",
+            timeout_s=timeout_s,
+        )
         return self.sound(last_s=seconds)
 
     # -- the telephone (on the stand-in's loop)

@@ -2,9 +2,12 @@
 
 import wave
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+import redis
+import rq
 
 from shared.calls import facts
 from tests.acceptance.line import PAGES, Line
@@ -12,27 +15,128 @@ from tests.acceptance.standin import RATE_HZ, Consumer, Meta, Samples, Spelling,
 
 TOLERANCE_HZ = 5
 PILOT_HZ = 440
+CALLER_HZ = 620
 TALK_S = 1.0
 
 
-def recorded(path: Path) -> tuple[Samples, int]:
+def recorded(path: Path) -> Samples:
     with wave.open(str(path)) as file:
-        return np.frombuffer(file.readframes(file.getnframes()), np.int16), file.getframerate()
+        assert (file.getframerate(), file.getnchannels()) == (RATE_HZ, 1)
+        return np.frombuffer(file.readframes(file.getnframes()), np.int16)
 
 
 def assert_nothing_was_lost(line: Line, consumer: Consumer) -> None:
     figures = line.await_fact(consumer, facts.LegClosed)
-    assert figures.packets_lost == 0
     assert figures.packets_received > 0
+    assert figures.packets_lost == 0
+    assert consumer.gone.wait(5)
     assert consumer.lost_packets == 0
 
 
+class Announced(NamedTuple):
+    """Two calls that were made side by side, and are over: the prompts take a while."""
+
+    answered: Consumer
+    recorded: Consumer
+
+
+@pytest.fixture(scope="module")
+def announced(line: Line, meta: Meta) -> Announced:
+    calls = Announced(meta.consumer(PAGES["announce"], hz=CALLER_HZ), meta.consumer(PAGES["record"], hz=CALLER_HZ))
+    for consumer in calls:
+        consumer.ring()
+    for consumer in calls:
+        line.outcome_of(consumer)
+        assert consumer.gone.wait(5)
+    return calls
+
+
 @pytest.mark.parametrize("handler", ["echo", "forward"])
-def test_a_caller_is_answered_and_each_side_hears_the_other(line: Line, meta: Meta, handler: str) -> None:
-    consumer = meta.consumer(PAGES[handler], hz=620).ring()
+def test_a_caller_is_answered_and_hears_what_the_line_heard(line: Line, meta: Meta, handler: str) -> None:
+    consumer = meta.consumer(PAGES[handler], hz=CALLER_HZ).ring()
     heard = consumer.await_sound(TALK_S)
     consumer.hang_up()
-    assert abs(dominant_hz(heard) - 620) <= TOLERANCE_HZ
+    assert abs(dominant_hz(heard) - CALLER_HZ) <= TOLERANCE_HZ
     assert line.outcome_of(consumer) == "completed"
     assert_nothing_was_lost(line, consumer)
-    assert len(consumer.actions("accept")) == 1
+    (accept,) = consumer.actions()
+    assert accept.action == "accept"
+    assert accept.path == f"/v23.0/{consumer.page}/calls"
+    assert accept.token == f"token-{handler}"
+
+
+@pytest.mark.parametrize("spelling", ["objects", "strings", "answer only"])
+def test_each_side_hears_the_others_tone_however_graph_spells_its_answer(
+    line: Line, meta: Meta, spelling: Spelling
+) -> None:
+    consumer = meta.consumer(PAGES["duet"], hz=CALLER_HZ, spelling=spelling).ring()
+    assert line.outcome_of(consumer) == "completed"
+    assert_nothing_was_lost(line, consumer)
+    assert abs(dominant_hz(consumer.sound()) - PILOT_HZ) <= TOLERANCE_HZ
+    file = line.home / f"{consumer.call_id}.wav"
+    assert abs(dominant_hz(recorded(file)) - CALLER_HZ) <= TOLERANCE_HZ
+
+
+def test_the_prompt_is_heard_whole_then_pageline_says_goodbye_to_meta(line: Line, announced: Announced) -> None:
+    consumer = announced.answered
+    assert line.outcome_of(consumer) == "completed"
+    assert [request.action for request in consumer.actions()] == ["accept", "terminate"]
+    heard = consumer.sound()
+    assert len(heard) / RATE_HZ > 13, "the welcome takes 11 s, the goodbye 3 s"
+    assert abs(dominant_hz(heard) - PILOT_HZ) <= TOLERANCE_HZ
+    assert_nothing_was_lost(line, consumer)
+    assert not [fact for fact in line.log_of(consumer.call_id) if isinstance(fact, facts.RecordingStarted)]
+
+
+def test_what_a_caller_says_to_the_recording_prompt_is_in_a_file(line: Line, announced: Announced) -> None:
+    consumer = announced.recorded
+    file = Path(line.await_fact(consumer, facts.RecordingStarted).path)
+    assert file.parent == line.home / "recordings"
+    said = recorded(file)
+    assert len(said) / RATE_HZ > 12
+    assert abs(dominant_hz(said) - CALLER_HZ) <= TOLERANCE_HZ
+    assert abs(dominant_hz(consumer.sound()) - PILOT_HZ) <= TOLERANCE_HZ
+
+
+def test_the_command_tells_the_story_of_a_call_the_consumer_ended(line: Line, meta: Meta) -> None:
+    consumer = meta.consumer().ring()
+    consumer.await_sound(0.3)
+    consumer.hang_up()
+    line.outcome_of(consumer)
+    story = line.story_of(consumer)
+    assert story["call_id"] == consumer.call_id
+    assert (story["outcome"], story["phase"]) == ("completed", "ended")
+    told = [event["fact"] for event in story["timeline"]]
+    milestones = ["Arrived", "Claimed", "OfferMade", "AnswerReceived", "LegConnected", "Terminated", "Closed"]
+    assert [fact for fact in told if fact in milestones] == milestones
+    assert [event["at_ms"] for event in story["timeline"]] == sorted(event["at_ms"] for event in story["timeline"])
+
+
+def test_a_call_whose_end_comes_before_its_beginning_is_never_answered(line: Line, meta: Meta) -> None:
+    consumer = meta.consumer()
+    consumer.hang_up()
+    consumer.ring()
+    line.await_fact(consumer, facts.Arrived)
+    assert line.outcome_of(consumer) == "cancelled"
+    assert not consumer.actions()
+    assert not [fact for fact in line.log_of(consumer.call_id) if isinstance(fact, facts.HandlerStarted)]
+
+
+def test_the_action_worker_is_one_that_rq_knows_by_name(line: Line) -> None:
+    with redis.Redis.from_url(line.valkey.url) as client:
+        (worker,) = rq.Worker.all(client)
+        assert worker.pid == line.processes["action"].pid
+        assert str(worker.pid) in worker.name
+        assert worker.queue_names() == ["accept", "control", "bulk"]
+        assert worker.successful_job_count > 0
+        assert worker.failed_job_count == 0
+
+
+def test_nobody_says_what_is_secret(line: Line, meta: Meta) -> None:
+    consumer = meta.consumer().ring()
+    consumer.await_sound(0.1)
+    consumer.hang_up()
+    line.outcome_of(consumer)
+    for process in line.processes.values():
+        for secret in ("a=ice-pwd", "token-", consumer.psid, line.valkey.url, "s3cret"):
+            assert secret not in process.said

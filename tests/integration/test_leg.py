@@ -170,10 +170,9 @@ class Far:
         """Wait for the far side, which may come a moment later than ours."""
         await until(lambda: self.dtls.state == "connected")
 
-    def die(self) -> None:
-        """Vanish without a word."""
-        for protocol in self.ice._protocols:
-            protocol.transport.abort()
+    async def die(self) -> None:
+        """Vanish without a word: closing ICE first leaves DTLS no way to say goodbye."""
+        await self.ice.close()
 
     async def datagrams(self) -> int:
         return int((await self.pc.getStats())[self.dtls._stats_id].packetsReceived)
@@ -419,7 +418,7 @@ async def test_a_bad_later_offer_leaves_the_call_as_it_was() -> None:
 async def test_a_peer_that_cannot_be_reached_is_given_up_in_time() -> None:
     leg, far = Leg(addresses=LOOPBACK), Far()
     answer = await far.answer(await leg.offer())
-    far.die()
+    await far.die()
     await leg.apply(answer, None)
     with pytest.raises(LegFailed, match=r"no media connection within 0\.3 s"):
         await leg.connected(timeout_s=0.3)
@@ -457,7 +456,7 @@ async def test_a_peer_that_vanishes_is_noticed_when_its_silence_gets_too_long() 
     async with call(silence_limit_s=1.0) as (leg, far):
         ended: asyncio.Queue[str] = asyncio.Queue()
         leg.on_ended = ended.put_nowait
-        far.die()
+        await far.die()
         async with asyncio.timeout(3):
             assert await ended.get() == "nothing was heard of the peer for 1 s"
 
@@ -471,10 +470,8 @@ async def test_a_quiet_peer_that_still_consents_is_not_dead() -> None:
     await asyncio.gather(ours.connect(), theirs.connect())
     closed = asyncio.ensure_future(ours.get_event())
     assert await asyncio.wait({closed}, timeout=1.0) == (set(), {closed}), "asked and answered all the time"
-    for protocol in theirs._protocols:
-        protocol.transport.abort()
-    await asyncio.wait_for(closed, 2)
     await theirs.close()
+    await asyncio.wait_for(closed, 2)
 
 
 async def introduce(one: Connection, to: Connection) -> None:

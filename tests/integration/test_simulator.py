@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import io
 import json
-import shutil
 import signal
 import socket
 import sys
@@ -22,13 +21,13 @@ import pytest
 import uvicorn
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from av import AudioFrame
-from playwright.async_api import Page, async_playwright
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 import simulator
+from tests.browser import browser_page
 
 PAGE = "106378625516323"
 SECRET = "test_app_secret"
@@ -298,10 +297,12 @@ async def test_accepted_call_without_media_fails(webhooks: Webhooks, business: B
 
 async def test_business_that_falls_silent_is_dropped(webhooks: Webhooks, business: Business) -> None:
     async with meta(webhooks, media_timeout_s=0.5) as graph:
-        await talk(graph, webhooks, business)
+        call_id = await talk(graph, webhooks, business)
         await business.hears(0.5)
         await business.peer.close()
         assert (await webhooks.next())["status"] == "Failed"
+        heard = (await wait(graph, call_id))["heard"]
+        assert heard["packets"] >= 20, "what was counted must outlive the connection"
 
 
 async def test_rejected_call_ends_for_the_caller(webhooks: Webhooks) -> None:
@@ -429,20 +430,6 @@ async def test_ten_phones_talk_at_once(webhooks: Webhooks) -> None:
         results = await asyncio.gather(*(one_call(400 + 20 * number) for number in range(10)))
     assert all(abs(off_hz) < 3 for off_hz, _ in results)
     assert all(abs(heard["off_hz"]) < 3 and heard["lost_packets"] == 0 for _, heard in results)
-
-
-@asynccontextmanager
-async def browser_page() -> AsyncIterator[Page]:
-    """A page of a headless Chromium without microphone, so that it hides its addresses behind mDNS names."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("there is no Chromium on the PATH")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = await browser.new_page()
-        page.set_default_timeout(15_000)
-        yield page
-        await browser.close()
 
 
 @pytest.mark.parametrize("ended_by", ["caller", "business"])

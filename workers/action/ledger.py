@@ -75,7 +75,7 @@ class Ledger:
         self._recorder.start().lrem(queue.intermediate_queue_key, 1, job_id)
         return self._recorder.take()
 
-    def finish(self, job: Job, execution: Execution, value: Any, *, idle: bool) -> list[Command]:
+    def finish(self, job: Job, execution: Execution, value: Any) -> list[Command]:
         """Register that the job returned `value`, as RQ's `handle_job_success` does for a job without dependents."""
         worker, pipeline = self._worker, self._recorder.start()
         job.ended_at = now()
@@ -95,22 +95,22 @@ class Ledger:
         job.cleanup(result_ttl, pipeline, remove_from_queue=False)
         job._status = JobStatus.FINISHED
         worker.cleanup_execution(job, pipeline, execution)
-        if idle:
-            worker.set_state(WorkerStatus.IDLE, pipeline)
         return self._recorder.take()
 
-    def show(self, state: WorkerStatus) -> list[Command]:
+    def show(self, state: WorkerStatus) -> Command:
         """Let `rq info` show the worker in this state."""
         self._worker.set_state(state, self._recorder.start())
-        return self._recorder.take()
+        (command,) = self._recorder.take()
+        return command
 
-    def beat(self, running: Iterable[tuple[Job, Execution]]) -> list[Command]:
+    def beat(self, state: WorkerStatus, running: Iterable[tuple[Job, Execution]]) -> list[Command]:
         """Say that the worker and its jobs are alive.
 
         The first reply is 1 if Redis had forgotten the worker, the last one is 1 if workers are suspended.
         """
         worker, pipeline = self._worker, self._recorder.start()
         worker.heartbeat(pipeline=pipeline)
+        worker.set_state(state, pipeline)
         for job, execution in running:
             execution.heartbeat(job.started_job_registry, worker.get_heartbeat_ttl(job), pipeline)
         pipeline.exists(WORKERS_SUSPENDED)

@@ -29,14 +29,16 @@ from rq.worker.base import SHUTDOWN_SIGNAL, WorkerStatus
 from shared import log
 from shared.errors import RedisAway
 from shared.jobs import ALLOWED, JsonSerializer
-from shared.wire import ReplyError, Wire
+from shared.wire import Argument, ReplyError, Wire
 from workers.action.ledger import InertJob, Ledger
 from workers.action.repertoire import JobFunction, Repertoire
 from workers.action.runner import Runner
 from workers.action.slots import Slots
 
-FETCH_BLOCK_S: Final = 0.5
-"""How long one BLMOVE waits. A stop is noticed this late at most: an abandoned BLMOVE could swallow a job."""
+FETCH_BLOCK_S: Final = 2.0
+"""How long one BLMOVE waits."""
+
+UNBLOCK_EVERY_S: Final = 0.05
 
 BLOCKING_TIMEOUT_S: Final = 5
 """For each command of maintenance and of unusual endings."""
@@ -181,10 +183,19 @@ class PoolWorker(SimpleWorker):
                 group.create_task(self._fetch(queue, wire, urgent=rank == 0))
                 for rank, (queue, wire) in enumerate(zip(self.queues, wires, strict=True))
             ]
-            await asyncio.wait(fetchers)
+            await self._stopping.wait()
+            await self._call_in(fetchers, wires)
             await self._runner.drain(self._grace_s, self._hurried)
             for task in upkeep:
                 task.cancel()
+
+    async def _call_in(self, fetchers: Sequence[asyncio.Task[None]], wires: Sequence[Wire]) -> None:
+        """Let every fetcher end by itself: one that is cut off in BLMOVE could swallow a job."""
+        while not all(fetcher.done() for fetcher in fetchers):
+            for wire in wires:
+                if wire.client_id:
+                    self._send("CLIENT", "UNBLOCK", wire.client_id)
+            await asyncio.wait(fetchers, timeout=UNBLOCK_EVERY_S)
 
     async def _fetch(self, queue: Queue, wire: Wire, *, urgent: bool) -> None:
         """Take jobs off one queue while there are slots for it."""
@@ -193,7 +204,7 @@ class PoolWorker(SimpleWorker):
             if job_id is None:
                 self._slots.give_back()
                 continue
-            self._runner.start(queue, job_id, then=self._slots.give_back)
+            self._runner.start(queue, job_id, then=self._after_job)
 
     async def _next(self, queue: Queue, wire: Wire) -> str | None:
         move = ("BLMOVE", queue.key, queue.intermediate_queue_key, "LEFT", "RIGHT", FETCH_BLOCK_S)
@@ -207,7 +218,25 @@ class PoolWorker(SimpleWorker):
             return None
         return job_id.decode() if job_id else None
 
+    def _after_job(self) -> None:
+        self._slots.give_back()
+        if not self._runner.busy:
+            self._show_status()
+
     # -- upkeep
+
+    def _status(self) -> WorkerStatus:
+        if self._runner.busy:
+            return WorkerStatus.BUSY
+        return WorkerStatus.SUSPENDED if self._slots.paused else WorkerStatus.IDLE
+
+    def _show_status(self) -> None:
+        """Tell RQ what we are doing; should it get lost, the next beat says it again."""
+        self._send(*self._ledger.show(self._status()))
+
+    def _send(self, *command: Argument) -> None:
+        """Send what may get lost."""
+        self._wire.send(*command).add_done_callback(lambda sent: sent.cancelled() or sent.exception())
 
     async def _beat_forever(self) -> None:
         while True:
@@ -217,14 +246,13 @@ class PoolWorker(SimpleWorker):
     async def _beat(self) -> bool:
         """Tell RQ that we and our jobs are alive, and hear whether workers are suspended; False if Redis is away."""
         try:
-            beat = self._ledger.beat((run.job, run.execution) for run in self._runner.runs)
+            beat = self._ledger.beat(self._status(), ((run.job, run.execution) for run in self._runner.runs))
             forgotten, *_, suspended = await self._wire.transaction(beat)
             if forgotten:
                 await self._wire.transaction(self._ledger.enrol())
             if bool(suspended) is not self._slots.paused:
                 self._slots.pause(bool(suspended))
-                state = WorkerStatus.SUSPENDED if suspended else WorkerStatus.IDLE
-                await self._wire.transaction(self._ledger.show(state))
+                self._show_status()
         except (RedisAway, ReplyError) as error:
             _log.warning("worker.unheard", worker=self.name, cause=str(error))
             return False
@@ -250,6 +278,21 @@ class PoolWorker(SimpleWorker):
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         """Return for how many seconds a job counts as running after a sign of life."""
         return int(3 * self._heartbeat_s) + 1
+
+    def unsubscribe(self) -> None:
+        """Stop listening to commands. RQ's own order, unsubscribe and then stop, can leave the thread waiting."""
+        channel, listener = cast("Any", self.pubsub), cast("Any", self.pubsub_thread)
+        listener.stop()
+        channel.unsubscribe()
+        listener.join(timeout=1)
+        channel.close()
+
+    def teardown(self) -> None:
+        """Say goodbye, and stop listening even if nobody hears it."""
+        try:
+            cast("Any", self).register_death()
+        finally:
+            self.unsubscribe()
 
     def kill_horse(self, sig: signal.Signals = SHUTDOWN_SIGNAL) -> None:
         """Cancel the job that an operator asked to stop; RQ calls this in the thread that listens for commands."""

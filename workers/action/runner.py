@@ -18,7 +18,6 @@ from rq import Queue, Retry
 from rq.exceptions import NoSuchJobError
 from rq.executions import Execution
 from rq.job import Job
-from rq.worker.base import WorkerStatus
 
 from shared import log
 from shared.errors import PagelineError, RedisAway
@@ -67,6 +66,11 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._runs: set[Run] = set()
         self._finalizer = ThreadPoolExecutor(1, "rq-endings")
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is any job that is not settled yet."""
+        return bool(self._tasks)
 
     @property
     def runs(self) -> list[Run]:
@@ -124,7 +128,7 @@ class Runner:
         if isinstance(value, Retry) or job.repeats_left or job.has_rate_limit:
             await self._settle(lambda: self._worker._finalize_success(job, queue, execution, value))
             return
-        ending = self._ledger.finish(job, execution, value, idle=self._is_last())
+        ending = self._ledger.finish(job, execution, value)
         await self._insist(lambda: self._wire.transaction(ending))
 
     async def _read(self, queue: Queue, job_id: str) -> Job | None:
@@ -169,15 +173,8 @@ class Runner:
                 break
             except (redis.ConnectionError, redis.TimeoutError):
                 await asyncio.sleep(PAUSE_S)
-        if self._is_last():
-            idle = self._ledger.show(WorkerStatus.IDLE)
-            await self._insist(lambda: self._wire.transaction(idle))
 
     def _fail(self, run: Run, error: Exception) -> None:
         if run.stop_requested:
             self._worker._stopped_job_id = run.job.id  # RQ then notes STOPPED instead of FAILED
         self._worker._finalize_failure(run.job, run.queue, run.execution, (type(error), error, error.__traceback__))
-
-    def _is_last(self) -> bool:
-        """Whether the job that is ending is the only one here."""
-        return len(self._tasks) == 1

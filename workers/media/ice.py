@@ -85,12 +85,17 @@ class _Endpoint(StunProtocol):
             super().datagram_received(data, addr)
 
     def send_stun(self, message: Message, addr: tuple[str, int]) -> None:
-        if not self._connection.muted:
-            super().send_stun(message, addr)
+        self.send_now(bytes(message), addr)
 
     async def send_data(self, data: bytes, addr: tuple[str, int]) -> None:
-        if not self._connection.muted:
-            await super().send_data(data, addr)
+        self.send_now(data, addr)
+
+    def send_now(self, data: bytes, addr: tuple[str, int]) -> bool:
+        """Send, unless we are muted or the socket is gone: asyncio raises AttributeError over a closed one."""
+        if self._connection.muted or self.transport.is_closing():
+            return False
+        self.transport.sendto(data, addr)
+        return True
 
     async def request(
         self,
@@ -134,10 +139,7 @@ class IceConnection(Connection):
     def send_now(self, data: bytes) -> bool:
         """Send a datagram to the peer without waiting; tell whether there was a way."""
         pair = self._nominated.get(1)
-        if pair is None or self.muted:
-            return False
-        pair.protocol.transport.sendto(data, pair.remote_addr)
-        return True
+        return pair is not None and cast("_Endpoint", pair.protocol).send_now(data, pair.remote_addr)
 
     def mute(self) -> None:
         """Close the sockets at once; nothing leaves them any more, whoever tries."""

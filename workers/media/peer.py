@@ -41,7 +41,7 @@ class Ear(Protocol):
 class MediaTransport(RTCDtlsTransport):
     """A DTLS-SRTP transport that hands packets over as bytes; if `fast`, straight from the socket.
 
-    aiortc parses header extensions with `struct` and ends the call when one is too short (aiortc#778); here nobody does.
+    aiortc parses header extensions and ends the call when one is too short (aiortc#778); here nobody reads them.
     """
 
     def __init__(

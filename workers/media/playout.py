@@ -1,11 +1,11 @@
 """The jitter buffer: packets in as they arrive, 20 ms of sound out per tick (after WebRTC's NetEq, much smaller).
 
-How it thinks. `_next` is the timestamp that is due. A packet that is due is decoded. If it is missing while later ones
-are here, it is lost: it is recovered from the FEC of the packet after it, or concealed, and `_next` moves on. If nothing
-is here at all (a *drought*), sound is made up and `_next` stays: late packets are then still played, which lengthens
-the delay, and a sender that paused (DTX, mute) is met again at its new timestamp. What a drought was is only known when
-it ends, so it is counted as concealed or as silence only then. A delay that turns out longer than jitter demands is
-shortened by leaving out one pitch period at a time.
+How it thinks. `_next` is the timestamp that is due. A packet that is due is decoded. If it is missing while later
+ones are here, it is lost: it is recovered from the FEC of the packet after it, or concealed, and `_next` moves on. If
+nothing is here at all (a *drought*), sound is made up and `_next` stays: late packets are then still played, which
+lengthens the delay, and a sender that paused (DTX, mute) is met again at its new timestamp. What a drought was is only
+known when it ends, so it is counted as concealed or as silence only then. A delay that turns out longer than jitter
+demands is shortened by leaving out one pitch period at a time.
 
 Pure: the time comes in as an argument, in seconds of any steady clock. Media time counts samples at 48 kHz.
 """
