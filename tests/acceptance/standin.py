@@ -29,8 +29,9 @@ from av import AudioFrame
 from numpy.typing import NDArray
 
 FIXTURES: Final = Path(__file__).parents[1] / "fixtures"
-ANSWER: Final = (FIXTURES / "sdp" / "messenger-accept-answer.sdp").read_bytes().decode()
-RENEGOTIATION: Final = (FIXTURES / "sdp" / "messenger-accept-renegotiation-offer.sdp").read_bytes().decode().replace("//103", "/103")
+SDP: Final = FIXTURES / "sdp"
+ANSWER: Final = (SDP / "messenger-accept-answer.sdp").read_bytes().decode()
+RENEGOTIATION: Final = (SDP / "messenger-accept-renegotiation-offer.sdp").read_bytes().decode().replace("//103", "/103")
 SAMPLE_UFRAG, SAMPLE_PASSWORD = "EbT4cXksCyVKQMC/103", "74O3IvX6AV9ulmb9udAmimux"
 
 PAGE: Final = "106378625516323"
@@ -284,7 +285,7 @@ class Meta:
     def __enter__(self) -> Self:
         self._thread.start()
         self._server = self.run(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.url = "http://127.0.0.1:{}".format(self._server.sockets[0].getsockname()[1])
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -83,7 +83,7 @@ def in_pieces(body: bytes) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["length announced", "in chunks"])
-def test_a_body_over_eight_mebibytes_is_too_large(line: Line, meta: Meta, announced: bool) -> None:  # noqa: FBT001
+def test_a_body_over_eight_mebibytes_is_too_large(line: Line, meta: Meta, announced: bool) -> None:
     body = b" " * (LIMIT_BYTES + 1)
     content = body if announced else in_pieces(body)
     assert httpx.post(meta.webhook_url, content=content, headers=signed(body)).status_code == 413

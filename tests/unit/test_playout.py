@@ -230,6 +230,16 @@ def test_packets_lost_around_a_pause_are_counted_as_such() -> None:
     assert playout.concealed_ms == 60
 
 
+def test_a_digit_in_the_place_of_sound_is_no_concealment() -> None:
+    playout = Playout()
+    for number in range(100, 105):
+        playout.pass_over(number)
+    later = stream(CLIP[100:200], first=105, timestamp=105 * 960, start_s=2.105)
+    listen(playout, stream(CLIP[:100]) + later, 4)
+    assert playout.concealed_ms == 0
+    assert playout.silent_ms == 100
+
+
 def test_a_sender_that_restarts_its_timestamps_is_heard_again() -> None:
     first = stream(CLIP[:100], timestamp=10_000_000)
     second = stream(CLIP[100:], first=100, timestamp=5_000, start_s=2.005)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.media.rtcp import Reports
-from workers.media.rtp import IncomingAudio, OutgoingAudio, ReceivedStream, RtpPacket, Unwrapper, parse
+from workers.media.rtp import Heard, IncomingAudio, OutgoingAudio, ReceivedStream, RtpPacket, Unwrapper, parse
 
 
 def opus(ssrc: int, sequence: int, *, payload_type: int = 111, timestamp: int | None = None) -> RtpPacket:
@@ -77,45 +77,45 @@ def test_one_packet_says_nothing_about_jitter() -> None:
 
 def test_dtmf_shares_the_sequence_and_is_neither_loss_nor_sound() -> None:
     incoming = ear()
-    assert incoming.take(opus(1, 1), 0.00)
-    assert not incoming.take(opus(1, 2, payload_type=110, timestamp=0), 0.02)
-    assert incoming.take(opus(1, 3), 0.04)
+    assert incoming.take(opus(1, 1), 0.00) is Heard.SOUND
+    assert incoming.take(opus(1, 2, payload_type=110, timestamp=0), 0.02) is Heard.EVENT
+    assert incoming.take(opus(1, 3), 0.04) is Heard.SOUND
     assert incoming.lost == 0
-    assert not incoming.take(opus(1, 4, payload_type=109), 0.06), "video is somebody else's"
+    assert incoming.take(opus(1, 4, payload_type=109), 0.06) is Heard.NOTHING, "video is somebody else's"
 
 
 def test_the_newest_of_unannounced_streams_is_heard() -> None:
     incoming = ear()
-    assert incoming.take(opus(1, 1), 0.0)
-    assert incoming.take(opus(2, 1), 0.1)
-    assert not incoming.take(opus(1, 2), 0.1)
+    assert incoming.take(opus(1, 1), 0.0) is Heard.SOUND
+    assert incoming.take(opus(2, 1), 0.1) is Heard.SOUND
+    assert incoming.take(opus(1, 2), 0.1) is Heard.NOTHING
 
 
 def test_an_announced_stream_is_not_displaced_by_a_newer_unannounced_one() -> None:
     incoming = ear(7)
-    assert incoming.take(opus(7, 1), 0.0)
-    assert not incoming.take(opus(9, 1), 0.02)
-    assert incoming.take(opus(7, 2), 0.02)
+    assert incoming.take(opus(7, 1), 0.0) is Heard.SOUND
+    assert incoming.take(opus(9, 1), 0.02) is Heard.NOTHING
+    assert incoming.take(opus(7, 2), 0.02) is Heard.SOUND
 
 
 def test_of_announced_streams_the_newer_section_is_heard() -> None:
     incoming = ear(7, 8)
-    assert incoming.take(opus(8, 1), 0.0)
-    assert not incoming.take(opus(7, 1), 0.02)
+    assert incoming.take(opus(8, 1), 0.0) is Heard.SOUND
+    assert incoming.take(opus(7, 1), 0.02) is Heard.NOTHING
 
 
 def test_when_the_heard_stream_falls_silent_any_other_takes_its_place_until_it_returns() -> None:
     incoming = ear(7)
-    assert incoming.take(opus(7, 1), 0.0)
-    assert not incoming.take(opus(9, 1), 0.4)
-    assert incoming.take(opus(9, 2), 0.6)
-    assert incoming.take(opus(7, 2), 0.8)
+    assert incoming.take(opus(7, 1), 0.0) is Heard.SOUND
+    assert incoming.take(opus(9, 1), 0.4) is Heard.NOTHING
+    assert incoming.take(opus(9, 2), 0.6) is Heard.SOUND
+    assert incoming.take(opus(7, 2), 0.8) is Heard.SOUND
 
 
 def test_a_peer_that_keeps_changing_its_ssrc_fills_no_memory() -> None:
     incoming = ear()
     for ssrc in range(1000):
-        assert incoming.take(opus(ssrc, 1), ssrc * 0.02)
+        assert incoming.take(opus(ssrc, 1), ssrc * 0.02) is Heard.SOUND
     assert len(incoming.streams) == 16
 
 

@@ -18,7 +18,7 @@ from workers.media.ice import SILENCE_LIMIT_S, IceConnection
 from workers.media.peer import Peer
 from workers.media.playout import Playout
 from workers.media.rtcp import Reports
-from workers.media.rtp import IncomingAudio, OutgoingAudio, parse
+from workers.media.rtp import Heard, IncomingAudio, OutgoingAudio, parse
 
 NEGOTIATION_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 2.0
@@ -233,7 +233,10 @@ class Leg:
         if self._first_packet_s is None:
             self._first_packet_s = at_s
         before = self._incoming.heard
-        if not self._incoming.take(packet, at_s):
+        heard = self._incoming.take(packet, at_s)
+        if heard is Heard.EVENT:
+            self._playout.pass_over(packet.sequence)
+        if heard is not Heard.SOUND:
             return
         if before is not None and before != packet.ssrc:
             self._playout.restart()

@@ -66,6 +66,7 @@ class Playout:
         self._next: int | None = None
         self._end = 0  # of the newest packet
         self._last_sequence: int | None = None
+        self._passed: set[int] = set()  # sequence numbers that carried no sound
         self._step = TICK  # how long the last packet played
         self._drought = 0  # samples made up since the buffer ran dry
         self._late_run = 0
@@ -94,6 +95,11 @@ class Playout:
         self._pushed += 1
         if self._pushed % _RETARGET_EVERY == 0:
             self._retarget()
+
+    def pass_over(self, sequence: int) -> None:
+        """Note that a sequence number carried no sound, such as a DTMF packet, and so is not lost."""
+        if len(self._passed) < KEPT_PACKETS:
+            self._passed.add(self._sequences.extend(sequence))
 
     def _placed(self, sequence: int, timestamp: int, payload: bytes, at_s: float) -> _Packet:
         return _Packet(self._sequences.extend(sequence), self._timestamps.extend(timestamp), payload, at_s)
@@ -155,12 +161,17 @@ class Playout:
 
     def _lost_before(self, packet: _Packet) -> int:
         """Return how many samples were in the packets missing between the last one played and this one."""
-        return 0 if self._last_sequence is None else max(0, packet.sequence - self._last_sequence - 1) * self._step
+        if self._last_sequence is None:
+            return 0
+        passed = sum(self._last_sequence < number < packet.sequence for number in self._passed)
+        return max(0, packet.sequence - self._last_sequence - 1 - passed) * self._step
 
     def _decode(self, packet: _Packet, at_s: float) -> bytes:
         self._step = packet_samples(packet.payload)
         self._next = packet.end
         self._last_sequence = packet.sequence
+        if self._passed:
+            self._passed = {number for number in self._passed if number > packet.sequence}
         self._waited_s += at_s - packet.arrived_s
         self._decoded += 1
         try:
@@ -172,7 +183,7 @@ class Playout:
     def _bridge(self, following: _Packet, gap: int, step: int) -> bytes:
         """Fill `step` samples of the hole before `following`."""
         self._next = following.timestamp - gap + step
-        if self._last_sequence is not None and following.sequence == self._last_sequence + 1:
+        if self._lost_before(following) == 0:
             self._silent += step  # nothing was lost: the sender said nothing here
         elif step == gap and carries_previous(following.payload):
             self._recovered += step

@@ -6,6 +6,7 @@ No I/O and no clock: times come in as arguments, in seconds of any steady clock.
 import random
 import struct
 from collections.abc import Iterable
+from enum import Enum, auto
 from typing import NamedTuple
 
 CLOCK_RATE = 48_000  # Opus in RTP, whatever it encodes (RFC 7587 section 4.1)
@@ -118,6 +119,14 @@ class ReceivedStream:
         return 0 if expected <= 0 or received >= expected else ((expected - received) << 8) // expected
 
 
+class Heard(Enum):
+    """What a packet is to the listener."""
+
+    NOTHING = auto()
+    SOUND = auto()
+    EVENT = auto()  # DTMF (RFC 4733), which takes sequence numbers of the sound it replaces
+
+
 class IncomingAudio:
     """Decides which of the peer's streams is the consumer's voice, and keeps the figures of all.
 
@@ -140,11 +149,11 @@ class IncomingAudio:
         self._opus, self._events = frozenset(opus), frozenset(events)
         self._rank = {ssrc: place for place, ssrc in enumerate(announced, start=1)}
 
-    def take(self, packet: RtpPacket, at_s: float) -> bool:
-        """Count a packet and return whether it is Opus of the stream that is heard."""
+    def take(self, packet: RtpPacket, at_s: float) -> Heard:
+        """Count a packet and return what it is: NOTHING if it belongs to a stream that is not heard."""
         timed = packet.payload_type in self._opus
         if not timed and packet.payload_type not in self._events:
-            return False
+            return Heard.NOTHING
         stream = self.streams.get(packet.ssrc)
         new = stream is None
         if stream is None:
@@ -154,7 +163,9 @@ class IncomingAudio:
         stream.take(packet, at_s, timed=timed)
         if packet.ssrc != self.heard and timed and self._goes_first(packet.ssrc, at_s, new=new):
             self.heard = packet.ssrc
-        return timed and packet.ssrc == self.heard
+        if packet.ssrc != self.heard:
+            return Heard.NOTHING
+        return Heard.SOUND if timed else Heard.EVENT
 
     def _goes_first(self, ssrc: int, at_s: float, *, new: bool) -> bool:
         if self.heard is None:
