@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from ingress.health import Health
 from ingress.webhook import Webhook
-from shared import log, parent, settings
+from shared import heap, log, parent, settings
 from shared.bus import Bus
 from shared.errors import RedisAway
 from shared.wire import Wire
@@ -90,6 +90,7 @@ def _lifespan(
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await wire.connect()
+        heap.settle()
         sweeper = asyncio.create_task(_sweep(bus, lease_ms))
         try:
             yield

@@ -159,7 +159,7 @@ def _environment(configured: settings.Settings) -> dict[str, str]:
 
 def _simulator(configured: settings.Settings) -> list[str]:
     return [
-        *(sys.executable, "-m", "pageline", "sim", "--port", configured.graph_url.rpartition(":")[2]),
+        *(sys.executable, "-P", "-m", "pageline", "sim", "--port", configured.graph_url.rpartition(":")[2]),
         *("--webhook-url", f"http://127.0.0.1:{configured.http_port}/webhook"),
         *("--app-secret", configured.meta_app_secret, "--page", PAGE),
     ]

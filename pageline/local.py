@@ -41,7 +41,7 @@ def valkey_unless_given(configured: Settings) -> Iterator[str]:
 
 def processes(configured: Settings) -> Mapping[str, list[str]]:
     """Return the commands to run, by name."""
-    command = [sys.executable, "-m", "pageline"]
+    command = [sys.executable, "-P", "-m", "pageline"]  # -P: the working directory must not shadow us
     several = configured.media_processes > 1
     media = [f"media.{n}" if several else "media" for n in range(FIRST_MEDIA, configured.media_processes + FIRST_MEDIA)]
     names = ["web", *media, "action", *(["dashboard"] if configured.dashboard_port else [])]

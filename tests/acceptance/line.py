@@ -197,6 +197,11 @@ class Line:
         story: dict[str, Any] = json.loads(told.stdout)
         return story
 
+    def queued(self) -> int:
+        """Return how many jobs RQ was ever given and still knows: those that wait, run, or are over."""
+        with redis.Redis.from_url(self.valkey.url) as client:
+            return sum(1 for _ in client.scan_iter("rq:job:*", count=1000))
+
     def dead_letters(self) -> dict[str, int]:
         """Return how many dead letters there are, by reason, as /metrics shows them."""
         shown = httpx.get(f"{self.base}/metrics").text.splitlines()

@@ -238,7 +238,7 @@ class Consumer:
         async def listen() -> None:
             with contextlib.suppress(MediaStreamError):
                 while isinstance(frame := await track.recv(), AudioFrame):
-                    self._heard.append(frame.to_ndarray().reshape(-1)[::2])
+                    self._heard.append(frame.to_ndarray().reshape(-1)[::2].astype(np.int16))
 
         self._listening = asyncio.create_task(listen())
 
@@ -305,9 +305,13 @@ class Meta:
         self._consumers[consumer.call_id] = consumer
         return consumer
 
-    def post(self, body: bytes, headers: Mapping[str, str] | None = None) -> int:
+    def post(self, body: bytes, headers: Mapping[str, str | bytes] | None = None) -> int:
         """Post a webhook, signed unless other headers are given, and return the status."""
-        return self._http.post(self.webhook_url, content=body, headers=headers or signed(body)).status_code
+        raw = {
+            name.encode(): value.encode() if isinstance(value, str) else value
+            for name, value in (signed(body) if headers is None else headers).items()
+        }
+        return self._http.post(self.webhook_url, content=body, headers=raw).status_code
 
     async def _stop(self) -> None:
         self._server.close()

@@ -255,11 +255,12 @@ async def test_a_voice_on_an_unannounced_stream_is_heard_and_the_newest_wins() -
             if tick < 25:
                 await far.send(OURS[tick], tick, ssrc=1)
             else:
-                await far.send(THEIRS[tick], tick, ssrc=2)
+                await far.send(THEIRS[tick], tick - 25, ssrc=2)
                 await far.send(OURS[tick], tick, ssrc=1)
             heard += leg.pull() or b""
         assert abs(dominant_hz(bytes(heard[-48_000:])) - THEIRS_HZ) <= 5
         assert payloads == [*OURS[:25], *THEIRS[25:80]], "undecoded packets come from the stream that is heard"
+        assert leg._playout.late_packets == 0, "the new stream has a timeline of its own"
 
 
 async def test_payload_types_of_a_later_offer_are_used_both_ways() -> None:
@@ -472,6 +473,22 @@ async def test_a_quiet_peer_that_still_consents_is_not_dead() -> None:
     assert await asyncio.wait({closed}, timeout=1.0) == (set(), {closed}), "asked and answered all the time"
     await theirs.close()
     await asyncio.wait_for(closed, 2)
+
+
+async def test_ice_is_done_as_soon_as_the_last_check_is_answered() -> None:
+    took_s = []
+    for _ in range(5):
+        ours, theirs = IceConnection(LOOPBACK), IceConnection(LOOPBACK)
+        ours.ice_controlling = True
+        await asyncio.gather(ours.gather_candidates(), theirs.gather_candidates())
+        await introduce(ours, theirs)
+        await introduce(theirs, ours)
+        started_s = time.monotonic()
+        await asyncio.gather(ours.connect(), theirs.connect())
+        took_s.append(time.monotonic() - started_s)
+        await ours.close()
+        await theirs.close()
+    assert min(took_s) < 0.015, "aioice alone would sleep for 20 ms"
 
 
 async def introduce(one: Connection, to: Connection) -> None:

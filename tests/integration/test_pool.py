@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import redis
 from rq import Callback, Queue, Retry, Worker
-from rq.command import send_stop_job_command
+from rq.command import send_stop_execution_command, send_stop_job_command
 from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job, JobStatus
 from rq.registry import FailedJobRegistry, FinishedJobRegistry, StartedJobRegistry
@@ -246,6 +246,20 @@ async def test_an_operator_can_stop_a_job(redis_url: str, client: redis.Redis, q
         send_stop_job_command(client, job.id, serializer=JsonSerializer)
         await until(lambda: job.get_status() is JobStatus.STOPPED)
     assert stage.ended == []
+    assert "an operator stopped it" in trace_of(job)
+
+
+async def test_several_jobs_can_be_stopped_at_the_same_moment(
+    redis_url: str, client: redis.Redis, queue: Queue
+) -> None:
+    stage = Stage()
+    async with working(redis_url, stage):
+        stopped = [queue.enqueue("gate", number, retry=Retry(max=3)) for number in range(5)]
+        await until(lambda: len(stage.begun) == 5)
+        for job in stopped:
+            (execution,) = job.get_executions()
+            send_stop_execution_command(client, job.id, execution.id)
+        await until(lambda: {job.get_status() for job in stopped} == {JobStatus.STOPPED})
 
 
 # -- what it refuses
@@ -262,12 +276,14 @@ def trap(tmp_path: Path) -> Any:
 
 
 async def test_a_job_that_names_another_function_is_failed_and_nothing_is_imported(
-    redis_url: str, queue: Queue, trap: tuple[str, Path]
+    redis_url: str, client: redis.Redis, queue: Queue, trap: tuple[str, Path]
 ) -> None:
     name, mark = trap
     async with working(redis_url, Stage()):
         shell, module = queue.enqueue("os.system", f"touch {mark}", retry=Retry(max=3)), queue.enqueue(name)
         await until(lambda: {shell.get_status(), module.get_status()} == {JobStatus.FAILED})
+        (worker,) = Worker.all(connection=client)
+        assert worker.failed_job_count == 2, "what is refused is not tried again"
     assert "os.system is not a function this worker runs" in trace_of(shell)
     assert not mark.exists()
 

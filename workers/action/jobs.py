@@ -4,6 +4,7 @@ Arguments are ids, epoch and deadline only; an SDP is read from the call's log. 
 worker died: `fence` tells, and what it may then do is decided here by the accept rule of the design.
 """
 
+import asyncio
 import datetime as dt
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -100,11 +101,6 @@ class _Errand:
         left_s = (self.deadline_ms - self.desk.bus.now_ms()) / 1000
         if left_s <= 0:
             raise _Hopeless(None, "too_late")
-        if self.action == "accept":
-            offer = await self.desk.bus.read_fact(self.call_id, facts.OfferMade, epoch=self.epoch)
-            if not isinstance(offer, facts.OfferMade):
-                raise _OutOfOffice
-            self.offer = offer.sdp
         retries = stamina.retry_context(
             on=_pause_before_next,
             attempts=None,
@@ -122,7 +118,7 @@ class _Errand:
         """Ask whether we may, send once, and judge."""
         if self.desk.bus.now_ms() >= self.deadline_ms:
             raise _Hopeless(None, "too_late")
-        await self._pass_fence()
+        await asyncio.gather(self._pass_fence(), self._read_offer())  # one round trip
         probing = self.ambiguous and self.action == "accept"
         self.attempts += 1
         attempt = await self.desk.graph.act(self.page, self.token, self.action, self.call_id, offer=self.offer)
@@ -150,6 +146,14 @@ class _Errand:
                 raise _TryAgain(attempt)
             case Verdict.HOPELESS:
                 raise _Hopeless(attempt, "unreachable" if attempt.sent is not Sent.REPLIED else "graph")
+
+    async def _read_offer(self) -> None:
+        if self.action != "accept" or self.offer is not None:
+            return
+        offer = await self.desk.bus.read_fact(self.call_id, facts.OfferMade, epoch=self.epoch)
+        if not isinstance(offer, facts.OfferMade):
+            raise _OutOfOffice
+        self.offer = offer.sdp
 
     async def _pass_fence(self) -> None:
         first = self.attempts == 0

@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import signal
 
 import redis
 import uvloop
 
-from shared import jobs, log
+from shared import heap, jobs, log
 from shared.bus import Bus
 from shared.errors import RedisAway
 from shared.settings import Settings
@@ -16,6 +17,8 @@ from workers.action.jobs import Desk
 from workers.action.pool import PoolWorker
 
 SWEEP_EVERY_S = 1.0
+DRAINING_KNOWN_AFTER_S = 0.5
+DRAIN_LOOKED_AT_EVERY_S = 0.1
 
 
 def serve(settings: Settings) -> None:
@@ -25,6 +28,7 @@ def serve(settings: Settings) -> None:
         BadSetting: a setting is missing.
     """
     url, tokens = settings.required_redis_url, settings.page_token_by_page
+    heap.settle()
     uvloop.run(_work(settings, url, tokens))
 
 
@@ -37,13 +41,40 @@ async def _work(settings: Settings, url: str, tokens: dict[str, str]) -> None:
     ):
         bus = Bus(wire, retention_hours=settings.retention_hours)
         desk = Desk(bus=bus, graph=graph, tokens=tokens, forward_url=settings.webhook_forward_url)
-        log.get().info("worker.started", worker=worker.name, pages=sorted(tokens))
+        log.get().info("pages.loaded", pages=sorted(tokens))
         sweeper = asyncio.create_task(_sweep(bus, settings.lease_ms))
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        stopping = asyncio.create_task(_stop_last(stop, worker, bus, settings.drain_seconds))
         try:
-            await worker.serve(desk)
+            await worker.serve(desk, handle_signals=False)
         finally:
             sweeper.cancel()
+            stopping.cancel()
     client.close()
+
+
+async def _stop_last(stop: asyncio.Event, worker: PoolWorker, bus: Bus, within_s: float) -> None:
+    """Once told to stop, work on while a media worker that drains still holds calls: it has farewells to send.
+
+    A platform tells all processes at once; without this the action worker, idle, would be the first to go.
+    """
+    await stop.wait()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await asyncio.sleep(DRAINING_KNOWN_AFTER_S)
+            while await _somebody_drains(bus):  # noqa: ASYNC110 the event is another process's
+                await asyncio.sleep(DRAIN_LOOKED_AT_EVERY_S)
+    worker.stop()
+
+
+async def _somebody_drains(bus: Bus) -> bool:
+    try:
+        census = await bus.census()
+    except RedisAway:
+        return False
+    return any(each.capacity is None and each.held for each in census.workers)
 
 
 async def _sweep(bus: Bus, lease_ms: int) -> None:

@@ -117,14 +117,16 @@ class Runner:
         if job is None:
             return
         execution, beginning = self._ledger.begin(job, queue)
-        await self._insist(lambda: self._wire.transaction(beginning))
+        begun = asyncio.create_task(self._insist(lambda: self._wire.transaction(beginning)))
         run = Run(job, queue, execution, cast("asyncio.Task[None]", asyncio.current_task()))
         try:
             value = await self._perform(run)
         except Exception as error:  # noqa: BLE001 - whatever a job raises is how it ended
             failure = error
+            await begun
             await self._settle(lambda: self._fail(run, failure))
             return
+        await begun
         if isinstance(value, Retry) or job.repeats_left or job.has_rate_limit:
             await self._settle(lambda: self._worker._finalize_success(job, queue, execution, value))
             return

@@ -91,8 +91,8 @@ class _Endpoint(StunProtocol):
         self.send_now(data, addr)
 
     def send_now(self, data: bytes, addr: tuple[str, int]) -> bool:
-        """Send, unless we are muted or the socket is gone: asyncio raises AttributeError over a closed one."""
-        if self._connection.muted or self.transport.is_closing():
+        """Send, unless the socket was closed, over which asyncio raises AttributeError."""
+        if self.transport.is_closing():
             return False
         self.transport.sendto(data, addr)
         return True
@@ -121,7 +121,6 @@ class IceConnection(Connection):
         super().__init__(ice_controlling=False)  # aiortc sets the role when it makes an offer
         self.silence_limit_s = silence_limit_s
         self.tap: Callable[[bytes], bool] | None = None
-        self.muted = False
         self.heard_at_s = time.monotonic()
         self._addresses = addresses
         self._ports = ports
@@ -143,7 +142,6 @@ class IceConnection(Connection):
 
     def mute(self) -> None:
         """Close the sockets at once; nothing leaves them any more, whoever tries."""
-        self.muted = True
         for protocol in self._protocols:
             protocol.transport.abort()
 

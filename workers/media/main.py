@@ -6,7 +6,7 @@ import signal
 
 import uvloop
 
-from shared import log
+from shared import heap, log
 from shared.settings import Settings
 from shared.wire import Wire
 from workers.media import handler
@@ -24,6 +24,7 @@ def serve(settings: Settings) -> None:
     url = settings.required_redis_url
     named = {settings.call_handler, *(page.handler for page in settings.pages.values() if page.handler)}
     scripts = {name: handler.load(name) for name in sorted(named)}
+    heap.settle()
     uvloop.run(_work(settings, url, scripts))
 
 

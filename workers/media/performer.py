@@ -20,9 +20,10 @@ from shared.handling import AnswerRefused, Call, CallEnded, Frame, Rate, Sound
 from workers.media import sounds
 from workers.media.handler import Script
 from workers.media.host import STOP_GRACE_S, Ear, Host
-from workers.media.leg import Leg, LegFailed
+from workers.media.leg import LegFailed
 from workers.media.live_call import LiveCall
 from workers.media.recorder import Recorder
+from workers.media.spare_legs import SpareLegs
 
 REFUSED_GRACE_S: Final = 5.0
 
@@ -39,7 +40,7 @@ class Performer:
         worker: str,
         host: Host,
         script_of: Callable[[str], Script],
-        make_leg: Callable[[], Leg],
+        legs: SpareLegs,
         lives: set[LiveCall],
         recordings: Path,
     ) -> None:
@@ -49,7 +50,7 @@ class Performer:
         self._worker = worker
         self._host = host
         self._script_of = script_of
-        self._make_leg = make_leg
+        self._legs = legs
         self._lives = lives
         self._recordings = recordings
         self._facts: asyncio.Queue[facts.Fact] = asyncio.Queue()
@@ -136,14 +137,13 @@ class Performer:
         if self._answered is not None:
             raise RuntimeError(f"call {self.call_id} was answered before; call.answer() works once")
         self._answered = asyncio.get_running_loop().create_future()
-        leg = self._make_leg()
-        self.live = LiveCall(leg)
-        leg.on_ended = lambda reason: self.say(facts.LegFailed(reason=reason))
         try:
-            offer = await leg.offer()
+            leg, offer = await self._legs.take()
         except LegFailed as failed:
             self.say(facts.LegFailed(reason=failed.reason))
         else:
+            leg.on_ended = lambda reason: self.say(facts.LegFailed(reason=reason))
+            self.live = LiveCall(leg)
             self.say(facts.OfferMade(sdp=offer))
         await asyncio.shield(self._answered)
 

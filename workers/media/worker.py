@@ -23,6 +23,7 @@ from workers.media.host import Ear, Host
 from workers.media.leg import Leg
 from workers.media.live_call import LiveCall
 from workers.media.performer import Performer
+from workers.media.spare_legs import SpareLegs
 from workers.media.ticker import Ticker
 
 BEAT_EVERY_S: Final = 1.0
@@ -54,6 +55,7 @@ class Worker:
         self._script_of = script_of
         self._held: dict[str, _Held] = {}
         self._lives: set[LiveCall] = set()
+        self._legs = SpareLegs(self._make_leg)
         self._handled = ""
         self._draining = False
         self._confirmed_ms = boot_ms()
@@ -66,10 +68,11 @@ class Worker:
             self.name, lease_ms=self._settings.lease_ms, capacity=self._settings.media_capacity, join=True
         )
         self._log.info("worker.joined", worker=self.name, capacity=self._settings.media_capacity)
-        chores = [
+        chores: list[asyncio.Task[None]] = [
             asyncio.create_task(self._take(), name="inbox"),
             asyncio.create_task(self._beat(), name="beat"),
             asyncio.create_task(self._ticker.run(), name="ticker"),
+            asyncio.create_task(self._legs.refill(), name="spare legs"),
         ]
         stopped = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -82,9 +85,10 @@ class Worker:
             await self._let_go()
             raise
         finally:
+            stopped.cancel()
             for chore in chores:
                 chore.cancel()
-            stopped.cancel()
+            await asyncio.wait(chores)
         with contextlib.suppress(RedisAway, LeaseLost):
             await self._bus.beat(self.name, lease_ms=0)
         self._log.info("worker.left", worker=self.name)
@@ -145,10 +149,6 @@ class Worker:
         except LeaseLost as lost:
             self._log.warning("call.abandoned", call=performer.call_id, epoch=performer.epoch, because=str(lost))
             await performer.abandon()
-        except RedisAway as error:
-            # the log has all there is to know; whoever holds the call next reads it there
-            self._log.error("call.abandoned", call=performer.call_id, epoch=performer.epoch, because=str(error))
-            await performer.abandon()
         finally:
             driving.cancel()
             fenced.cancel()
@@ -163,7 +163,7 @@ class Worker:
             worker=self.name,
             host=self._host,
             script_of=self._script_of,
-            make_leg=self._make_leg,
+            legs=self._legs,
             lives=self._lives,
             recordings=self._settings.recordings,
         )

@@ -1,0 +1,66 @@
+"""Legs whose offers are made before anybody rings, so that no caller waits for sockets, a certificate and an SDP."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from workers.media.leg import Leg, LegFailed
+
+FRESH_S: Final = 30.0
+"""A spare leg is used within this time; addresses may change under an older one."""
+REFILL_AFTER_S: Final = 0.03
+"""A new spare is made when the call that took the last one has had its turn."""
+KEPT: Final = 4
+
+
+class Offered(NamedTuple):
+    """A leg and its complete offer."""
+
+    leg: Leg
+    offer: str
+
+
+class SpareLegs:
+    """Keeps a few legs ready; hands out a fresh one at once, or makes one."""
+
+    def __init__(self, make: Callable[[], Leg]) -> None:
+        self._make = make
+        self._spares: deque[tuple[float, Offered]] = deque()
+        self._wanted = asyncio.Event()
+        self._wanted.set()
+
+    async def take(self) -> Offered:
+        """Return a leg with its offer.
+
+        Raises:
+            LegFailed: none could be made.
+        """
+        self._wanted.set()
+        while self._spares:
+            made_s, offered = self._spares.popleft()
+            if time.monotonic() - made_s < FRESH_S:
+                return offered
+            await offered.leg.close()
+        return await self._offered()
+
+    async def refill(self) -> None:
+        """Keep the spares complete until cancelled, then close them."""
+        try:
+            while True:
+                await self._wanted.wait()
+                self._wanted.clear()
+                while len(self._spares) < KEPT:
+                    await asyncio.sleep(REFILL_AFTER_S)
+                    try:
+                        self._spares.append((time.monotonic(), await self._offered()))
+                    except LegFailed:
+                        break  # the call that needs one says why
+        finally:
+            for _, offered in self._spares:
+                await offered.leg.close()
+
+    async def _offered(self) -> Offered:
+        leg = self._make()
+        return Offered(leg, await leg.offer())
