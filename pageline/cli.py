@@ -85,7 +85,7 @@ def up(*, as_json: Json = False) -> None:
     """Run all processes on this machine until one Ctrl-C; without REDIS_URL with an embedded Valkey."""
     from pageline.local import run_everything
 
-    configured = settings.load()
+    configured = _start("up")
     status = run_everything(configured)
     if as_json:
         _print_json({"process": "up", "status": status})

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.line import PROCFILE, Line, Process
+from tests.acceptance.line import PIPELINE, Line, Process
 from tests.acceptance.standin import Meta
 
 
@@ -28,5 +28,5 @@ def meta() -> Iterator[Meta]:
 def line(meta: Meta, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     """The Procfile's processes with a handler for each Page of `PAGES`, ready for calls."""
     with Line(tmp_path_factory.mktemp("line"), meta) as running:
-        running.start(*PROCFILE)
+        running.start(*PIPELINE)
         yield running.await_ready()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -25,7 +26,10 @@ from shared.parent import tied
 from shared.wire import Wire
 from tests.acceptance.standin import PAGE, RATE_HZ, SECRET, Consumer, Meta, until
 
-PROCFILE: Final = ("web", "media", "action")
+ROOT: Final = Path(__file__).parents[2]
+PROCFILE: Final = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
+COMMANDS: Final = str(Path(sys.executable).parent)
+PIPELINE: Final = ("web", "media", "action")
 VERIFY_TOKEN: Final = "v3rify"
 END_WITHIN_S: Final = 15.0
 
@@ -63,7 +67,7 @@ class Process:
         self.name = " ".join(command[-2:])
         self._log = home / f"{command[-1]}.log"
         self._shown_bytes = 0
-        path = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        path = {"PATH": os.pathsep.join((COMMANDS, os.environ["PATH"])), "HOME": str(home)}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 tied(command), cwd=home, env={**path, **env}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -147,9 +151,9 @@ class Line:
         self.valkey.stop()
 
     def start(self, *names: str, **settings: str) -> None:
-        """Start these processes as the Procfile does."""
+        """Start these processes as the Procfile says."""
         for name in names:
-            command = [sys.executable, "-m", "pageline", name]
+            command = shlex.split(PROCFILE[name])
             self.processes[name] = Process(command, home=self.home, env={**self.settings, **settings})
 
     def await_ready(self, status: str = "ready") -> Self:

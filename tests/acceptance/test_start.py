@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,15 @@ COMPLETE = {
     "PORT": "0",
     "DASHBOARD_PORT": "0",
 }
-COMMAND = [str(Path(sys.executable).with_name("pageline"))]
-MODULE = [sys.executable, "-m", "pageline"]
+PAGELINE = str(Path(sys.executable).with_name("pageline"))
 BAD_USAGE = 2
 
 
-def refusal(process: str, home: Path, *, command: Sequence[str] = COMMAND, without: str = "", **settings: str) -> str:
+def refusal(process: str, home: Path, *, without: str = "", **settings: str) -> str:
     """Start a process that cannot run, and return the one line it says."""
     env = {name: value for name, value in {**COMPLETE, **settings}.items() if name != without}
     ended = subprocess.run(
-        [*command, process],
+        [PAGELINE, process],
         cwd=home,
         env={"PATH": os.environ["PATH"], **env},
         capture_output=True,
@@ -79,26 +77,13 @@ def test_a_handler_that_cannot_be_used_is_an_error_at_start(tmp_path: Path, hand
     assert complaint in line
 
 
-@pytest.mark.parametrize(
-    ("name", "command"),
-    [
-        ("shared/__init__.py", COMMAND),
-        ("shared/notes.txt", COMMAND),
-        ("workers.py", COMMAND),
-        ("pageline/__init__.py", COMMAND),
-        ("shared/__init__.py", MODULE),
-        ("workers.py", MODULE),
-    ],
-    ids=lambda value: value if isinstance(value, str) else Path(value[0]).name,
-)
-def test_what_is_named_like_one_of_our_packages_is_an_error_at_start(
-    tmp_path: Path, name: str, command: Sequence[str]
-) -> None:
+@pytest.mark.parametrize("name", ["shared/__init__.py", "shared/notes.txt", "workers.py", "pageline/__init__.py"])
+def test_what_is_named_like_one_of_our_packages_is_an_error_at_start(tmp_path: Path, name: str) -> None:
     theirs = tmp_path / name
     theirs.parent.mkdir(exist_ok=True)
     theirs.write_text("")
     (tmp_path / "reception.py").write_text("async def answer(call): ...\n")
-    line = refusal("media", tmp_path, command=command, CALL_HANDLER="reception:answer")
+    line = refusal("media", tmp_path, CALL_HANDLER="reception:answer")
     assert str(tmp_path / name.partition("/")[0]) in line
     assert "Rename it." in line
 
@@ -109,7 +94,7 @@ def test_up_gives_up_with_the_reason_of_the_process_that_cannot_run(tmp_path: Pa
     env = {"PATH": os.environ["PATH"], **COMPLETE, "HOST": "127.0.0.1", "DATA_DIR": str(tmp_path / "data")}
     del env["REDIS_URL"]
     ended = subprocess.run(
-        [*COMMAND, "up"], cwd=tmp_path, env=env, capture_output=True, encoding="utf-8", check=False, timeout=30
+        [PAGELINE, "up"], cwd=tmp_path, env=env, capture_output=True, encoding="utf-8", check=False, timeout=30
     )
     assert ended.returncode == BAD_USAGE, ended.stderr
     (reason,) = [line for line in ended.stderr.splitlines() if "Its reason: " in line]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from shared.calls import facts
-from tests.acceptance.line import PAGES, PROCFILE, Line
+from tests.acceptance.line import PAGES, PIPELINE, Line
 from tests.acceptance.standin import Meta, Reply, graph_error
 
 
@@ -88,7 +88,7 @@ def test_a_handler_that_raises_ends_its_call_and_the_log_says_where(line: Line, 
 @pytest.fixture(scope="module")
 def small_line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     with Meta() as meta, Line(tmp_path_factory.mktemp("small"), meta) as running:
-        running.start(*PROCFILE, MEDIA_CAPACITY="1", ACCEPT_DEADLINE_SECONDS="4")
+        running.start(*PIPELINE, MEDIA_CAPACITY="1", ACCEPT_DEADLINE_SECONDS="4")
         yield running.await_ready()
 
 

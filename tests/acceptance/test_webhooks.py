@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from shared.calls import facts
-from tests.acceptance.line import PAGES, PROCFILE, TOKENLESS_PAGE, VERIFY_TOKEN, Line, readiness
+from tests.acceptance.line import PAGES, PIPELINE, TOKENLESS_PAGE, VERIFY_TOKEN, Line, readiness
 from tests.acceptance.standin import PAGE, SECRET, Meta, envelope, signed, until
 
 LIMIT_BYTES = 8 * 1024 * 1024
@@ -114,7 +114,7 @@ def test_while_redis_is_away_webhooks_are_refused_and_conversations_go_on(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     with Meta() as meta, Line(tmp_path_factory.mktemp("away"), meta) as line:
-        line.start(*PROCFILE)
+        line.start(*PIPELINE)
         line.await_ready()
         talking, ringing = meta.consumer().ring(), meta.consumer()
         talking.await_sound(0.3)

@@ -335,7 +335,7 @@ def test_the_lives_hold_every_kind_of_fact() -> None:
 
 @pytest.mark.parametrize("holds", ALWAYS, ids=lambda sentence: sentence.__name__)
 def test_whatever_happens(holds: Callable[[Life], None]) -> None:
-    @settings(max_examples=4000, deadline=None)
+    @settings(max_examples=400, deadline=None)
     @given(tellings=_tellings)
     def check(tellings: list[Told]) -> None:
         holds(lived(machine.transition, tellings))
@@ -696,7 +696,7 @@ def phases_go_one_way_but_for_an_offer_that_died_with_its_worker(life: Life) -> 
 
 
 def test_every_call_of_the_world_reaches_one_end_with_all_properties_kept() -> None:
-    run_state_machine_as_test(World, settings=settings(max_examples=2000, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(World, settings=settings(max_examples=200, stateful_step_count=40, deadline=None))
 
 
 # -- mutants -----------------------------------------------------------------------------------------------------------

@@ -186,7 +186,8 @@ class IceConnection(Connection):
         """Start the next check; stop pacing once all are under way, so that `connect` sees success at once."""
         unstarted = {CandidatePair.State.WAITING, CandidatePair.State.FROZEN}
         going = super()._check_periodic()
-        return going and (not self._check_list or any(pair.state in unstarted for pair in self._check_list))
+        left = any(pair.state in unstarted and pair.task is None for pair in self._check_list)
+        return going and (left or not self._check_list)
 
     def check_incoming(self, message: Message, addr: tuple[str, int], protocol: StunProtocol) -> None:
         """Handle a check of the peer, which aioice has authenticated."""
