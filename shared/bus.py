@@ -8,6 +8,7 @@ timed by the server's clock:
     arm       set the one deadline of a call
     fence     ask whether an epoch may send an action to Graph
     handoff   return a call that was not accepted
+    adopt     bind a call we placed to Meta's id
     done      close a call
 
 Source of the rules: docs/decisions/0001-a-call-is-its-log.md.
@@ -31,6 +32,8 @@ DEAD_LETTERS: Final = "pl:dead"
 DEAD_LETTER_COUNTS: Final = "pl:dead:count"
 DEAD_LETTERS_KEPT: Final = 10_000
 QUALITY_SAMPLES_KEPT: Final = 720
+LATEST_MS: Final = 9_999_999_999_999
+"""Lua writes larger numbers with an exponent."""
 CALLS_PER_BEAT: Final = 200
 
 _encode = msgspec.json.Encoder().encode
@@ -91,6 +94,7 @@ class Bus:
         self._arm = _script("arm")
         self._fence = _script("fence")
         self._handoff = _script("handoff")
+        self._adopt = _script("adopt")
         self._done = _script("done")
 
     async def route(self, call_id: str, fact: facts.Fact, *, identity: str = "") -> Routed:
@@ -103,7 +107,7 @@ class Bus:
         answer_by_ms: int | str = ""
         match fact:
             case facts.Arrived(direction="user_initiated"):
-                wants, answer_by_ms = "1", fact.answer_by_ms
+                wants, answer_by_ms = "1", min(max(fact.answer_by_ms, 0), LATEST_MS)
             case facts.Terminated():
                 wants = "end"
         args = (call_id, identity, fact.epoch, _bare(fact), wants, answer_by_ms, self._retention_ms)
@@ -149,6 +153,16 @@ class Bus:
         fact = facts.HandedBack(worker=worker)
         verdict = await self._handoff.run(self.wire, [_call(call_id)], (call_id, worker, epoch, _encode(fact)))
         return verdict in (b"placed", b"waiting")
+
+    async def adopt(self, call_id: str, worker: str, epoch: int, meta_id: str) -> int:
+        """Bind a call we placed to Meta's id; facts heard under that id before join its log, later ones go there.
+
+        Returns how many joined.
+        """
+        joined = int(await self._adopt.run(self.wire, [_call(call_id)], (call_id, worker, epoch, meta_id)))
+        if joined < 0:
+            raise LeaseLost(f"call {call_id} has another owner than epoch {epoch}, or {meta_id} is another call's")
+        return joined
 
     async def done(self, call_id: str, worker: str, epoch: int, outcome: str) -> None:
         """Close the call and free its slot."""
@@ -258,8 +272,11 @@ def _bare(fact: facts.Fact) -> bytes:
 
 
 def _stamped(fact: bytes, at_ms: bytes, epoch: bytes) -> facts.Fact:
-    stamped: facts.Fact = replace(_decode(fact), at_ms=int(at_ms), epoch=int(epoch))
-    return stamped
+    try:
+        decoded: facts.Fact = _decode(fact)
+    except msgspec.ValidationError:  # of a newer version of ours, during a deploy
+        decoded = facts.Unrecognized(event="unknown fact", body=fact.decode(errors="replace"))
+    return replace(decoded, at_ms=int(at_ms), epoch=int(epoch))
 
 
 def _log_entry(entry_id: bytes, fields: Sequence[bytes]) -> LogEntry:

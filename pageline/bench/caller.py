@@ -12,7 +12,6 @@ import sys
 import time
 from collections import deque
 from typing import Final, NamedTuple, cast
-from urllib.parse import urlsplit
 
 import msgspec
 import uvloop
@@ -64,8 +63,7 @@ async def ring(url: str, graph_port: int, calls: int, calls_per_s: float, tag: s
     sink.bind(("127.0.0.1", 0))
     graph = Graph(sink.getsockname()[1])
     server = await loop.create_server(lambda: GraphConnection(graph), "127.0.0.1", graph_port)
-    where = urlsplit(url)
-    connections = [await loop.create_connection(_Poster, where.hostname, where.port) for _ in range(2)]
+    connections = [await loop.create_connection(_Poster, *events.host_and_port(url)) for _ in range(2)]
     to_ring, to_end = (poster for _, poster in connections)
     gaps = random.Random(tag)
     next_at_s = loop.time() + 0.05

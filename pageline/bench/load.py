@@ -1,16 +1,15 @@
 """Posts prebuilt signed webhooks as fast as they are confirmed, and reads what that cost the servers.
 
 A process of its own: `python -m pageline.bench.load URL REQUESTS CONNECTIONS TAG PID…`. It prints one line of JSON. The
-requests of one connection follow each other without a pause, as those of one Meta server do; a call's events stay in
-order because they share a connection.
+requests of one connection follow each other without a pause; the events of a call stay in order because they share one.
 """
 
 import asyncio
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Final, cast
-from urllib.parse import urlsplit
 
 import msgspec
 import uvloop
@@ -76,12 +75,11 @@ async def burst(url: str, requests: int, connections: int, tag: str, pids: list[
         TimeoutError: not all were answered within `LIMIT_S`.
     """
     loop = asyncio.get_running_loop()
-    where = urlsplit(url)
+    host, port = events.host_and_port(url)
     open_connections = []
     for number in range(connections):
         prebuilt = list(_requests(url, requests // connections, f"{tag}_{number}"))
-        make = loop.create_connection(lambda mine=prebuilt: _Connection(mine), where.hostname, where.port)
-        open_connections.append(await make)
+        open_connections.append(await loop.create_connection(partial(_Connection, prebuilt), host, port))
     before_s, began_s = [cpu_s(pid) for pid in pids], time.perf_counter()
     for _, connection in open_connections:
         connection.send_next()

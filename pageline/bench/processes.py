@@ -1,8 +1,9 @@
-"""The servers that are measured: each a real process on a free port, tied to us, with its CPU time."""
+"""The processes of the bench: servers under measurement and the tools that load them, all tied to us."""
 
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +16,7 @@ import psutil
 
 from shared.errors import PagelineError
 from shared.parent import tied
+from shared.settings import Settings
 
 READY_WITHIN_S: Final = 30.0
 STOP_WITHIN_S: Final = 15.0
@@ -28,22 +30,44 @@ class BenchFailed(PagelineError):
 
 @contextmanager
 def running(name: str, arguments: Sequence[str], env: Mapping[str, str], logs: Path) -> Iterator["Server"]:
-    """Run `python -m ARGUMENTS` as long as the context, with our environment and `env`; start it from the main thread."""
+    """Run `python -m ARGUMENTS` as long as the context; start it from the main thread.
+
+    It gets our environment without pageline's settings, which are then those of `env` only.
+    """
     with ExitStack() as stack:
         path = logs / f"{name}.log"
         output = stack.enter_context(path.open("wb"))
-        server = Server(name, _spawn(arguments, env, output), path)
+        process = _spawn(arguments, output, output, env)
+        server = Server(name, process, path)
         stack.callback(server.stop)
         yield server
 
 
-def _spawn(arguments: Sequence[str], env: Mapping[str, str], output: IO[bytes]) -> "subprocess.Popen[bytes]":
+def lines_of(*arguments: str) -> Iterator[bytes]:
+    """Run `python -m ARGUMENTS` to its end and yield what it prints, line by line.
+
+    Raises:
+        BenchFailed: it failed.
+    """
+    with tempfile.TemporaryFile() as complaints, _spawn(arguments, subprocess.PIPE, complaints, {}) as process:
+        assert process.stdout is not None
+        yield from process.stdout
+        if process.wait() != 0:
+            complaints.seek(0)
+            said = _last_lines(complaints.read().decode(errors="replace"))
+            raise BenchFailed(f"{arguments[0]} ended with status {process.returncode}. It said:\n{said}")
+
+
+def _spawn(
+    arguments: Sequence[str], stdout: int | IO[bytes], stderr: IO[bytes], env: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
+    ours = {name: value for name, value in os.environ.items() if name not in Settings.__struct_encode_fields__}
     return subprocess.Popen(
         tied([sys.executable, "-m", *arguments]),
         stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        env={**os.environ, **env},
+        stdout=stdout,
+        stderr=stderr,
+        env={**ours, **env},
         start_new_session=True,
     )
 
@@ -73,7 +97,7 @@ class Server:
 
     def said(self) -> str:
         """Return the last lines the process printed."""
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-SHOWN_LOG_LINES:])
+        return _last_lines(self._log.read_text(errors="replace"))
 
     def stop(self) -> None:
         """Ask the process to end, and kill it when it does not."""
@@ -89,6 +113,10 @@ def cpu_s(pid: int) -> float:
     """Return the CPU seconds, user and system, that a process has used so far; the kernel counts in steps of 10 ms."""
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
+
+
+def _last_lines(text: str) -> str:
+    return "\n".join(text.splitlines()[-SHOWN_LOG_LINES:])
 
 
 def _get(url: str) -> str | None:

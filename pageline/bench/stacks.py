@@ -29,7 +29,7 @@ class Stack:
 
 
 @contextmanager
-def ours(name: str, home: Path, *, answers_at: int = 0) -> Iterator[Stack]:
+def ours(name: str, home: Path, *, graph_port: int = 0) -> Iterator[Stack]:
     """Run our web process over a Valkey with an append-only file; with a Graph's port also those that answer calls."""
     port = free_port()
     folder = home / name
@@ -43,7 +43,7 @@ def ours(name: str, home: Path, *, answers_at: int = 0) -> Iterator[Stack]:
             "PAGE_TOKENS": f"{PAGE}=x",
             "HOST": "127.0.0.1",
             "PORT": str(port),
-            "GRAPH_URL": f"http://127.0.0.1:{answers_at}",
+            "GRAPH_URL": f"http://127.0.0.1:{graph_port}",
             "GRAPH_VERSION": "v26.0",
             "CALL_HANDLER": "workers.handlers.echo:answer",
             "MEDIA_ADDRESSES": "127.0.0.1",
@@ -54,22 +54,22 @@ def ours(name: str, home: Path, *, answers_at: int = 0) -> Iterator[Stack]:
             "WEB_CONCURRENCY": "1",
         }
         web = stack.enter_context(running(f"{name}-web", ["pageline", "web"], env, folder))
-        if answers_at:
+        if graph_port:
             stack.enter_context(running(f"{name}-media", ["pageline", "media"], env, folder))
             stack.enter_context(running(f"{name}-action", ["pageline", "action"], env, folder))
         at = f"http://127.0.0.1:{port}"
-        web.await_answer(f"{at}/readyz", containing='"ready"' if answers_at else "status")
+        web.await_answer(f"{at}/readyz", containing='"ready"' if graph_port else "status")
         valkey_pid = int((valkey.home / "valkey.pid").read_text().split()[0])
         yield Stack(name, f"{at}/webhook", web, valkey_pid, valkey.url)
 
 
 @contextmanager
-def baseline(name: str, module: str, home: Path, *, answers_at: int = 0) -> Iterator[Stack]:
-    """Run one of `pageline.bench.baselines` on the server that ours runs on."""
+def baseline(module: str, home: Path, *, graph_port: int = 0) -> Iterator[Stack]:
+    """Run a module of `pageline.bench.baselines` on the server that ours runs on."""
     port = free_port()
-    env = {"META_APP_SECRET": SECRET, "GRAPH_URL": f"http://127.0.0.1:{answers_at}", "GRAPH_VERSION": "v26.0"}
+    env = {"META_APP_SECRET": SECRET, "GRAPH_URL": f"http://127.0.0.1:{graph_port}", "GRAPH_VERSION": "v26.0"}
     command = [*UVICORN, "--port", str(port), f"pageline.bench.baselines.{module}:app"]
-    with running(name, command, env, home) as web:
+    with running(module, command, env, home) as web:
         at = f"http://127.0.0.1:{port}"
         web.await_answer(f"{at}/webhook")
-        yield Stack(name, f"{at}/webhook", web)
+        yield Stack(module, f"{at}/webhook", web)

@@ -58,7 +58,7 @@ def transition(call: Call, fact: facts.Fact) -> Step:
             return _introduced(call, fact), ()
 
         # we answer
-        case Phase.RINGING, facts.OfferMade(at_ms=at_ms):
+        case Phase.RINGING, facts.OfferMade(at_ms=at_ms) if not call.accept_granted:
             accept = orders.PostAction("accept", min(at_ms + ACCEPT_USEFUL_MS, call.answer_by_ms))
             live_by_ms = at_ms + ACCEPT_TO_LIVE_MS
             return replace(call, phase=Phase.ACCEPTING, leg_open=True, deadline_ms=live_by_ms), (accept,)

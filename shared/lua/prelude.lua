@@ -1,6 +1,7 @@
 -- What every step shares. Each script is this prelude followed by its own few lines; one EVALSHA is one step.
 -- Keys, all under the prefix P = pl:{0}: (one hash tag, so that a step stays in one slot of a cluster):
---   call:<id>  hash    st (open|closed), own, ep, seq, ans (answer by, ms), end (only an ending is left), s:<identity>, accept
+--   call:<id>  hash    st (open|closed), own, ep, seq, ans (answer by, ms), end (only an ending is left), s:<identity>, accept;
+--                     as: this is Meta's id of the call named here
 --   log:<id>   stream  <seq>-0: f (fact as JSON), t (server ms), e (epoch)
 --   in:<w>     stream  c (call), s (seq), t, e, f; p and pt on a claim: the arrival before it, so that nobody reads the log
 --   workers    zset    worker -> lease end, ms        capacity  hash  worker -> slots (absent: takes no new calls)

@@ -3,7 +3,11 @@
 --      'end' where only an ending is left), 6 answer by ms ('' = unknown), 7 retention ms
 local call, identity, epoch, fact, wants = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local key = hash(call)
-local h = redis.call('HMGET', key, 'st', 'own', 'ep')
+local h = redis.call('HMGET', key, 'st', 'own', 'ep', 'as')
+if h[4] then -- Meta's id of a call we placed
+  call, key = h[4], hash(h[4])
+  h = redis.call('HMGET', key, 'st', 'own', 'ep')
+end
 local state, owner, current = h[1], h[2], h[3] or '0'
 if epoch ~= '0' and epoch ~= current then return {'stale', 0} end
 if identity ~= '' and redis.call('HSETNX', key, 's:' .. identity, 1) == 0 then return {'duplicate', 0} end

@@ -31,6 +31,7 @@ PROCFILE: Final = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_
 COMMANDS: Final = str(Path(sys.executable).parent)
 PIPELINE: Final = ("web", "media", "action")
 VERIFY_TOKEN: Final = "v3rify"
+DRAIN_SECONDS: Final = 4
 END_WITHIN_S: Final = 15.0
 
 PAGES: Final = {
@@ -130,7 +131,7 @@ class Line:
             "PORT": self.base.rpartition(":")[2],
             "MEDIA_ADDRESSES": "127.0.0.1",
             "DATA_DIR": str(home),
-            "DRAIN_SECONDS": "4",
+            "DRAIN_SECONDS": str(DRAIN_SECONDS),
             **settings,
         }
         tables = (f'[{page}]\ntoken = "token-{name}"\nhandler = "{HANDLERS[name]}"\n' for name, page in PAGES.items())

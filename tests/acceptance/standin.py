@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 FIXTURES: Final = Path(__file__).parents[1] / "fixtures"
 SDP: Final = FIXTURES / "sdp"
 ANSWER: Final = (SDP / "messenger-accept-answer.sdp").read_bytes().decode()
-RENEGOTIATION: Final = (SDP / "messenger-accept-renegotiation-offer.sdp").read_bytes().decode().replace("//103", "/103")
+RENEGOTIATION: Final = (SDP / "messenger-accept-renegotiation-offer.sdp").read_bytes().decode()
 SAMPLE_UFRAG, SAMPLE_PASSWORD = "EbT4cXksCyVKQMC/103", "74O3IvX6AV9ulmb9udAmimux"
 
 PAGE: Final = "106378625516323"

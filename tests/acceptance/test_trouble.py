@@ -1,12 +1,13 @@
 """What a caller gets when Graph, the handler or the number of workers fails them."""
 
 import json
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from shared.calls import facts
-from tests.acceptance.line import PAGES, PIPELINE, Line
+from tests.acceptance.line import DRAIN_SECONDS, PAGES, PIPELINE, Line
 from tests.acceptance.standin import Meta, Reply, graph_error
 
 
@@ -115,3 +116,18 @@ def test_a_call_that_waited_is_answered_as_soon_as_there_is_room(small_line: Lin
     second.await_sound(0.3)
     second.hang_up()
     assert small_line.outcome_of(second) == "completed"
+
+
+def test_processes_told_to_end_all_together_still_say_goodbye_to_a_caller(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with Meta() as meta, Line(tmp_path_factory.mktemp("ending"), meta) as line:
+        line.start(*PIPELINE)
+        line.await_ready()
+        consumer = meta.consumer().ring()
+        consumer.await_sound(0.3)
+        for process in line.processes.values():
+            process.signal(signal.SIGTERM)
+        consumer.await_action("terminate", timeout_s=DRAIN_SECONDS + 1)
+        assert [process.wait() for process in line.processes.values()] == [0, 0, 0]
+        assert line.outcome_of(consumer) == "completed"

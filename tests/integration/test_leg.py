@@ -19,7 +19,7 @@ import uvloop
 from aioice import Candidate, Connection
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
-from aiortc.rtp import RtpPacket
+from aiortc.rtp import RtcpByePacket, RtpPacket
 from av import AudioFrame
 from numpy.typing import NDArray
 
@@ -73,20 +73,22 @@ class LoopbackConnection(Connection):
         self._local_candidates_end = True
 
 
-class PayloadTypes:
-    """A receiver that notes the payload types it is given."""
+class Notes:
+    """A receiver that notes the payload types it is given, and who says goodbye."""
 
     def __init__(self) -> None:
-        self.seen: set[int] = set()
+        self.payload_types: set[int] = set()
+        self.goodbyes: list[int] = []
 
     def _handle_disconnect(self) -> None:
         pass
 
     async def _handle_rtcp_packet(self, packet: object) -> None:
-        pass
+        if isinstance(packet, RtcpByePacket):
+            self.goodbyes += packet.sources
 
     async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
-        self.seen.add(packet.payload_type)
+        self.payload_types.add(packet.payload_type)
 
 
 async def until(condition: Callable[[], bool], within_s: float = 5) -> None:
@@ -160,11 +162,11 @@ class Far:
         answer: str = self.pc.localDescription.sdp
         return answer.replace("t=0 0\r\n", "t=0 0\r\na=ice-lite\r\n")
 
-    def note_payload_types(self, *payload_types: int) -> set[int]:
-        """Return a set that fills with those of the given payload types that arrive."""
-        receiver, router = PayloadTypes(), self.dtls._rtp_router
-        router.register_receiver(receiver, ssrcs=list(router.ssrc_table), payload_types=list(payload_types))
-        return receiver.seen
+    def take_notes(self, *payload_types: int) -> Notes:
+        """Return notes about what arrives from now on, of these payload types only."""
+        notes, router = Notes(), self.dtls._rtp_router
+        router.register_receiver(notes, ssrcs=list(router.ssrc_table), payload_types=list(payload_types))
+        return notes
 
     async def connected(self) -> None:
         """Wait for the far side, which may come a moment later than ours."""
@@ -221,6 +223,7 @@ def test_both_sides_hear_each_other_after_the_consumer_moved_to_the_second_secti
 ) -> None:
     async def scenario() -> None:
         async with call(Far(hz=THEIRS_HZ), fast=fast) as (leg, far):
+            assert (leg._peer.ice.tap is not None) is fast
             heard = await converse(leg)
             assert abs(dominant_hz(heard[-48_000:]) - THEIRS_HZ) <= 5
             assert abs(dominant_hz(far.sound()[-24_000:]) - OURS_HZ) <= 5
@@ -268,12 +271,12 @@ async def test_payload_types_of_a_later_offer_are_used_both_ways() -> None:
     async with call(far) as (leg, _):
         again = far.renegotiation(far.answer_again())
         await leg.renegotiate(again.replace("SAVPF 111", "SAVPF 96").replace(":111 ", ":96 "))
-        seen = far.note_payload_types(96, 97)
+        notes = far.take_notes(96, 97)
         async for tick in ticks(5):
             assert leg.send_packet(OURS[tick])
             await far.send(THEIRS[tick], tick, payload_type=96)
-        await until(lambda: bool(seen))
-        assert seen == {96}
+        await until(lambda: bool(notes.payload_types))
+        assert notes.payload_types == {96}
         assert leg.figures().packets_received == 5
 
 
@@ -437,6 +440,18 @@ async def test_another_certificate_than_the_announced_one_fails_the_connection()
     await far.pc.close()
 
 
+async def test_what_breaks_inside_aiortcs_own_task_fails_the_leg_at_once() -> None:
+    leg, far = Leg(addresses=LOOPBACK), Far()
+    answer = await far.answer(await leg.offer())
+    leg._peer.media._srtp_profiles = []  # OpenSSL raises over an empty list, in the middle of the handshake's set-up
+    await leg.apply(answer, None)
+    with pytest.raises(LegFailed, match="the media connection failed") as failed:
+        await leg.connected(timeout_s=2)
+    assert failed.value.__cause__ is not None
+    await leg.close()
+    await far.pc.close()
+
+
 # --- endings ---
 
 
@@ -491,6 +506,22 @@ async def test_ice_is_done_as_soon_as_the_last_check_is_answered() -> None:
     assert min(took_s) < 0.015, "aioice alone would sleep for 20 ms"
 
 
+async def test_a_peer_without_candidates_is_met_by_its_own_checks() -> None:
+    """Chromium hides its addresses behind `.local` names, which the gate drops."""
+    ours, theirs = IceConnection(LOOPBACK), LoopbackConnection(ice_controlling=False)
+    ours.ice_controlling = True
+    await asyncio.gather(ours.gather_candidates(), theirs.gather_candidates())
+    ours.remote_username, ours.remote_password = theirs.local_username, theirs.local_password
+    connecting = asyncio.create_task(ours.connect())
+    await asyncio.sleep(0.05)
+    await introduce(ours, theirs)
+    async with asyncio.timeout(5):
+        await theirs.connect()
+        await connecting
+    await ours.close()
+    await theirs.close()
+
+
 async def introduce(one: Connection, to: Connection) -> None:
     to.remote_username, to.remote_password = one.local_username, one.local_password
     for candidate in one.local_candidates:
@@ -505,6 +536,7 @@ async def test_a_muted_leg_says_nothing_more_not_even_goodbye() -> None:
         before = await far.datagrams()
         leg.mute_forever()
         assert not leg.send_packet(OURS[1])
+        assert not leg._peer.ice.send_now(b"whatever aiortc may still try")
         assert not leg.live
         await leg.close()
         await asyncio.sleep(0.05)
@@ -514,9 +546,12 @@ async def test_a_muted_leg_says_nothing_more_not_even_goodbye() -> None:
 
 async def test_closing_says_goodbye_once_and_may_be_repeated() -> None:
     async with call() as (leg, far):
+        notes = far.take_notes()
+        leg.send_packet(OURS[0])
         await asyncio.gather(leg.close(), leg.close())
         await leg.close()
         await until(lambda: far.pc.connectionState == "closed")
+        assert notes.goodbyes == [leg._outgoing.ssrc]
         with pytest.raises(LegFailed, match="the leg is closed"):
             await leg.renegotiate("v=0\r\n")
 

@@ -102,7 +102,7 @@ class _Errand:
         if left_s <= 0:
             raise _Hopeless(None, "too_late")
         retries = stamina.retry_context(
-            on=_pause_before_next,
+            on=self._pause_before_next,
             attempts=None,
             timeout=left_s,
             wait_initial=0.15,
@@ -146,6 +146,17 @@ class _Errand:
                 raise _TryAgain(attempt)
             case Verdict.HOPELESS:
                 raise _Hopeless(attempt, "unreachable" if attempt.sent is not Sent.REPLIED else "graph")
+
+    def _pause_before_next(self, error: Exception) -> bool | float | dt.timedelta:
+        """Tell stamina whether to go on, and how long to wait where Graph said so and there is time for it."""
+        if not isinstance(error, _TryAgain):
+            return isinstance(error, RedisAway)
+        pause_s = error.attempt.retry_after_s
+        if pause_s is None and is_throttled(error.attempt.error):
+            pause_s = THROTTLED_WAIT_S
+        if pause_s is None:
+            return True
+        return pause_s if self.desk.bus.now_ms() + pause_s * 1000 < self.deadline_ms else False
 
     async def _read_offer(self) -> None:
         if self.action != "accept" or self.offer is not None:
@@ -224,15 +235,6 @@ async def forward(desk: Desk, digest: str) -> str:
             if status >= 500:
                 raise httpx.HTTPError(f"{desk.forward_url} answered {status}")
     return f"forwarded: {status}"
-
-
-def _pause_before_next(error: Exception) -> bool | float | dt.timedelta:
-    """Tell stamina whether to go on, and how long to wait where Graph said so."""
-    if not isinstance(error, _TryAgain):
-        return isinstance(error, RedisAway)
-    if error.attempt.retry_after_s is not None:
-        return error.attempt.retry_after_s
-    return THROTTLED_WAIT_S if is_throttled(error.attempt.error) else True
 
 
 async def _until_it_lands(step: Callable[[], Awaitable[object]]) -> None:

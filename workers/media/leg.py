@@ -77,6 +77,7 @@ class Leg:
         self._reports = Reports(self._incoming, self._outgoing, cname=self._peer.cname)
         self._negotiating = asyncio.Lock()
         self._settled = asyncio.Event()  # connected, or never will be
+        self._terms: sdp_gate.AudioTerms | None = None
         self._connected_s: float | None = None
         self._first_packet_s: float | None = None
         self._ended = self._left = False
@@ -119,7 +120,7 @@ class Leg:
             LegFailed: it was refused. The media goes on as agreed before.
         """
         async with self._step("the peer's offer was refused"):
-            admitted = sdp_gate.admit_offer(offer)
+            admitted = sdp_gate.admit_offer(offer, in_force=self._terms)
             await self._peer.take_offer(admitted)
             self._agree(admitted)
 
@@ -155,7 +156,7 @@ class Leg:
                 raise LegFailed(f"{what}: {type(error).__name__} in aiortc") from error
 
     def _agree(self, admitted: str) -> None:
-        terms = sdp_gate.audio_terms(admitted)
+        terms = self._terms = sdp_gate.audio_terms(admitted)
         self._incoming.expect(terms.opus, terms.events, terms.announced)
         self._outgoing.payload_type = terms.sending
 

@@ -5,7 +5,7 @@ know never reaches aiortc, whose parser and state machine break in many ways.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workers.media.description import Description, SdpRefused, Section, read
 
@@ -31,6 +31,8 @@ class AudioTerms:
     events: frozenset[int]  # telephone-event payload types
     announced: tuple[int, ...]  # SSRCs of the sections the peer sends on, the newest section last
     has_candidates: bool
+    ufrag: str
+    password: str
 
 
 def admit_answer(text: str) -> str:
@@ -46,8 +48,11 @@ def admit_answer(text: str) -> str:
     return _write(description)
 
 
-def admit_offer(text: str) -> str:
+def admit_offer(text: str, *, in_force: AudioTerms | None = None) -> str:
     """Return an offer from outside as it is safe to apply: its live audio sections and nothing else.
+
+    An ICE restart changes user fragment and password (RFC 8839, 4.4.1.1.1). Meta's sample prints another fragment with
+    the password `in_force`, `//` for `/`: no restart, so the fragment in force stays. What Meta means by it is UNKNOWN.
 
     Video, data and rejected sections are left out: aiortc fails the whole description when one of them has no ICE
     credentials or no codec in common, or when a mid has changed its kind. Our answer to Meta's offers stays local
@@ -57,7 +62,9 @@ def admit_offer(text: str) -> str:
         SdpRefused: it cannot be used.
     """
     description = read(text)
-    _usable(description)
+    for section in _usable(description):
+        if in_force is not None and section.transport.password == in_force.password:
+            section.transport = replace(section.transport, ufrag=in_force.ufrag)
     return _write(description)
 
 
@@ -94,6 +101,8 @@ def audio_terms(text: str) -> AudioTerms:
         events=frozenset(events | ({EVENT_48K, EVENT_8K} - opus)),
         announced=tuple(n for s in sections if s.direction in {"sendrecv", "sendonly"} for n in s.ssrcs),
         has_candidates=any(section.candidates for section in sections),
+        ufrag=sections[0].transport.ufrag or "",
+        password=sections[0].transport.password or "",
     )
 
 

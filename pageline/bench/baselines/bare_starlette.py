@@ -1,4 +1,4 @@
-"""Checks and decodes webhooks in an ordinary Starlette endpoint, and keeps the events in a dictionary of this process."""
+"""Checks and decodes webhooks in an ordinary Starlette endpoint, and keeps the events in a dictionary."""
 
 import hmac
 import os

@@ -44,9 +44,7 @@ class Body(BaseModel):
 latest: dict[str, CallEvent] = {}
 
 
-async def webhook(
-    body: Body, request: Request, x_hub_signature_256: Annotated[str, Header()] = ""
-) -> dict[str, str]:
+async def webhook(body: Body, request: Request, x_hub_signature_256: Annotated[str, Header()] = "") -> dict[str, str]:
     """Take one POST."""
     expected = "sha256=" + hmac.digest(SECRET, await request.body(), "sha256").hex()
     if not hmac.compare_digest(expected, x_hub_signature_256):

@@ -1,0 +1,53 @@
+"""`pageline bench`: what the pipeline costs and how fast it is, with what one would write instead beside it.
+
+Everything is a real process on this machine: ours as the Procfile starts them, over an embedded Valkey that writes an
+append-only file; the baselines on the same server (uvicorn, uvloop, httptools); the load in a process of its own.
+Method and reading: docs/performance.md.
+"""
+
+import importlib.util
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+from shared.errors import BadSetting, PagelineError
+
+INGRESS: Final = "ingress"
+ANSWER: Final = "answer"
+_NEEDED: Final = ("psutil", "fastapi", "pydantic")
+
+
+def run(only: str = "") -> dict[str, Any]:
+    """Measure `ingress`, `answer`, or both without `only`; print tables on stderr and return the figures.
+
+    Raises:
+        BadSetting: `only` names neither.
+        PagelineError: a package of the bench is missing, or a stack did not start.
+    """
+    if only not in ("", INGRESS, ANSWER):
+        raise BadSetting(f"--only {only} names no bench. Write --only {INGRESS}, --only {ANSWER}, or nothing for both.")
+    _require_packages()
+    from pageline.bench import answer_bench, figures, ingress_bench
+    from pageline.bench.show import Show
+
+    show = Show()
+    report: dict[str, Any] = {"machine": figures.machine()}
+    show.machine(report["machine"])
+    with tempfile.TemporaryDirectory(prefix="pageline-bench-") as folder:
+        home = Path(folder)
+        if only in ("", INGRESS):
+            report[INGRESS] = ingress_bench.measure(home, show)
+            show.ingress(report[INGRESS])
+        if only in ("", ANSWER):
+            report[ANSWER] = answer_bench.measure(home, show)
+            show.answer(report[ANSWER])
+    return report
+
+
+def _require_packages() -> None:
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise PagelineError(
+            f"The bench needs {' and '.join(missing)}, which the pipeline itself does not. Run `make bench`, or "
+            "install them with `.venv/bin/python -m pip install --group dev --group bench`."
+        )

@@ -1,0 +1,105 @@
+"""What a person sees of the bench, on stderr: progress while it runs, tables at the end."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+REDRAWN_PER_TASK: Final = 50
+
+
+class Show:
+    """The screen of the bench."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+
+    @contextmanager
+    def progress(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Show a bar and yield what moves it; it is redrawn now and then only, because drawing costs CPU."""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        every, done = max(1, total // REDRAWN_PER_TASK), 0
+        with Progress(*columns, console=self._console, auto_refresh=False, transient=True) as bar:
+            task = bar.add_task(what, total=total)
+
+            def advance(steps: int) -> None:
+                nonlocal done
+                done += steps
+                bar.update(task, completed=done)
+                if done % every == 0:
+                    bar.refresh()
+
+            bar.refresh()
+            yield advance
+
+    def machine(self, machine: dict[str, Any]) -> None:
+        """Print where the figures come from."""
+        versions = " ".join(f"{name} {number}" for name, number in machine["versions"].items())
+        self._console.print(
+            f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_1min_before']} before, "
+            f"{machine['system']}, Python {machine['python']}, {versions}",
+            style="dim",
+            highlight=False,
+        )
+
+    def ingress(self, report: dict[str, Any]) -> None:
+        """Print webhooks per CPU-second."""
+        table = _table(
+            "Signed webhooks per CPU-second of the web process",
+            f"{report['rounds']} rounds of {report['webhooks_per_round']:,} distinct webhooks of {report['body_bytes']} "
+            f"bytes, {report['connections']} connections; medians, and the range of the rounds. Of {report['mix']}.",
+            ("stack", "per CPU-s", "rounds", "CPU us", "Redis us", "x FastAPI", "per s", "keeps"),
+        )
+        for stack in report["stacks"]:
+            redis_us = stack["redis_cpu_us_per_webhook"]
+            table.add_row(
+                stack["stack"],
+                f"{stack['webhooks_per_cpu_s']:,}",
+                f"{_span([each / 1000 for each in stack['rounds']])}k",
+                f"{stack['cpu_us_per_webhook']:.0f}",
+                "-" if redis_us is None else f"{redis_us:.0f}",
+                f"{stack['times_fastapi']:.2f}",
+                f"{stack['webhooks_per_s']:,}",
+                stack["keeps"],
+            )
+        self._console.print(table)
+        self._aim(f"at least {report['aim']['times_fastapi']:g} times the FastAPI figure", report["aim"]["met"])
+
+    def answer(self, report: dict[str, Any]) -> None:
+        """Print delays from webhook to `accept`, and where ours come from."""
+        table = _table(
+            "Webhook to accept at Graph, ms",
+            f"{report['rounds']} rounds at {report['calls_per_s']} calls/s; the Graph answers at once.",
+            ("stack", "calls", "not accepted", "p50", "rounds", "p90", "p99", "max"),
+        )
+        for stack in report["stacks"]:
+            p50, *higher = (f"{stack[name]:.1f}" for name in ("p50_ms", "p90_ms", "p99_ms", "max_ms"))
+            calls = (str(stack["calls"]), str(stack["unanswered"]))
+            table.add_row(stack["stack"], *calls, p50, _span(stack["rounds_p50_ms"]), *higher)
+        self._console.print(table)
+        stages = _table("Where pageline's time goes, ms after the webhook left", "Medians.", ("stage", "at", "of it"))
+        before_ms = 0.0
+        for stage, at_ms in report["stages_ms"].items():
+            stages.add_row(stage, f"{at_ms:.1f}", f"{at_ms - before_ms:+.1f}")
+            before_ms = at_ms
+        self._console.print(stages)
+        aim = report["aim"]
+        self._aim(f"p50 at most {aim['p50_ms']:g} ms and p99 at most {aim['p99_ms']:g} ms", aim["met"])
+
+    def _aim(self, aim: str, met: bool) -> None:
+        verdict = "[green]met[/green]" if met else "[yellow]not met in this run[/yellow]"
+        self._console.print(f"Aim: {aim}: {verdict}\n", highlight=False)
+
+
+def _table(title: str, caption: str, headings: tuple[str, ...]) -> Table:
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if 0 < number and heading != "keeps" else "left")
+    return table
+
+
+def _span(values: list[float]) -> str:
+    return f"{min(values):.1f}-{max(values):.1f}"
