@@ -1,7 +1,6 @@
 """All processes on one machine: what `pageline up` and `pageline demo` start."""
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,8 +22,11 @@ def run_everything(configured: Settings) -> int:
     """
     _ = configured.app_secrets, configured.verify_token, configured.page_token_by_page
     with valkey_unless_given(configured) as redis_url:
+        log_format = configured.log_format or ("console" if sys.stderr.isatty() else "json")
         return up.run(
-            processes(configured), {"REDIS_URL": redis_url}, stop_grace_s=configured.drain_seconds + STOP_SLACK_S
+            processes(configured),
+            {"REDIS_URL": redis_url, "LOG_FORMAT": log_format},
+            stop_grace_s=configured.drain_seconds + STOP_SLACK_S,
         )
 
 
@@ -46,8 +48,3 @@ def processes(configured: Settings) -> Mapping[str, list[str]]:
     media = [f"media.{n}" if several else "media" for n in range(FIRST_MEDIA, configured.media_processes + FIRST_MEDIA)]
     names = ["web", *media, "action", *(["dashboard"] if configured.dashboard_port else [])]
     return {name: [*command, name.split(".")[0]] for name in names}
-
-
-def own_environment(**settings: str) -> dict[str, str]:
-    """Return this process's environment with some settings replaced."""
-    return {**os.environ, **settings}

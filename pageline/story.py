@@ -172,6 +172,9 @@ def _shown(fact: facts.Fact) -> dict[str, Any]:
     for name in ("sdp", "renegotiation"):
         if shown.get(name):
             shown[name] = f"{len(shown[name])} bytes, {digest_of(shown[name])}"
+    for name, value in shown.items():
+        if isinstance(value, float):
+            shown[name] = round(value, 2)
     if "consumer" in shown:
         shown["consumer"] = log.pseudonym(shown["consumer"])
     return shown

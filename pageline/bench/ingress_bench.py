@@ -47,7 +47,7 @@ def measure(home: Path, show: Show) -> dict[str, Any]:
         "rounds": ROUNDS,
         "connections": CONNECTIONS,
         "body_bytes": events.BODY_BYTES,
-        "mix": "of 9 events 3 connect, 2 call_status, 4 terminate; every one distinct",
+        "mix": "Of 9 events 3 are connect, 2 call_status, 4 terminate; every one is distinct.",
         "stacks": summaries,
         "aim": {f"times_{FASTAPI}": AIM_TIMES, "met": times >= AIM_TIMES},
     }

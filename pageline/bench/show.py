@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -49,9 +50,9 @@ class Show:
         """Print webhooks per CPU-second."""
         table = _table(
             "Signed webhooks per CPU-second of the web process",
-            f"{report['rounds']} rounds of {report['webhooks_per_round']:,} distinct webhooks of {report['body_bytes']} "
-            f"bytes, {report['connections']} connections; medians, and the range of the rounds. Of {report['mix']}.",
-            ("stack", "per CPU-s", "rounds", "CPU us", "Redis us", "x FastAPI", "per s", "keeps"),
+            f"{report['rounds']} rounds of {report['webhooks_per_round']:,} webhooks of {report['body_bytes']} bytes, "
+            f"{report['connections']} connections; medians and the range of the rounds.\n{report['mix']}",
+            ("stack", "per CPU-s", "rounds", "CPU us", "Redis CPU us", "x FastAPI", "keeps"),
         )
         for stack in report["stacks"]:
             redis_us = stack["redis_cpu_us_per_webhook"]
@@ -62,7 +63,6 @@ class Show:
                 f"{stack['cpu_us_per_webhook']:.0f}",
                 "-" if redis_us is None else f"{redis_us:.0f}",
                 f"{stack['times_fastapi']:.2f}",
-                f"{stack['webhooks_per_s']:,}",
                 stack["keeps"],
             )
         self._console.print(table)
@@ -95,9 +95,9 @@ class Show:
 
 
 def _table(title: str, caption: str, headings: tuple[str, ...]) -> Table:
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=SIMPLE_HEAD)
     for number, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if 0 < number and heading != "keeps" else "left")
+        table.add_column(heading, justify="right" if number > 0 and heading != "keeps" else "left")
     return table
 
 
