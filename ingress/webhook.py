@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from shared import actions, log
-from shared.bus import Bus
+from shared.bus import Bus, Routed
 from shared.clock import unix_ms
 from shared.errors import RedisAway
 from shared.meta import signature, webhook
@@ -32,7 +32,7 @@ _UNAUTHORIZED = 401
 _TOO_LARGE = 413
 _UNAVAILABLE = 503
 _BODIES: Final = {
-    _OK: b"EVENT_RECEIVED",
+    _OK: b"",  # Meta asks for the status only, and a body is a second system call
     _UNAUTHORIZED: b"X-Hub-Signature-256 is missing or does not match META_APP_SECRET.",
     _TOO_LARGE: b"The body is larger than 8 MiB.",
     _UNAVAILABLE: b"Redis cannot be reached; nothing was kept. Send again.",
@@ -40,7 +40,9 @@ _BODIES: Final = {
 _HEADERS: Final = {
     status: [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
     for status, body in _BODIES.items()
-}
+} | {_OK: [(b"content-length", b"0")]}
+_ANSWERED: Final = {status: _POSTS.labels(status) for status in _BODIES}
+_ROUTED: Final = {routed: _EVENTS.labels(routed) for routed in Routed}
 
 
 class _TooLarge(Exception):
@@ -81,7 +83,7 @@ class Webhook:
             status = _TOO_LARGE
         else:
             status = await self.take(body, signed)
-        _POSTS.labels(status).inc()
+        _ANSWERED[status].inc()
         await send({"type": "http.response.start", "status": status, "headers": _HEADERS[status]})
         await send({"type": "http.response.body", "body": _BODIES[status]})
 
@@ -114,7 +116,7 @@ class Webhook:
 
     async def _keep(self, event: webhook.CallEvent) -> None:
         routed = await self._bus.route(event.call_id, event.fact, identity=event.identity)
-        _EVENTS.labels(routed).inc()
+        _ROUTED[routed].inc()
 
 
 async def _read(receive: Receive, length: int) -> bytes:

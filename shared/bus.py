@@ -31,7 +31,6 @@ PREFIX: Final = "pl:{0}:"
 DEAD_LETTERS: Final = "pl:dead"
 DEAD_LETTER_COUNTS: Final = "pl:dead:count"
 DEAD_LETTERS_KEPT: Final = 10_000
-QUALITY_SAMPLES_KEPT: Final = 720
 LATEST_MS: Final = 9_999_999_999_999
 """Lua writes larger numbers with an exponent."""
 CALLS_PER_BEAT: Final = 200
@@ -49,6 +48,9 @@ class Routed(StrEnum):
     LOGGED = "logged"  # nobody needs to act on it
     DUPLICATE = "duplicate"  # seen before; nothing was written
     STALE = "stale"  # said under an epoch that is over; nothing was written
+
+
+_ROUTED: Final = {routed.encode(): routed for routed in Routed}
 
 
 class Fenced(StrEnum):
@@ -112,7 +114,7 @@ class Bus:
                 wants = "end"
         args = (call_id, identity, fact.epoch, _bare(fact), wants, answer_by_ms, self._retention_ms)
         verdict, _seq = await self._route.run(self.wire, [_call(call_id)], args)
-        return Routed(verdict.decode())
+        return _ROUTED[verdict]
 
     async def beat(
         self, worker: str = "", *, lease_ms: int, capacity: int | None = None, join: bool = False, handled: str = ""

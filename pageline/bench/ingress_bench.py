@@ -31,7 +31,7 @@ def measure(home: Path, show: Show) -> dict[str, Any]:
         ]
         figures = [
             Webhooks(stack=name, keeps=keeps, per_cpu_s=[], per_s=[], redis_per_cpu_s=[])
-            for name, keeps in ((OURS, "everything"), (BARE, "nothing"), (FASTAPI, "nothing"))
+            for name, keeps in ((OURS, "all"), (BARE, "nothing"), (FASTAPI, "nothing"))
         ]
         with show.progress("webhooks", len(contenders) * ROUNDS) as advance:
             for contender in contenders:

@@ -51,7 +51,11 @@ def lines_of(*arguments: str) -> Iterator[bytes]:
     """
     with tempfile.TemporaryFile() as complaints, _spawn(arguments, subprocess.PIPE, complaints, {}) as process:
         assert process.stdout is not None
-        yield from process.stdout
+        try:
+            yield from process.stdout
+        except BaseException:  # nobody reads on: a second Ctrl-C should not be needed
+            process.kill()
+            raise
         if process.wait() != 0:
             complaints.seek(0)
             said = _last_lines(complaints.read().decode(errors="replace"))

@@ -52,7 +52,7 @@ class Show:
             "Signed webhooks per CPU-second of the web process",
             f"{report['rounds']} rounds of {report['webhooks_per_round']:,} webhooks of {report['body_bytes']} bytes, "
             f"{report['connections']} connections; medians and the range of the rounds.\n{report['mix']}",
-            ("stack", "per CPU-s", "rounds", "CPU us", "Redis CPU us", "x FastAPI", "keeps"),
+            ("stack", "per CPU-s", "rounds", "CPU us", "Redis us", "x FastAPI", "keeps"),
         )
         for stack in report["stacks"]:
             redis_us = stack["redis_cpu_us_per_webhook"]
@@ -80,7 +80,7 @@ class Show:
             calls = (str(stack["calls"]), str(stack["unanswered"]))
             table.add_row(stack["stack"], *calls, p50, _span(stack["rounds_p50_ms"]), *higher)
         self._console.print(table)
-        stages = _table("Where pageline's time goes, ms after the webhook left", "Medians.", ("stage", "at", "of it"))
+        stages = _table("Where pageline's time goes, ms", "Medians.", ("after the webhook left", "at", "of it"))
         before_ms = 0.0
         for stage, at_ms in report["stages_ms"].items():
             stages.add_row(stage, f"{at_ms:.1f}", f"{at_ms - before_ms:+.1f}")

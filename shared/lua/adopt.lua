@@ -18,8 +18,13 @@ for i = 1, #marks, 2 do
 end
 redis.call('HSET', alias, 'as', call)
 redis.call('HSET', hash(call), 'meta', theirs)
+local joined = 0
 for _, entry in ipairs(parked) do
-  local fact = entry[2][2]
-  if string.find(fact, '"fact":"Claimed"', 1, true) == nil then deliver(ARGV[2], call, append(call, fact, 0), fact, 0) end
+  local fact, epoch = entry[2][2], entry[2][6]
+  -- what a worker, or `beat`, said of the call it took for an unknown one is not ours
+  if epoch == '0' and not string.find(fact, '"fact":"DeadlinePassed"', 1, true) then
+    deliver(ARGV[2], call, append(call, fact, 0), fact, 0)
+    joined = joined + 1
+  end
 end
-return #parked
+return joined

@@ -13,8 +13,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -324,23 +323,22 @@ class Meta:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Speak HTTP/1.1 on one connection for as long as it is kept alive."""
         self._connections.add(writer)
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            async with _closing(writer):
-                while True:
-                    head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                    length = re.search(r"(?im)^content-length: (\d+)", head)
-                    raw = await reader.readexactly(int(length[1]) if length else 0)
-                    token = re.search(r"(?im)^authorization: Bearer (\S+)", head)
-                    request = Request(
-                        head.split()[1], token[1] if token else "", json.loads(raw or b"{}"), time.monotonic()
-                    )
-                    self.requests.append(request)
-                    status, body = await self._reply(request)
-                    if not status:
-                        break
-                    payload = json.dumps(body).encode()
-                    start = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(payload)}"
-                    writer.write(start.encode() + b"\r\n\r\n" + payload)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError), contextlib.closing(writer):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                length = re.search(r"(?im)^content-length: (\d+)", head)
+                raw = await reader.readexactly(int(length[1]) if length else 0)
+                token = re.search(r"(?im)^authorization: Bearer (\S+)", head)
+                request = Request(
+                    head.split()[1], token[1] if token else "", json.loads(raw or b"{}"), time.monotonic()
+                )
+                self.requests.append(request)
+                status, body = await self._reply(request)
+                if not status:
+                    break
+                payload = json.dumps(body).encode()
+                start = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(payload)}"
+                writer.write(start.encode() + b"\r\n\r\n" + payload)
         self._connections.discard(writer)
 
     async def _reply(self, request: Request) -> tuple[int, Mapping[str, Any]]:
@@ -364,11 +362,3 @@ class Meta:
         with contextlib.suppress(httpx.HTTPError):
             await asyncio.to_thread(self.post, envelope(consumer.terminate))
         await consumer.close()
-
-
-@asynccontextmanager
-async def _closing(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
-    try:
-        yield
-    finally:
-        writer.close()

@@ -179,6 +179,16 @@ async def test_a_call_to_which_something_happened_before_is_claimed_without_the_
     assert (delivery.seq, delivery.arrival) == (3, None)
 
 
+async def test_a_connect_that_was_overtaken_is_claimed_without_the_short_cut(bus: Bus, inbox_wire: Wire) -> None:
+    await join(bus, "one")
+    await bus.route(CALL, facts.MediaChanged(version=1, sdp="v=0"), identity="media")
+    assert await ring(bus) is Routed.PLACED
+
+    (delivery,) = await inbox(bus, "one", inbox_wire)
+
+    assert (delivery.seq, delivery.arrival) == (3, None)
+
+
 async def test_what_happens_to_an_owned_call_comes_to_its_owner_in_order(bus: Bus, inbox_wire: Wire) -> None:
     await join(bus, "one")
     await ring(bus)
@@ -321,6 +331,22 @@ async def test_what_comes_after_the_close_is_only_logged(bus: Bus) -> None:
     assert await hang_up_at_meta(bus) is Routed.LOGGED
     assert await ring(bus) is Routed.DUPLICATE
     assert await claims(bus) == [("one", 1)]
+
+
+async def test_a_connect_that_comes_after_the_close_is_only_logged_and_has_no_deadline(bus: Bus) -> None:
+    await join(bus, "one")
+    await hang_up_at_meta(bus)
+    await bus.done(CALL, "one", 1, "cancelled")
+
+    assert await ring(bus, in_ms=30) is Routed.LOGGED
+
+    await ring(bus, "c_2", in_ms=60)
+
+    async def later_one_passed() -> bool:
+        return "DeadlinePassed" in await kinds(bus, "c_2")
+
+    await until(later_one_passed, bus)
+    assert await kinds(bus) == ["Terminated", "Claimed", "Closed", "Arrived"]
 
 
 async def test_nobody_but_the_owner_closes_a_call(bus: Bus) -> None:
@@ -621,6 +647,81 @@ async def test_nobody_but_the_owner_hands_a_call_back(ringing: Bus) -> None:
     assert await kinds(ringing) == ["Arrived", "Claimed"]
 
 
+# -- calls we placed ---------------------------------------------------------------------------------------------------
+
+PLACED = "o_1"
+"""A call of ours; Meta calls it `c_1`. What makes a bus open one is another test's: here Meta's hang-up does."""
+
+
+@pytest.fixture
+async def placed(bus: Bus) -> Bus:
+    """A bus on which worker `one` owns a call that Meta does not know under its name."""
+    await join(bus, "one")
+    await hang_up_at_meta(bus, PLACED)
+    return bus
+
+
+async def test_what_was_heard_under_metas_id_before_joins_the_log_in_order(placed: Bus, inbox_wire: Wire) -> None:
+    await placed.route(CALL, facts.StatusChanged(status="ringing"), identity="ringing")
+    await placed.route(CALL, facts.StatusChanged(status="accepted"), identity="accepted")
+
+    assert await placed.adopt(PLACED, "one", 1, CALL) == 2
+
+    joined = [fact.status for fact in await log_of(placed, PLACED) if isinstance(fact, facts.StatusChanged)]
+    assert joined == ["ringing", "accepted"]
+    deliveries = await inbox(placed, "one", inbox_wire)
+    assert [(delivery.call_id, delivery.seq) for delivery in deliveries[-2:]] == [(PLACED, 3), (PLACED, 4)]
+
+
+async def test_what_is_heard_under_metas_id_later_goes_to_the_log_of_ours(placed: Bus, inbox_wire: Wire) -> None:
+    await placed.adopt(PLACED, "one", 1, CALL)
+    assert await placed.route(CALL, facts.StatusChanged(status="ringing"), identity="ringing") is Routed.DELIVERED
+    assert (await kinds(placed, PLACED))[-1] == "StatusChanged"
+    assert (await inbox(placed, "one", inbox_wire))[-1].call_id == PLACED
+
+
+async def test_what_was_heard_before_is_a_duplicate_afterwards(placed: Bus) -> None:
+    ringing = facts.StatusChanged(status="ringing")
+    await placed.route(CALL, ringing, identity="ringing")
+    await placed.adopt(PLACED, "one", 1, CALL)
+    assert await placed.route(CALL, ringing, identity="ringing") is Routed.DUPLICATE
+
+
+async def test_adopting_again_does_nothing(placed: Bus) -> None:
+    await placed.route(CALL, facts.StatusChanged(status="ringing"), identity="ringing")
+    await placed.adopt(PLACED, "one", 1, CALL)
+    before = await placed.read_log(PLACED)
+    assert await placed.adopt(PLACED, "one", 1, CALL) == 0
+    assert await placed.read_log(PLACED) == before
+
+
+async def test_nobody_but_the_owner_adopts_and_no_id_twice(placed: Bus) -> None:
+    await hang_up_at_meta(placed, "o_2")
+    await placed.adopt("o_2", "one", 1, CALL)
+    for call_id, worker, epoch, meta_id in (
+        (PLACED, "one", 1, CALL),
+        (PLACED, "two", 1, "c_2"),
+        (PLACED, "one", 2, "c_2"),
+    ):
+        with pytest.raises(LeaseLost, match=PLACED):
+            await placed.adopt(call_id, worker, epoch, meta_id)
+
+
+async def test_what_another_worker_said_of_an_adopted_call_does_not_join(placed: Bus) -> None:
+    """A hang-up that overtook the reply to `connect` was taken for an unknown call's, placed, and closed."""
+    await placed.beat("one", lease_ms=60_000, capacity=None)
+    await join(placed, "two")
+    await hang_up_at_meta(placed, CALL)
+    await placed.route(CALL, facts.HandlerStarted(handler="a:b", epoch=1))
+    await placed.done(CALL, "two", 1, "cancelled")
+
+    assert await placed.adopt(PLACED, "one", 1, CALL) == 1
+
+    assert await kinds(placed, PLACED) == ["Terminated", "Claimed", "Terminated"]
+    await placed.done(PLACED, "one", 1, "unreached")
+    assert (await kinds(placed, PLACED)).count("Closed") == 1
+
+
 # -- inboxes, dead letters, the rest -----------------------------------------------------------------------------------
 
 
@@ -671,6 +772,34 @@ async def test_the_calls_last_heard_of_first_are_listed(bus: Bus) -> None:
         await ring(bus, f"c_{number}")
         await asyncio.sleep(0.002)  # the index is in milliseconds
     assert await bus.recent_calls(limit=2) == ["c_2", "c_1"]
+
+
+async def test_whatever_is_kept_of_a_closed_call_has_a_limited_life(placed: Bus) -> None:
+    await placed.adopt(PLACED, "one", 1, "c_adopted")
+    await ring(placed)
+    await placed.fence(CALL, 1, "accept", "job")
+    for call_id in (PLACED, CALL):
+        await placed.done(call_id, "one", 1, "completed")
+        await hang_up_at_meta(placed, call_id)
+
+    kept = [key for key in await placed.wire.call("KEYS", "*") if any(name in key for name in (b"c_", b"o_1"))]
+
+    assert len(kept) >= 5
+    assert [key for key in kept if await placed.wire.call("PTTL", key) <= 0] == []
+
+
+class FromTheFuture(facts.Fact, frozen=True):
+    """A fact that this version does not know."""
+
+    note: str
+
+
+async def test_a_fact_of_a_newer_version_stops_nobody(ringing: Bus, inbox_wire: Wire) -> None:
+    await ringing.route(CALL, FromTheFuture(note="hello", epoch=1))
+    unknown = (await log_of(ringing))[-1]
+    assert isinstance(unknown, facts.Unrecognized)
+    assert "hello" in unknown.body
+    assert (await inbox(ringing, "one", inbox_wire))[-1].fact == unknown
 
 
 @pytest.mark.parametrize("at_ms", [-(10**33), 10**33, 0, -1])

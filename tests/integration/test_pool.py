@@ -57,7 +57,7 @@ async def wait_at_gate(stage: Stage, what: Any = None) -> str:
 
 
 async def nap_100_ms(_stage: Stage) -> None:
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # the work that a hundred jobs do at once
 
 
 async def fail(stage: Stage, message: str) -> None:
@@ -454,7 +454,7 @@ async def test_a_signal_lets_running_jobs_finish_and_leaves_nothing_behind(
     running = queue.enqueue("gate")
     await until(lambda: client.llen("begun"))
     process.send_signal(number)
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.5)  # that it does not end is what is shown
     late = queue.enqueue("gate")
     assert process.poll() is None
     client.rpush("gate", "open")

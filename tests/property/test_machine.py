@@ -83,6 +83,13 @@ def accept_is_never_ordered_after_it_was_granted(life: Life) -> None:
     assert not any(step.before.accept_granted for step, _ in life.posted("accept"))
 
 
+def a_call_whose_accept_was_granted_never_rings_again(life: Life) -> None:
+    """Its successor cannot know what Meta made of it, and ends the call."""
+    for step in life.steps:
+        if step.before.accept_granted and step.after.phase is state.Phase.RINGING:
+            assert step.before.phase is state.Phase.RINGING
+
+
 def one_goodbye_is_said_per_epoch(life: Life) -> None:
     """A reject becomes a terminate when it turns out that an accept was let through meanwhile; nothing else doubles."""
     by_epoch: dict[int, list[Step]] = {}
@@ -169,6 +176,7 @@ def a_call_is_closed_once_per_epoch_when_nothing_runs_and_nothing_is_owed(life: 
 ALWAYS: Final[tuple[Callable[[Life], None], ...]] = (
     accept_is_ordered_at_most_once_per_epoch,
     accept_is_never_ordered_after_it_was_granted,
+    a_call_whose_accept_was_granted_never_rings_again,
     one_goodbye_is_said_per_epoch,
     an_unanswered_call_always_has_a_deadline,
     a_deadline_that_passes_ends_the_call,
@@ -264,7 +272,7 @@ _anything = st.builds(
     by=st.sampled_from(("nobody", "owner", "owner", "former", "next")),
     after_ms=_delays_ms,
 )
-_tellings = st.lists(st.one_of(_usual, _anything, _again), max_size=30)
+_tellings = st.lists(st.one_of(_usual, _usual, _anything, _again), max_size=30)
 
 
 def usual_after(call: state.Call) -> facts.Fact:
@@ -720,16 +728,16 @@ MUTANTS: Final = (
         accept_is_ordered_at_most_once_per_epoch,
     ),
     Mutant(
-        "a successor rings again after a grant",
-        "case Phase.ACCEPTING | Phase.CONNECTING | Phase.LIVE if call.accept_granted:",
-        "case Phase.LIVE if call.accept_granted:",
+        "accepts what was accepted",
+        "facts.OfferMade(at_ms=at_ms) if not call.accept_granted:",
+        "facts.OfferMade(at_ms=at_ms):",
         accept_is_never_ordered_after_it_was_granted,
     ),
     Mutant(
-        "a successor accepts again",
+        "a successor rings again where it should end",
         "case Phase.ACCEPTING | Phase.CONNECTING | Phase.LIVE if call.accept_granted:",
         "case Phase.LIVE if call.accept_granted:",
-        None,
+        a_call_whose_accept_was_granted_never_rings_again,
     ),
     Mutant(
         "says goodbye for every grant",

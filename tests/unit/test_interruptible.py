@@ -95,7 +95,7 @@ async def in_a_queue() -> None:
 
 
 async def in_sleep() -> None:
-    await asyncio.sleep(60)
+    await asyncio.sleep(60)  # is interrupted
 
 
 async def in_a_thread() -> None:

@@ -96,6 +96,7 @@ class _Errand:
     offer: str | None = None
     attempts: int = 0
     ambiguous: bool = False
+    last: Attempt | None = None
 
     async def run(self) -> Attempt:
         left_s = (self.deadline_ms - self.desk.bus.now_ms()) / 1000
@@ -117,11 +118,12 @@ class _Errand:
     async def _attempt(self) -> Attempt:
         """Ask whether we may, send once, and judge."""
         if self.desk.bus.now_ms() >= self.deadline_ms:
-            raise _Hopeless(None, "too_late")
+            raise _Hopeless(None, "too_late") if self.last is None else _TryAgain(self.last)
         await asyncio.gather(self._pass_fence(), self._read_offer())  # one round trip
         probing = self.ambiguous and self.action == "accept"
         self.attempts += 1
         attempt = await self.desk.graph.act(self.page, self.token, self.action, self.call_id, offer=self.offer)
+        self.last = attempt
         verdict = judge(self.action, attempt, probing=probing)
         error = attempt.error or GraphError()
         _log.info(

@@ -6,7 +6,7 @@ is away; the machine alone concludes anything from them.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,9 +16,9 @@ from shared import actions, log
 from shared.bus import Bus, Routed
 from shared.calls import facts, orders, state
 from shared.errors import RedisAway
-from shared.handling import AnswerRefused, Call, CallEnded, Frame, Rate, Sound
-from workers.media import sounds
+from shared.handling import AnswerRefused, Call, CallEnded, Rate
 from workers.media.handler import Script
+from workers.media.held_call import HeldCall
 from workers.media.host import STOP_GRACE_S, Ear, Host
 from workers.media.leg import LegFailed
 from workers.media.live_call import LiveCall
@@ -283,69 +283,3 @@ class Performer:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=STOP_GRACE_S)
-
-
-class HeldCall:
-    """The handler's side of a performer: every method runs on the handlers' loop and crosses over."""
-
-    def __init__(self, performer: Performer, host: Host) -> None:
-        self.performer = performer
-        self._host = host
-
-    async def answer(self) -> None:
-        """See `Call.answer`."""
-        await self._host.on_media_loop(self.performer.answer())
-
-    async def reject(self, reason: str) -> None:
-        """See `Call.reject`."""
-        self._host.soon_on_media_loop(self.performer.say, facts.RejectAsked(reason=reason))
-        await asyncio.Event().wait()  # until the call has ended, which raises CallEnded here
-
-    async def hang_up(self) -> None:
-        """See `Call.hang_up`."""
-        self._host.soon_on_media_loop(self.performer.say, facts.HangUpAsked(by="handler"))
-        await asyncio.Event().wait()
-
-    async def play(self, sound: Sound) -> None:
-        """See `Call.play`."""
-        packets = await asyncio.to_thread(sounds.load, sound)
-        await self._host.on_media_loop(self.performer.play(packets))
-
-    async def hear(self, rate: Rate) -> AsyncIterator[Frame]:
-        """See `Call.hear`."""
-        ear = Ear()
-        await self._host.on_media_loop(self.performer.listen(ear, rate))
-        try:
-            while True:
-                yield await ear.take()
-        finally:
-            live = self.performer.live
-            if live is not None:
-                self._host.soon_on_media_loop(live.remove_ear, ear)
-
-    def send(self, frame: Frame) -> None:
-        """See `Call.send`."""
-        live = self.performer.live
-        if live is not None:
-            live.outbound.append(frame)
-
-    async def start_recording(self, path: str | None) -> str:
-        """See `Call.record`."""
-        return await self._host.on_media_loop(self.performer.start_recording(path))
-
-    async def stop_recording(self) -> None:
-        """See `Call.record`."""
-        live = self.performer.live
-        if live is not None:
-            await self._host.on_media_loop(live.stop_recording())
-
-    async def bridge(self, other: Call) -> None:
-        """See `Call.bridge`."""
-        held = other.holder
-        if not isinstance(held, HeldCall):
-            raise TypeError(f"call {other.id} is not held by this worker")
-        await self._host.on_media_loop(_bridge(self.performer, held.performer))
-
-
-async def _bridge(one: Performer, other: Performer) -> None:
-    await one.sounding().bridge(other.sounding())
