@@ -1,6 +1,7 @@
 """Legs whose offers are made before anybody rings, so that no caller waits for sockets, a certificate and an SDP."""
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -8,8 +9,8 @@ from typing import Final, NamedTuple
 
 from workers.media.leg import Leg, LegFailed
 
-FRESH_S: Final = 30.0
-"""A spare leg is used within this time; addresses may change under an older one."""
+RENEWED_AFTER_S: Final = 15.0
+"""A spare leg is replaced when it is older; addresses may change under it."""
 REFILL_AFTER_S: Final = 0.03
 """A new spare is made when the call that took the last one has had its turn."""
 KEPT: Final = 4
@@ -23,7 +24,7 @@ class Offered(NamedTuple):
 
 
 class SpareLegs:
-    """Keeps a few legs ready; hands out a fresh one at once, or makes one."""
+    """Keeps a few legs ready; hands one out at once, or makes one."""
 
     def __init__(self, make: Callable[[], Leg]) -> None:
         self._make = make
@@ -38,28 +39,30 @@ class SpareLegs:
             LegFailed: none could be made.
         """
         self._wanted.set()
-        while self._spares:
-            made_s, offered = self._spares.popleft()
-            if time.monotonic() - made_s < FRESH_S:
-                return offered
-            await offered.leg.close()
-        return await self._offered()
+        return self._spares.popleft()[1] if self._spares else await self._offered()
 
     async def refill(self) -> None:
-        """Keep the spares complete until cancelled, then close them."""
+        """Keep the spares complete and fresh until cancelled, then close them."""
         try:
             while True:
-                await self._wanted.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(RENEWED_AFTER_S):
+                        await self._wanted.wait()
                 self._wanted.clear()
-                while len(self._spares) < KEPT:
-                    await asyncio.sleep(REFILL_AFTER_S)
-                    try:
-                        self._spares.append((time.monotonic(), await self._offered()))
-                    except LegFailed:
-                        break  # the call that needs one says why
+                await self._renew()
         finally:
             for _, offered in self._spares:
                 await offered.leg.close()
+
+    async def _renew(self) -> None:
+        while self._spares and time.monotonic() - self._spares[0][0] > RENEWED_AFTER_S:
+            await self._spares.popleft()[1].leg.close()
+        while len(self._spares) < KEPT:
+            await asyncio.sleep(REFILL_AFTER_S)
+            try:
+                self._spares.append((time.monotonic(), await self._offered()))
+            except LegFailed:
+                break  # the call that needs one says why
 
     async def _offered(self) -> Offered:
         leg = self._make()
