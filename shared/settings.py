@@ -34,7 +34,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     port: Port | None = None
     dashboard_port: Port = 9181
     dashboard_password: str = ""
-    media_capacity: Count = 40
+    media_capacity: Count = 25
     media_processes: Count = 1
     web_concurrency: Count = 1
     accept_deadline_seconds: Seconds = 55

@@ -8,6 +8,7 @@ import json
 import re
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -94,8 +95,9 @@ def calls(*elements: Any, **others: Any) -> bytes:
     ).encode()
 
 
-def connect(call_id: str = "c_1") -> dict[str, Any]:
-    return {"id": call_id, "event": "connect", "timestamp": 1671644824, "to": PAGE, "from": "5275811702471834"}
+def connect(call_id: str = "c_1", *, sent_s: int | None = None) -> dict[str, Any]:
+    stamp = int(time.time()) if sent_s is None else sent_s
+    return {"id": call_id, "event": "connect", "timestamp": stamp, "to": PAGE, "from": "5275811702471834"}
 
 
 async def kinds(bus: Bus, call_id: str = "c_1") -> list[str]:
@@ -147,11 +149,11 @@ async def test_a_signed_webhook_is_in_the_log_once_it_is_answered(web: httpx.Cli
 
 
 async def test_the_time_to_answer_is_that_of_the_setting(redis_url: str, bus: Bus) -> None:
-    with serving(redis_url, ACCEPT_DEADLINE_SECONDS="7") as web:
+    with serving(redis_url, ACCEPT_DEADLINE_SECONDS="777") as web:
         post(web, calls(connect()))
     (entry,) = await bus.read_log("c_1")
     assert isinstance(entry.fact, facts.Arrived)
-    assert entry.fact.answer_by_ms == 1671644824_000 + 7_000
+    assert entry.fact.answer_by_ms == entry.fact.sent_at_ms + 777_000
 
 
 async def test_a_webhook_sent_again_is_answered_and_changes_nothing(web: httpx.Client, bus: Bus) -> None:
@@ -214,18 +216,20 @@ async def test_webhooks_at_once_over_many_connections_are_all_kept(web: httpx.Cl
 
 # -- what is refused ---------------------------------------------------------------------------------------------------
 
+FORGED: Final = calls(connect())
+
 
 @pytest.mark.parametrize(
     "signed",
     [
         pytest.param("", id="empty"),
-        pytest.param(signature(calls(connect()), b"guessed"), id="of another secret"),
+        pytest.param(signature(FORGED, b"guessed"), id="of another secret"),
         pytest.param(signature(b"other"), id="of another body"),
-        pytest.param(signature(calls(connect()), digest="sha1"), id="sha1 in its place"),
+        pytest.param(signature(FORGED, digest="sha1"), id="sha1 in its place"),
     ],
 )
 async def test_a_forged_signature_is_refused_and_nothing_kept(web: httpx.Client, bus: Bus, signed: str) -> None:
-    assert post(web, calls(connect()), signed=signed).status_code == 401
+    assert post(web, FORGED, signed=signed).status_code == 401
     await assert_nothing_was_kept(bus)
 
 
@@ -242,6 +246,12 @@ async def test_a_body_that_is_too_large_is_refused_and_nothing_kept(web: httpx.C
     body += b" " * (MAX_BODY_BYTES + 1 - len(body))
     assert post(web, body).status_code == 413
     await assert_nothing_was_kept(bus)
+
+
+def test_whoever_announces_too_much_is_told_so_before_sending_it(web: httpx.Client) -> None:
+    with socket.create_connection((web.base_url.host, web.base_url.port or 80), timeout=10) as raw:
+        raw.sendall(b"POST /webhook HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1))
+        assert raw.recv(1_000).startswith(b"HTTP/1.1 413 ")
 
 
 async def test_a_body_in_chunks_that_is_too_large_is_refused_and_nothing_kept(web: httpx.Client, bus: Bus) -> None:
@@ -361,8 +371,8 @@ def test_metrics_hold_no_id_of_a_call_page_or_person(web: httpx.Client) -> None:
 async def test_a_call_that_nobody_takes_meets_its_deadline_by_the_web_process_alone(
     web: httpx.Client, bus: Bus
 ) -> None:
-    """The sample's timestamp is years ago, so that its time is up on arrival."""
-    post(web, calls(connect()))
+    """The timestamp is years ago, so that its time is up on arrival."""
+    post(web, calls(connect(sent_s=1671644824)))
     async with asyncio.timeout(10):
         while True:
             if await kinds(bus) == ["Arrived", "DeadlinePassed"]:

@@ -348,6 +348,7 @@ async def test_whatever_else_the_probe_brings_is_the_end_and_ambiguous(
     assert len(graph_server.requests) == 2
     failed = await failure(desk.bus)
     assert (failed.action, failed.ambiguous, failed.attempts) == ("accept", True, 2)
+    assert failed.cause in ("graph", "unreachable"), "what the probe brought is kept"
 
 
 async def test_success_without_an_answer_cannot_be_repaired(desk: Desk, graph_server: Server) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import re
 import struct
 import threading
@@ -23,7 +24,7 @@ from aiortc.rtp import RtcpByePacket, RtpPacket
 from av import AudioFrame
 from numpy.typing import NDArray
 
-from workers.media.ice import IceConnection
+from workers.media.ice import IceConnection, bind
 from workers.media.leg import CLOSE_TIMEOUT_S, Leg, LegFailed
 from workers.media.opus import encode_clip
 
@@ -262,6 +263,7 @@ async def test_a_voice_on_an_unannounced_stream_is_heard_and_the_newest_wins() -
                 await far.send(OURS[tick], tick, ssrc=1)
             heard += leg.pull() or b""
         assert abs(dominant_hz(bytes(heard[-48_000:])) - THEIRS_HZ) <= 5
+        await until(lambda: len(payloads) == 80)
         assert payloads == [*OURS[:25], *THEIRS[25:80]], "undecoded packets come from the stream that is heard"
         assert leg._playout.late_packets == 0, "the new stream has a timeline of its own"
 
@@ -277,7 +279,7 @@ async def test_payload_types_of_a_later_offer_are_used_both_ways() -> None:
             await far.send(THEIRS[tick], tick, payload_type=96)
         await until(lambda: bool(notes.payload_types))
         assert notes.payload_types == {96}
-        assert leg.figures().packets_received == 5
+        await until(lambda: leg.figures().packets_received == 5)
 
 
 async def test_video_and_rejected_sections_do_not_disturb_the_audio() -> None:
@@ -317,9 +319,10 @@ async def test_lost_packets_are_concealed_and_counted() -> None:
             else:
                 await far.send(THEIRS[tick], tick)
             heard += leg.pull() or b""
+        await until(lambda: leg.figures().packets_received == 86)
         figures = leg.figures()
         assert figures.packets_lost == 9
-        assert 120 <= figures.concealed_ms <= 300, "nine frames, and no drought beside them unless the machine stalled"
+        assert figures.concealed_ms >= 120, "most of nine frames; test_playout.py counts exactly"
         assert abs(dominant_hz(bytes(heard[-48_000:])) - THEIRS_HZ) <= 5
 
 
@@ -341,9 +344,9 @@ async def test_malformed_extensions_dtmf_and_garbage_never_end_the_call(fast: bo
             else:
                 await far.send(THEIRS[tick], tick)
             leg.pull()
+        await until(lambda: leg.figures().packets_received == 40)
         assert leg.live
         assert leg.figures().packets_lost == 0
-        assert leg.figures().packets_received == 40
 
 
 async def test_the_round_trip_is_known_from_the_peers_reports_and_only_then() -> None:
@@ -360,8 +363,21 @@ async def test_the_round_trip_is_known_from_the_peers_reports_and_only_then() ->
 # --- addresses and ports ---
 
 
+def free_ports(count: int) -> tuple[int, int]:
+    """Return a range of free ports below those the kernel hands out by itself, so that nobody takes them meanwhile."""
+    for low in random.sample(range(20_000, 32_000, count), 100):
+        try:
+            for port in range(low, low + count):
+                bind("127.0.0.1", (port, port)).close()
+        except OSError:
+            continue
+        return low, low + count - 1
+    raise AssertionError("no free ports")
+
+
 async def test_candidates_come_from_the_given_addresses_and_ports_only() -> None:
-    legs = [Leg(addresses=LOOPBACK, ports=(42_310, 42_312)) for _ in range(3)]
+    low, high = free_ports(3)
+    legs = [Leg(addresses=LOOPBACK, ports=(low, high)) for _ in range(3)]
     ports = set()
     for leg in legs:
         offer = await leg.offer()
@@ -369,9 +385,9 @@ async def test_candidates_come_from_the_given_addresses_and_ports_only() -> None
         assert [candidate[4] for candidate in candidates] == ["127.0.0.1"]
         assert "a=end-of-candidates" in offer
         ports.add(int(candidates[0][5]))
-    assert ports == {42_310, 42_311, 42_312}
+    assert ports == {low, low + 1, high}
     with pytest.raises(LegFailed, match="in use"):
-        await Leg(addresses=LOOPBACK, ports=(42_310, 42_312)).offer()
+        await Leg(addresses=LOOPBACK, ports=(low, high)).offer()
     for leg in legs:
         await leg.close()
 

@@ -4,7 +4,7 @@ import struct
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.media.rtcp import Reports
@@ -28,12 +28,14 @@ def test_a_packet_is_read_around_its_sources_extension_and_padding() -> None:
     assert parse(data) == RtpPacket(5, 111, 7, 960, marker=True, payload=b"opus")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_no_bytes_make_the_parser_raise(data: bytes) -> None:
     packet = parse(data)
     assert packet is None or len(packet.payload) <= len(data) - 12
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(-30_000, 30_000), max_size=50))
 def test_a_wrapping_counter_is_followed_both_ways(start: int, steps: list[int]) -> None:
     unwrapper, value = Unwrapper(32), start
@@ -164,6 +166,7 @@ def test_the_round_trip_is_what_remains_of_the_time_until_the_peers_report() -> 
     assert them.round_trip_ms is None, "we never reported on a stream of theirs"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_no_report_makes_the_reader_raise(data: bytes) -> None:
     Reports(IncomingAudio(), OutgoingAudio(), "us").read(b"\x81\xc8" + data, 0.0)
