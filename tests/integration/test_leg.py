@@ -507,8 +507,9 @@ async def test_a_quiet_peer_that_still_consents_is_not_dead() -> None:
 
 
 async def test_ice_is_done_as_soon_as_the_last_check_is_answered() -> None:
-    took_s = []
-    for _ in range(5):
+    """aioice alone sleeps for 20 ms each time, so one quicker try among many shows it, on however busy a machine."""
+    took_s = [1.0]
+    while min(took_s) >= 0.019 and len(took_s) < 40:
         ours, theirs = IceConnection(LOOPBACK), IceConnection(LOOPBACK)
         ours.ice_controlling = True
         await asyncio.gather(ours.gather_candidates(), theirs.gather_candidates())
@@ -519,7 +520,7 @@ async def test_ice_is_done_as_soon_as_the_last_check_is_answered() -> None:
         took_s.append(time.monotonic() - started_s)
         await ours.close()
         await theirs.close()
-    assert min(took_s) < 0.015, "aioice alone would sleep for 20 ms"
+    assert min(took_s) < 0.019
 
 
 async def test_a_peer_without_candidates_is_met_by_its_own_checks() -> None:
