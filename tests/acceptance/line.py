@@ -64,9 +64,9 @@ class Process:
 
     started: ClassVar[list["Process"]] = []
 
-    def __init__(self, command: list[str], *, home: Path, env: Mapping[str, str]) -> None:
-        self.name = " ".join(command[-2:])
-        self._log = home / f"{command[-1]}.log"
+    def __init__(self, command: list[str], *, home: Path, env: Mapping[str, str], name: str = "") -> None:
+        self.name = name or command[-1]
+        self._log = home / f"{self.name}.log"
         self._shown_bytes = 0
         path = {"PATH": os.pathsep.join((COMMANDS, os.environ["PATH"])), "HOME": str(home)}
         with self._log.open("wb") as log:
@@ -152,10 +152,10 @@ class Line:
         self.valkey.stop()
 
     def start(self, *names: str, **settings: str) -> None:
-        """Start these processes as the Procfile says."""
+        """Start these processes as the Procfile says; `media.2` is another `media`."""
         for name in names:
-            command = shlex.split(PROCFILE[name])
-            self.processes[name] = Process(command, home=self.home, env={**self.settings, **settings})
+            command = shlex.split(PROCFILE[name.partition(".")[0]])
+            self.processes[name] = Process(command, home=self.home, env={**self.settings, **settings}, name=name)
 
     def await_ready(self, status: str = "ready") -> Self:
         """Wait until calls would be answered: `/readyz` says so and the action worker has registered with RQ."""

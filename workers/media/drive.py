@@ -32,7 +32,8 @@ async def drive(bus: Bus, worker: str, performer: Performer, inbox: "asyncio.Que
         for entry in await _next_entries(bus, performer.call_id, inbox, seq):
             seq = entry.seq
             call, todo = transition(call, entry.fact)
-            if call.epoch > performer.epoch or isinstance(entry.fact, facts.HandedBack):
+            handed_back = isinstance(entry.fact, facts.HandedBack) and entry.fact.epoch == performer.epoch
+            if call.epoch > performer.epoch or handed_back:
                 raise LeaseLost(f"call {performer.call_id} has a new owner, epoch {call.epoch}")
             if call.epoch < performer.epoch:
                 continue
