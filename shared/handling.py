@@ -16,6 +16,7 @@ import structlog
 FRAME_MS: Final = 20
 
 Rate = Literal[16000, 48000]
+RATES: Final = (16000, 48000)
 Sound = str | os.PathLike[str] | bytes
 """A sound to play: the path of a WAV, MP3 or Ogg file, or such a file's bytes."""
 
@@ -122,7 +123,16 @@ class Call:
         return self.holder.hear(rate)
 
     def send(self, frame: Frame) -> None:
-        """Queue a frame for the consumer; it leaves at the next 20 ms tick, after those queued before."""
+        """Queue a frame for the consumer; it leaves at the next 20 ms tick, after those queued before.
+
+        Raises:
+            ValueError: it is not 20 ms of 16-bit mono at 48 or 16 kHz.
+        """
+        if frame.rate not in RATES or frame.samples * 1000 != frame.rate * FRAME_MS or len(frame.pcm) % 2:
+            raise ValueError(
+                f"call {self.id}: a frame of {len(frame.pcm)} bytes at {frame.rate} Hz is not 20 ms of 16-bit mono; "
+                "send 1920 bytes at 48000 Hz or 640 at 16000"
+            )
         self.holder.send(frame)
 
     def record(self, path: str | os.PathLike[str] | None = None) -> "Recording":

@@ -123,12 +123,6 @@ class LegFailed(Fact, frozen=True):
     reason: str
 
 
-class AudioStarted(Fact, frozen=True):
-    """The first packet went one way: `caller` (we hear the consumer) or `line` (the consumer can hear us)."""
-
-    side: str
-
-
 class LegClosed(Fact, frozen=True):
     """The media connection is gone; the figures are what was measured, null where the peer reported nothing."""
 
@@ -222,7 +216,6 @@ CallFact = (
     | OfferMade
     | LegConnected
     | LegFailed
-    | AudioStarted
     | LegClosed
     | RejectAsked
     | HangUpAsked

@@ -150,3 +150,22 @@ def test_a_draining_worker_lets_a_live_call_end_by_itself(line: Line, meta: Meta
     assert draining.wait() == 0
     assert line.outcome_of(consumer) == "completed"
     assert consumer.actions("terminate") == []
+
+
+def test_an_outage_of_redis_longer_than_a_lease_costs_nobody_their_call(line: Line, meta: Meta) -> None:
+    consumers = [meta.consumer(PAGE).ring() for _ in range(2)]
+    for consumer in consumers:
+        consumer.await_sound(0.5)
+    valkey_pid = int((line.valkey.home / "valkey.pid").read_text().split()[0])
+    os.kill(valkey_pid, signal.SIGSTOP)
+    try:
+        for consumer in consumers:  # at the same time, for both hear all the while
+            consumer.await_sound(LEASE_S + 2)
+    finally:
+        os.kill(valkey_pid, signal.SIGCONT)
+    for consumer in consumers:
+        consumer.await_sound(1.0)
+        consumer.hang_up()
+        assert line.outcome_of(consumer) == "completed"
+        assert [fact.epoch for fact in line.log_of(consumer.call_id) if isinstance(fact, facts.Claimed)] == [1]
+        assert consumer.actions("terminate") == []

@@ -124,8 +124,8 @@ async def test_the_same_identity_of_another_call_is_no_duplicate(bus: Bus) -> No
 
 async def test_facts_without_an_identity_are_never_duplicates(bus: Bus) -> None:
     for _ in range(2):
-        await bus.route(CALL, facts.AudioStarted(side="line"))
-    assert await kinds(bus) == ["AudioStarted"] * 2
+        await bus.route(CALL, facts.RecordingStarted(path="x.wav"))
+    assert await kinds(bus) == ["RecordingStarted"] * 2
 
 
 async def test_of_200_duplicates_at_once_one_is_written(bus: Bus, redis_url: str) -> None:

@@ -241,7 +241,6 @@ _happenings: Final[dict[type[facts.Fact], st.SearchStrategy[facts.Fact]]] = {
     facts.OfferMade: st.builds(facts.OfferMade, sdp=_sdp),
     facts.LegConnected: st.builds(facts.LegConnected, setup_ms=st.just(80)),
     facts.LegFailed: st.builds(facts.LegFailed, reason=st.just("ice")),
-    facts.AudioStarted: st.builds(facts.AudioStarted, side=st.just("caller")),
     facts.LegClosed: st.builds(facts.LegClosed),
     facts.RejectAsked: st.builds(facts.RejectAsked, reason=st.just("busy")),
     facts.HangUpAsked: st.builds(facts.HangUpAsked, by=st.sampled_from(("handler", "operator", "drain"))),
@@ -257,7 +256,6 @@ _INERT: Final[frozenset[type[facts.Fact]]] = frozenset(
         facts.StatusChanged,
         facts.Unrecognized,
         facts.HandedBack,
-        facts.AudioStarted,
         facts.RecordingStarted,
         facts.HandlerStarted,
     }

@@ -6,6 +6,7 @@ is away; the machine alone concludes anything from them.
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,7 @@ from workers.media.recorder import Recorder
 from workers.media.spare_legs import SpareLegs
 
 REFUSED_GRACE_S: Final = 5.0
+_UNFIT_FOR_A_NAME: Final = re.compile(r"[^\w-]", re.ASCII)
 
 
 class Performer:
@@ -158,7 +160,11 @@ class Performer:
     async def start_recording(self, wanted: str | None) -> str:
         """Start to record and return the file's path."""
         live = self.sounding()
-        path = Path(wanted) if wanted else self._recordings / f"{self.call_id}-{self.epoch}.wav"
+        path = (
+            Path(wanted)
+            if wanted
+            else self._recordings / f"{_UNFIT_FOR_A_NAME.sub('_', self.call_id)}-{self.epoch}.wav"
+        )
         recorder = Recorder(path, live.rate)
         await recorder.open()
         live.record(recorder)

@@ -41,7 +41,8 @@ class Recorder:
         await asyncio.get_running_loop().run_in_executor(_writer, self._finish, bytes(self._chunk))
 
     def _open(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.touch(mode=0o600)  # what somebody says is nobody else's
         self._file = wave.open(str(self.path), "wb")  # noqa: SIM115 it stays open for the call
         self._file.setnchannels(1)
         self._file.setsampwidth(2)

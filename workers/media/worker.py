@@ -173,8 +173,14 @@ class Worker:
 
     def _tick(self) -> None:
         heard: list[tuple[Ear, Frame]] = []
-        for live in self._lives:
-            live.tick(heard)
+        for live in tuple(self._lives):
+            try:
+                live.tick(heard)
+            except Exception:  # noqa: BLE001 logged, and the end of this call only
+                self._lives.discard(live)  # one call's sound must not stop everybody's
+                self._log.exception("call.sound_failed")
+                if live.leg.on_ended is not None:
+                    live.leg.on_ended("its sound could not be carried")
         if heard:
             self._host.deliver(heard)
 
