@@ -15,10 +15,8 @@ from ingress.health import Health
 from ingress.webhook import Webhook
 from shared import heap, log, parent, settings
 from shared.bus import Bus
-from shared.errors import RedisAway
 from shared.wire import Wire
 
-SWEEP_EVERY_S = 1.0
 SHUTDOWN_S = 5
 
 
@@ -56,7 +54,7 @@ def create_app(configured: settings.Settings | None = None) -> App:
             Route("/readyz", health.readyz),
             Route("/metrics", health.metrics),
         ],
-        lifespan=_lifespan(wire, bus, health, configured.lease_ms),
+        lifespan=_lifespan(wire, bus, configured.lease_ms),
     )
     app.webhook = webhook
     return app
@@ -85,26 +83,17 @@ def serve(configured: settings.Settings) -> None:
 
 
 def _lifespan(
-    wire: Wire, bus: Bus, health: Health, lease_ms: int
+    wire: Wire, bus: Bus, lease_ms: int
 ) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await wire.connect()
         heap.settle()
-        sweeper = asyncio.create_task(_sweep(bus, lease_ms))
+        sweeper = asyncio.create_task(bus.look_after(lease_ms=lease_ms))
         try:
             yield
         finally:
-            health.draining = True
             sweeper.cancel()
             await wire.close()
 
     return lifespan
-
-
-async def _sweep(bus: Bus, lease_ms: int) -> None:
-    """Look after everybody's calls, so that they are cared for when no media worker lives."""
-    while True:
-        with contextlib.suppress(RedisAway):
-            await bus.beat(lease_ms=lease_ms)
-        await asyncio.sleep(SWEEP_EVERY_S)

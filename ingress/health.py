@@ -15,16 +15,13 @@ class Health:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self.draining = False
 
     async def healthz(self, request: Request) -> Response:
         """Say that the process runs."""
         return PlainTextResponse("ok")
 
     async def readyz(self, request: Request) -> Response:
-        """Say 503 only when Redis is unreachable or the process drains; what else is wrong is `degraded`."""
-        if self.draining:
-            return JSONResponse({"status": "draining"}, status_code=503)
+        """Say 503 only when Redis is unreachable; what else is wrong is `degraded`. Who drains does not listen."""
         try:
             census = await self._bus.census()
         except RedisAway:

@@ -15,7 +15,6 @@ from starlette.types import Receive, Scope, Send
 
 from shared import actions, log
 from shared.bus import Bus, Routed
-from shared.clock import unix_ms
 from shared.errors import RedisAway
 from shared.meta import signature, webhook
 from shared.settings import Settings
@@ -92,7 +91,7 @@ class Webhook:
         if not signature.is_signed(self._secrets, body, signed):
             self._log.warning("webhook.refused", because="no valid X-Hub-Signature-256", size_bytes=len(body))
             return _UNAUTHORIZED
-        received = webhook.read(body, now_ms=unix_ms(), answer_window_ms=self._answer_window_ms)
+        received = webhook.read(body, now_ms=self._bus.now_ms(), answer_window_ms=self._answer_window_ms)
         try:
             await self._store(received, body, signed or b"")
         except RedisAway as error:

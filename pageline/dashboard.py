@@ -3,7 +3,7 @@
 What is changed about it, and why:
 
 - It reads jobs as JSON and unpickles nothing; RQ falls back to pickle wherever rq-dashboard names no serializer.
-- It only shows. A failed action is tried again by `pageline dead retry`, which knows epochs and deadlines.
+- It only shows. A failed action is not tried again from here: it has an epoch and a deadline.
 - It uses one connection, ours. Its own way is a new one per request, and prints URLs, a password in the query included.
 - Without a password it is for this machine alone and answers to no foreign host name (DNS rebinding).
 """
@@ -80,7 +80,7 @@ class Board(Flask):
         if self._password and not is_given(self._password):
             return Response("The password is DASHBOARD_PASSWORD; any user name will do.\n", 401, ASK_FOR_PASSWORD)
         if request.method not in {"GET", "HEAD"} or request.endpoint == "rq_dashboard.requeue_all":
-            return Response("This dashboard only shows. See `pageline dead retry`.\n", 405, {"Allow": "GET, HEAD"})
+            return Response("This dashboard only shows.\n", 405, {"Allow": "GET, HEAD"})
         return None
 
 

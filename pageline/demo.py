@@ -88,8 +88,8 @@ class Demo:
             self.report = _report(told, heard)
             if not self._quiet:
                 self._print_report(told)
-        except (PagelineError, httpx.HTTPError, OSError, KeyError) as error:
-            self.trouble = f"The demo failed: {error}"
+        except Exception as error:  # noqa: BLE001 whatever it is, nobody must wait for this thread in vain
+            self.trouble = f"The demo failed: {type(error).__name__}: {error}"
         if self._once or self.trouble:
             os.kill(os.getpid(), signal.SIGTERM)
         else:
@@ -111,12 +111,13 @@ class Demo:
         for side, who in (("caller_heard", "The caller heard"), ("line_heard", "The line heard")):
             heard = report[side]
             self._console.print(
-                f"{who} [bold]{heard['seconds']:.1f} s[/bold]: pilot tone at {heard['dominant_hz']:.1f} Hz "
+                f"{who} [bold]{heard['seconds']:.1f} s[/bold]: pilot tone at {_figure(heard['dominant_hz'], '.1f')} Hz "
                 f"(sent: {heard['expected_hz']:.0f} Hz), {heard['lost_packets']} packets lost."
             )
         self._console.print(
-            f"Webhook to accept {report['webhook_to_accept_ms']:.0f} ms, "
-            f"webhook to first audio {report['webhook_to_first_audio_ms']:.0f} ms. Recorded to {report['recording']}."
+            f"Webhook to accept {_figure(report['webhook_to_accept_ms'], '.0f')} ms, "
+            f"webhook to first audio {_figure(report['webhook_to_first_audio_ms'], '.0f')} ms. "
+            f"Recorded to {report['recording']}."
         )
 
     def _invite(self) -> None:
@@ -128,7 +129,7 @@ class Demo:
 
 
 def _settings(redis_url: str, *, once: bool) -> settings.Settings:
-    """Return settings for a demo on this machine; of the person's own only DATA_DIR and CALL_HANDLER count."""
+    """Return settings for a demo on this machine; of the person's own only CALL_HANDLER and where things go count."""
     given = {name: os.environ[name] for name in ("DATA_DIR", "CALL_HANDLER", "RECORDINGS_URL") if name in os.environ}
     return settings.load(
         {
@@ -150,11 +151,13 @@ def _settings(redis_url: str, *, once: bool) -> settings.Settings:
 
 
 def _environment(configured: settings.Settings) -> dict[str, str]:
-    names = (
-        *("redis_url", "meta_app_secret", "meta_verify_token", "page_tokens", "graph_url", "call_handler", "host"),
-        *("port", "dashboard_port", "media_addresses", "drain_seconds", "data_dir", "recordings_url", "log_format"),
-    )
-    return {name.upper(): str(getattr(configured, name)) for name in names} | {"PAGES_FILE": ""}
+    """Return every setting, so that none of the person's own reaches the demo."""
+    given = {name.upper(): getattr(configured, name) for name in configured.__struct_fields__}
+    return {name: "" if value is None else str(value) for name, value in given.items()}
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _simulator(configured: settings.Settings) -> list[str]:

@@ -91,7 +91,8 @@ def _parsed(text: str, where: str, kind: type[T]) -> T:
 
 def _rejuvenate(posts: list[Post]) -> None:
     """Shift every time so that the first call event is now, and rename every call."""
-    stamps = [element["timestamp"] for post in posts for element in _elements(post.body) if "timestamp" in element]
+    elements = [element for post in posts for element in _elements(post.body)]
+    stamps = [element["timestamp"] for element in elements if isinstance(element.get("timestamp"), int | float)]
     if not stamps:
         return
     first_s = min(stamp / 1000 if stamp > _MILLISECONDS_FROM else stamp for stamp in stamps)
@@ -103,7 +104,7 @@ def _rejuvenate(posts: list[Post]) -> None:
             if isinstance(old, str):
                 element["id"] = names.setdefault(old, f"c_{secrets.token_urlsafe(28)}")
             _shift(element, shift_s)
-        for entry in post.body.get("entry", []):
+        for entry in post.body.get("entry") or []:
             _shift(entry, shift_s)
 
 

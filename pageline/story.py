@@ -175,6 +175,8 @@ def _shown(fact: facts.Fact) -> dict[str, Any]:
     for name, value in shown.items():
         if isinstance(value, float):
             shown[name] = round(value, 2)
+    if "body" in shown:  # it may name anybody
+        shown["body"] = f"{len(shown['body'])} bytes"
     if "consumer" in shown:
         shown["consumer"] = log.pseudonym(shown["consumer"])
     return shown

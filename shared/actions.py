@@ -10,6 +10,8 @@ from shared.bus import Bus
 ACT: Final = "workers.action.jobs.act"
 FORWARD: Final = "workers.action.jobs.forward"
 FORWARD_KEPT_S: Final = 3600
+ACT_WITHIN_S: Final = 660
+"""Longer than any action is useful: an action has a deadline of its own, and what it learnt must land."""
 
 _QUEUE_OF: Final = {"accept": jobs.ACCEPT, "reject": jobs.CONTROL, "terminate": jobs.CONTROL}
 
@@ -22,7 +24,7 @@ async def post(bus: Bus, *, call_id: str, page: str, action: str, epoch: int, de
         ACT,
         [call_id, page, action, epoch, deadline_ms],
         job_id=job_id_of(action, call_id, epoch),
-        timeout_s=660 if action != "accept" else 20,
+        timeout_s=ACT_WITHIN_S,
     )
 
 

@@ -14,26 +14,29 @@ timed by the server's clock:
 Source of the rules: docs/decisions/0001-a-call-is-its-log.md.
 """
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from enum import StrEnum
 from importlib.resources import files
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NoReturn
 
 import msgspec
 from msgspec.structs import replace
 
 from shared.calls import facts
 from shared.clock import unix_ms
-from shared.errors import LeaseLost
+from shared.errors import LeaseLost, RedisAway
 from shared.wire import Script, Wire
 
 PREFIX: Final = "pl:{0}:"
 DEAD_LETTERS: Final = "pl:dead"
 DEAD_LETTER_COUNTS: Final = "pl:dead:count"
-DEAD_LETTERS_KEPT: Final = 10_000
+DEAD_LETTERS_KEPT: Final = 1_000
 LATEST_MS: Final = 9_999_999_999_999
 """Lua writes larger numbers with an exponent."""
 CALLS_PER_BEAT: Final = 200
+LOOK_AFTER_EVERY_S: Final = 1.0
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(facts.CallFact).decode
@@ -139,6 +142,13 @@ class Bus:
         """Return the server's clock as last learned from `beat`: the one clock that times every process, Unix ms."""
         return unix_ms() + self._ahead_ms
 
+    async def look_after(self, *, lease_ms: int) -> NoReturn:
+        """Look after everybody's calls every second, so that they are cared for when no media worker lives."""
+        while True:
+            with contextlib.suppress(RedisAway):
+                await self.beat(lease_ms=lease_ms)
+            await asyncio.sleep(LOOK_AFTER_EVERY_S)
+
     async def arm(self, call_id: str, worker: str, epoch: int, deadline_ms: int | None) -> None:
         """Set or clear the call's deadline; when it passes, `beat` appends `DeadlinePassed`."""
         args = (call_id, worker, epoch, deadline_ms or "")
@@ -150,10 +160,13 @@ class Bus:
         args = (call_id, epoch, action, token, int(probe))
         return Fenced((await self._fence.run(self.wire, [_call(call_id)], args)).decode())
 
-    async def handoff(self, call_id: str, worker: str, epoch: int) -> bool:
-        """Return a call that was not accepted; False if it has moved on and stays."""
-        fact = facts.HandedBack(worker=worker)
-        verdict = await self._handoff.run(self.wire, [_call(call_id)], (call_id, worker, epoch, _encode(fact)))
+    async def handoff(self, call_id: str, worker: str, epoch: int, *, anyway: bool = False) -> bool:
+        """Return a call that was not accepted; False if it has moved on and stays.
+
+        `anyway` returns an accepted one too, for somebody else to end.
+        """
+        args = (call_id, worker, epoch, _encode(facts.HandedBack(worker=worker)), int(anyway))
+        verdict = await self._handoff.run(self.wire, [_call(call_id)], args)
         return verdict in (b"placed", b"waiting")
 
     async def adopt(self, call_id: str, worker: str, epoch: int, meta_id: str) -> int:
@@ -198,7 +211,7 @@ class Bus:
         return None
 
     async def recent_calls(self, *, limit: int = 100) -> list[str]:
-        """Return the ids of the calls last heard of first."""
+        """Return the ids of the calls, the latest first."""
         found = await self.wire.call("ZREVRANGE", f"{PREFIX}index", 0, limit - 1)
         return [call_id.decode() for call_id in found]
 
@@ -231,17 +244,12 @@ class Bus:
     async def stash(self, digest: str, body: bytes, signature: bytes, *, ttl_s: int) -> None:
         """Keep a webhook body until it was passed on."""
         key = f"pl:forward:{digest}"
-        await self.wire.call("HSET", key, "body", body, "signature", signature)
-        await self.wire.call("EXPIRE", key, ttl_s)
+        await self.wire.transaction([("HSET", key, "body", body, "signature", signature), ("EXPIRE", key, ttl_s)])
 
     async def stashed(self, digest: str) -> tuple[bytes, bytes] | None:
         """Return a stashed body and its signature header."""
         body, signature = await self.wire.call("HMGET", f"pl:forward:{digest}", "body", "signature")
         return None if body is None else (body, signature)
-
-    async def ping(self) -> None:
-        """Raise `RedisAway` unless the server answers."""
-        await self.wire.call("PING")
 
 
 class WorkerCensus(NamedTuple):

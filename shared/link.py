@@ -17,6 +17,9 @@ Reply: TypeAlias = Any
 UNFIT: Final = ("LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN")
 """Error replies of a server that cannot serve us now: still loading, or a replica after a failover."""
 
+REFUSING: Final = ("OOM", "MISCONF", "NOREPLICAS", "BUSY ", "TRYAGAIN", "UNKILLABLE")
+"""Error replies of a server that is there but takes no writes now: out of memory, disk full, a script that hangs."""
+
 TEARDOWN_S: Final = 1.0
 
 # hiredis declares a tuple of one argument and means one of any length.
@@ -100,7 +103,9 @@ class Link(asyncio.Protocol):
                 if future is None or future.done():
                     continue
                 if isinstance(reply, ReplyError):
-                    future.set_exception(reply)
+                    refusing = str(reply).startswith(REFUSING)
+                    why = f"Redis at {self._address} takes no writes: {reply}"
+                    future.set_exception(RedisAway(why) if refusing else reply)
                 else:
                     future.set_result(reply)
         except (hiredis.ProtocolError, IndexError):

@@ -12,16 +12,20 @@ import asyncio
 import hashlib
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from shared import log
 from shared.errors import RedisAway
 from shared.link import Argument, Link, Reply, ReplyError, pack
 from shared.redis_address import Address
 
-__all__ = ["Argument", "Reply", "ReplyError", "Script", "Wire"]
+__all__ = ["Argument", "Reply", "ReplyError", "Script", "Wire", "patiently"]
+
+T = TypeVar("T")
+
+AGAIN_AFTER_S: Final = 0.25
 
 PATIENCE_S: Final = 0.25
 """How long a command waits for a connection that is being restored."""
@@ -239,3 +243,12 @@ class _Parked:
     future: asyncio.Future[Reply]
     skipped: int
     timeout_s: float
+
+
+async def patiently(step: Callable[[], Awaitable[T]], *, pause_s: float = AGAIN_AFTER_S) -> T:
+    """Repeat a step until Redis is there and has confirmed it; the step must bear repeating."""
+    while True:
+        try:
+            return await step()
+        except RedisAway:
+            await asyncio.sleep(pause_s)

@@ -143,7 +143,7 @@ class RejectAsked(Fact, frozen=True):
 
 
 class HangUpAsked(Fact, frozen=True):
-    """Somebody on our side ends the call: `handler`, `operator` or `drain`."""
+    """Somebody on our side ends the call: `handler`, `drain` or `redis_away`."""
 
     by: str
 
@@ -192,7 +192,7 @@ class ActionFailed(Fact, frozen=True):
 
     action: str
     cause: str
-    """`graph`, `unreachable`, `too_late`, `no_token` or `stale`."""
+    """`graph`, `unreachable`, `too_late`, `refused` (by the fence), `redis_away` or `no_token`."""
     message: str = ""
     code: int | None = None
     subcode: int | None = None

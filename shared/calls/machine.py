@@ -88,7 +88,7 @@ def transition(call: Call, fact: facts.Fact) -> Step:
             return _end(call, Outcome.DECLINED, "reject", at_ms)
         case Phase.ACCEPTING, facts.ActionFailed(action="accept", at_ms=at_ms):
             refuse = orders.RefuseAnswer(fact.message, fact.code, fact.subcode, fact.fbtrace_id)
-            return _end(call, Outcome.FAILED, _farewell_after_refusal(fact), at_ms, refuse)
+            return _end(call, Outcome.FAILED, _farewell_after_refusal(call, fact), at_ms, refuse)
         case Phase.RINGING, facts.DeadlinePassed(at_ms=at_ms) if _due(call, fact):
             return _end(call, Outcome.MISSED if call.epoch else Outcome.EXPIRED, _reject_in_time(call, at_ms), at_ms)
         case Phase.ACCEPTING | Phase.CONNECTING, facts.DeadlinePassed(at_ms=at_ms) if _due(call, fact):
@@ -204,11 +204,12 @@ def _reject_in_time(call: Call, at_ms: int) -> str | None:
     return None if at_ms - call.sent_at_ms > LONG_OVER_MS else "reject"
 
 
-def _farewell_after_refusal(failed: facts.ActionFailed) -> str | None:
+def _farewell_after_refusal(call: Call, failed: facts.ActionFailed) -> str | None:
     """After an `accept` that did not succeed: what, if anything, still rings at the consumer's."""
     if failed.cause == "no_token" or {failed.code, failed.subcode} & CALL_OVER_CODES:
         return None
-    return "terminate" if failed.ambiguous else "reject"
+    unsure = failed.ambiguous or (call.accept_granted and failed.cause in {"too_late", "redis_away", "refused"})
+    return "terminate" if unsure else "reject"
 
 
 def _outcome_of(call: Call, fact: facts.Terminated) -> Outcome:

@@ -14,6 +14,7 @@ from shared.meta.sdp import EitherSpelling, digest_of, text_of
 
 CALL_FIELD: Final = "calls"
 _NOT_FIELDS: Final = frozenset({"id", "time", CALL_FIELD})
+_DIRECTIONS: Final = ("user_initiated", "business_initiated")
 _DAY_MS: Final = 86_400_000
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _MILLISECONDS_FROM: Final = 100_000_000_000
@@ -111,6 +112,8 @@ def _event(element: _Element, raw: msgspec.Raw, page: str, now_ms: int, answer_w
         raise ValueError("the call id is empty or longer than 256 characters")
     match element.event:
         case "connect":
+            if element.call_direction.lower() not in _DIRECTIONS:
+                raise ValueError("a connect with an unknown call_direction")
             sent_at_ms = _ms(element.timestamp)
             if not 0 < sent_at_ms < now_ms + _DAY_MS:  # nobody can have called then; now is the best guess
                 sent_at_ms = now_ms

@@ -451,7 +451,7 @@ async def test_a_worker_that_was_away_together_with_everybody_keeps_its_calls(bu
     await ring(bus)
     await join(bus, "two", lease_ms=LEASE_MS)
     while now_ms < joined_ms + 2 * LEASE_MS:
-        await bus.ping()  # time passes, and nobody beats
+        await bus.census()  # time passes, and nobody beats
         await asyncio.sleep(0.02)
         now_ms = await _time_ms(bus)
 

@@ -323,3 +323,17 @@ def self_signed(folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
     return context
+
+
+async def test_a_server_that_takes_no_writes_counts_as_away_and_the_connection_stays(redis_url: str) -> None:
+    """A full Redis must not end a sweeper or a media worker for good; both wait for RedisAway to pass."""
+    async with Wire.from_url(redis_url) as wire:
+        client_id = wire.client_id
+        await wire.call("CONFIG", "SET", "maxmemory", "1")
+        try:
+            with pytest.raises(RedisAway, match="takes no writes: OOM"):
+                await wire.call("SET", "key", "value")
+        finally:
+            await wire.call("CONFIG", "SET", "maxmemory", "0")
+        await wire.call("SET", "key", "value")
+        assert wire.client_id == client_id

@@ -107,6 +107,13 @@ def one_goodbye_is_said_per_epoch(life: Life) -> None:
             assert isinstance(second.fact, facts.ActionGranted)
 
 
+def a_conversation_that_meta_did_not_end_is_terminated_there(life: Life) -> None:
+    for step in life.steps:
+        ends = (step.before.phase, step.after.phase) == (state.Phase.LIVE, state.Phase.ENDING)
+        if ends and not isinstance(step.fact, facts.Terminated):
+            assert step.after.farewell == "terminate"
+
+
 def an_unanswered_call_always_has_a_deadline(life: Life) -> None:
     waiting = {state.Phase.RINGING, state.Phase.ACCEPTING, state.Phase.CONNECTING, state.Phase.ENDING}
     assert all(step.after.deadline_ms is not None for step in life.steps if step.after.phase in waiting)
@@ -182,6 +189,7 @@ ALWAYS: Final[tuple[Callable[[Life], None], ...]] = (
     accept_is_never_ordered_after_it_was_granted,
     a_call_whose_accept_was_granted_never_rings_again,
     one_goodbye_is_said_per_epoch,
+    a_conversation_that_meta_did_not_end_is_terminated_there,
     an_unanswered_call_always_has_a_deadline,
     a_deadline_that_passes_ends_the_call,
     every_call_ends_in_exactly_one_outcome,
@@ -264,7 +272,7 @@ _INERT: Final[frozenset[type[facts.Fact]]] = frozenset(
 
 _delays_ms = st.sampled_from((0, 1, 500, 8_000, 60_000, 700_000))
 _usual = st.builds(Told, fact=st.none(), by=st.just("owner"), after_ms=st.sampled_from((0, 200)))
-_again = st.builds(Told, fact=st.integers(0, 20), by=st.just("owner"), after_ms=_delays_ms)
+_again = st.builds(Told, fact=st.integers(-4, 12), by=st.just("owner"), after_ms=_delays_ms)
 _anything = st.builds(
     Told,
     fact=st.one_of(
@@ -275,7 +283,22 @@ _anything = st.builds(
     after_ms=_delays_ms,
 )
 _takeover = st.builds(Told, fact=_happenings[facts.Claimed], by=st.just("next"), after_ms=_delays_ms)
-_tellings = st.lists(st.one_of(_usual, _usual, _usual, _anything, _again, _takeover), max_size=30)
+_turn = st.builds(
+    Told,
+    fact=st.sampled_from(
+        (
+            facts.ActionGranted(action="accept"),
+            facts.DeadlinePassed(deadline_ms=ARMED),
+            facts.HandlerEnded(how="returned"),
+            facts.Terminated(status="completed"),
+        )
+    ),
+    by=st.just("owner"),
+    after_ms=_delays_ms,
+)
+"""What decides most, more often than its share of all kinds."""
+
+_tellings = st.lists(st.one_of(_usual, _usual, _usual, _anything, _again, _takeover, _turn), max_size=30)
 
 
 def usual_after(call: state.Call) -> facts.Fact:
@@ -819,7 +842,7 @@ MUTANTS: Final = (
         "goes without a goodbye",
         'handler_running=False), Outcome.COMPLETED, "terminate", at_ms)',
         "handler_running=False), Outcome.COMPLETED, None, at_ms)",
-        None,
+        a_conversation_that_meta_did_not_end_is_terminated_there,
     ),
     Mutant(
         "rejects what was accepted meanwhile",
@@ -844,7 +867,7 @@ def mutate(mutant: Mutant, folder: Path) -> Transition:
 
 
 HUNT: Final = settings(
-    max_examples=2_000,
+    max_examples=4_000,
     stateful_step_count=15,
     deadline=None,
     database=None,

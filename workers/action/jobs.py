@@ -6,7 +6,6 @@ worker died: `fence` tells, and what it may then do is decided here by the accep
 
 import asyncio
 import datetime as dt
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,10 +18,10 @@ from shared.bus import Bus, Fenced
 from shared.calls import facts
 from shared.errors import RedisAway
 from shared.meta.graph import GraphError
+from shared.wire import patiently
 from workers.action.graph import Graph
 from workers.action.verdict import Attempt, Sent, Verdict, is_ambiguous, is_throttled, judge
 
-REPORT_FOR_S: Final = 600
 FORWARD_FOR_S: Final = 45
 THROTTLED_WAIT_S: Final = 2.0
 
@@ -219,11 +218,11 @@ class _Errand:
     async def _bury(self, failed: facts.ActionFailed) -> None:
         why = "no_page_token" if failed.cause == "no_token" else f"action_{failed.cause}"
         detail = f"{self.action} for Page {self.page}: {failed.message}"
-        await _until_it_lands(lambda: self.desk.bus.bury(why, call_id=self.call_id, detail=detail))
+        await patiently(lambda: self.desk.bus.bury(why, call_id=self.call_id, detail=detail))
 
     async def _report(self, fact: facts.Fact) -> None:
         identity = f"{self.action}:{self.epoch}"
-        await _until_it_lands(lambda: self.desk.bus.route(self.call_id, fact, identity=identity))
+        await patiently(lambda: self.desk.bus.route(self.call_id, fact, identity=identity))
 
 
 async def forward(desk: Desk, digest: str) -> str:
@@ -231,19 +230,26 @@ async def forward(desk: Desk, digest: str) -> str:
     stashed = await desk.bus.stashed(digest)
     if stashed is None or not desk.forward_url:
         return "nothing to forward"
+    body, signature = stashed
+    try:
+        status = await _passed_on(desk, body, signature)
+        because = "" if 200 <= status < 300 else f"WEBHOOK_FORWARD_URL answered {status}"
+    except httpx.HTTPError as error:
+        because = f"WEBHOOK_FORWARD_URL could not be reached: {error!r}"
+    if because:
+        await patiently(lambda: desk.bus.bury("not_forwarded", body=body, detail=because))
+        return f"not forwarded: {because}"
+    return "forwarded"
+
+
+async def _passed_on(desk: Desk, body: bytes, signature: bytes) -> int:
     async for trial in stamina.retry_context(on=httpx.HTTPError, attempts=None, timeout=FORWARD_FOR_S):
         with trial:
-            status = await desk.graph.pass_on(desk.forward_url, *stashed)
+            status = await desk.graph.pass_on(desk.forward_url, body, signature)
             if status >= 500:
-                raise httpx.HTTPError(f"{desk.forward_url} answered {status}")
-    return f"forwarded: {status}"
-
-
-async def _until_it_lands(step: Callable[[], Awaitable[object]]) -> None:
-    """Repeat a step on the bus while Redis is away: Graph's reply exists nowhere else."""
-    async for trial in stamina.retry_context(on=RedisAway, attempts=None, timeout=REPORT_FOR_S, wait_max=1.0):
-        with trial:
-            await step()
+                raise httpx.HTTPError(f"HTTP {status}")
+            return status
+    raise AssertionError("stamina ends by returning or raising")
 
 
 def _explain(cause: str, page: str, attempt: Attempt | None) -> str:

@@ -16,7 +16,7 @@ from workers.action.graph import Graph
 from workers.action.jobs import Desk
 from workers.action.pool import PoolWorker
 
-SWEEP_EVERY_S = 1.0
+LAST_JOBS_S = 5.0
 DRAINING_KNOWN_AFTER_S = 0.5
 DRAIN_LOOKED_AT_EVERY_S = 0.1
 
@@ -34,7 +34,7 @@ def serve(settings: Settings) -> None:
 
 async def _work(settings: Settings, url: str, tokens: dict[str, str]) -> None:
     client = redis.Redis.from_url(url)
-    worker = PoolWorker(jobs.QUEUES, connection=client, url=url, grace_s=settings.drain_seconds)
+    worker = PoolWorker(jobs.QUEUES, connection=client, url=url, grace_s=LAST_JOBS_S)
     async with (
         Wire.from_url(url, name="pageline-action") as wire,
         Graph(settings.graph_url, settings.graph_version) as graph,
@@ -42,10 +42,12 @@ async def _work(settings: Settings, url: str, tokens: dict[str, str]) -> None:
         bus = Bus(wire, retention_hours=settings.retention_hours)
         desk = Desk(bus=bus, graph=graph, tokens=tokens, forward_url=settings.webhook_forward_url)
         log.get().info("pages.loaded", pages=sorted(tokens))
-        sweeper = asyncio.create_task(_sweep(bus, settings.lease_ms))
+        sweeper = asyncio.create_task(bus.look_after(lease_ms=settings.lease_ms))
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            asyncio.get_running_loop().add_signal_handler(
+                number, lambda: worker.stop() if stop.is_set() else stop.set()
+            )
         stopping = asyncio.create_task(_stop_last(stop, worker, bus, settings.drain_seconds))
         try:
             await worker.serve(desk, handle_signals=False)
@@ -75,11 +77,3 @@ async def _somebody_drains(bus: Bus) -> bool:
     except RedisAway:
         return False
     return any(each.capacity is None and each.held for each in census.workers)
-
-
-async def _sweep(bus: Bus, lease_ms: int) -> None:
-    """Look after everybody's calls, and keep to the server's clock."""
-    while True:
-        with contextlib.suppress(RedisAway):
-            await bus.beat(lease_ms=lease_ms)
-        await asyncio.sleep(SWEEP_EVERY_S)

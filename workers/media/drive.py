@@ -2,19 +2,14 @@
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
 
 from shared.bus import Bus, Delivery, LogEntry
 from shared.calls import facts
 from shared.calls.machine import transition
 from shared.calls.state import Call, Phase
-from shared.errors import LeaseLost, RedisAway
+from shared.errors import LeaseLost
+from shared.wire import patiently
 from workers.media.performer import Performer
-
-T = TypeVar("T")
-
-AGAIN_AFTER_S: Final = 0.25
 
 
 async def drive(bus: Bus, worker: str, performer: Performer, inbox: "asyncio.Queue[Delivery]") -> Call:
@@ -41,7 +36,7 @@ async def drive(bus: Bus, worker: str, performer: Performer, inbox: "asyncio.Que
                 await performer.perform(order, call)
         if call.epoch == performer.epoch and call.deadline_ms != armed and not call.closing:
             armed = call.deadline_ms
-            await _patiently(functools.partial(bus.arm, performer.call_id, worker, performer.epoch, armed))
+            await patiently(functools.partial(bus.arm, performer.call_id, worker, performer.epoch, armed))
     return call
 
 
@@ -54,13 +49,4 @@ async def _next_entries(bus: Bus, call_id: str, inbox: "asyncio.Queue[Delivery]"
         return [LogEntry(delivery.seq, delivery.fact)]
     if delivery.arrival is not None and delivery.seq == seq + 2:
         return [LogEntry(delivery.seq - 1, delivery.arrival), LogEntry(delivery.seq, delivery.fact)]
-    return [entry for entry in await _patiently(functools.partial(bus.read_log, call_id)) if entry.seq > seq]
-
-
-async def _patiently(step: Callable[[], Awaitable[T]]) -> T:
-    """Repeat a step while Redis is away; the call goes on meanwhile."""
-    while True:
-        try:
-            return await step()
-        except RedisAway:
-            await asyncio.sleep(AGAIN_AFTER_S)
+    return [entry for entry in await patiently(functools.partial(bus.read_log, call_id)) if entry.seq > seq]

@@ -8,6 +8,7 @@ from shared.calls import facts
 from shared.handling import Call, Frame, Rate, Sound
 from workers.media import sounds
 from workers.media.host import Ear, Host
+from workers.media.live_call import QUEUED_FRAMES
 
 if TYPE_CHECKING:
     from workers.media.performer import Performer
@@ -26,13 +27,16 @@ class HeldCall:
 
     async def reject(self, reason: str) -> None:
         """See `Call.reject`."""
-        self._host.soon_on_media_loop(self.performer.say, facts.RejectAsked(reason=reason))
+        await self._host.on_media_loop(self._ask_to_end(facts.RejectAsked(reason=reason)))
         await asyncio.Event().wait()  # until the call has ended, which raises CallEnded here
 
     async def hang_up(self) -> None:
         """See `Call.hang_up`."""
-        self._host.soon_on_media_loop(self.performer.say, facts.HangUpAsked(by="handler"))
+        await self._host.on_media_loop(self._ask_to_end(facts.HangUpAsked(by="handler")))
         await asyncio.Event().wait()
+
+    async def _ask_to_end(self, fact: facts.RejectAsked | facts.HangUpAsked) -> None:
+        self.performer.ask_to_end(fact)
 
     async def play(self, sound: Sound) -> None:
         """See `Call.play`."""
@@ -54,8 +58,11 @@ class HeldCall:
     def send(self, frame: Frame) -> None:
         """See `Call.send`."""
         live = self.performer.live
-        if live is not None:
-            live.outbound.append(frame)
+        if live is None:
+            return
+        if len(live.outbound) >= QUEUED_FRAMES:
+            raise BufferError(f"call {self.performer.call_id}: a minute of sound waits; send no faster than it plays")
+        live.outbound.append(frame)
 
     async def start_recording(self, path: str | None) -> str:
         """See `Call.record`."""

@@ -94,14 +94,6 @@ class Host:
             self._taken, self._handed_over_s = False, now_s
         self._loop.call_soon_threadsafe(self._deliver, tuple(heard))
 
-    def make(self, factory: Callable[[], T]) -> "asyncio.Future[T]":
-        """Call the factory on the handlers' loop and return what it made to the media loop."""
-
-        async def made() -> T:
-            return factory()
-
-        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(made(), self._loop))
-
     async def on_media_loop(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Await, from the handlers' loop, something that has to run on the media loop."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self._media_loop))
@@ -116,8 +108,8 @@ class Host:
 
     def _start(self, call: Call, handler: Handler, ended: Ended) -> None:
         task = self._loop.create_task(self._guarded(call, handler), name=f"handler of {call.id}")
-        self._running[call.id] = Running(task)
-        task.add_done_callback(lambda done: self._finish(call.id, done, ended))
+        running = self._running[call.id] = Running(task)
+        task.add_done_callback(lambda _done: self._finish(call.id, running, ended))
 
     async def _guarded(self, call: Call, handler: Handler) -> None:
         await Interruptible(handler(call), self._running[call.id].take_end)
@@ -130,8 +122,10 @@ class Host:
         running.task.cancel()
         self._loop.call_later(STOP_GRACE_S, running.task.cancel)
 
-    def _finish(self, call_id: str, task: asyncio.Task[None], ended: Ended) -> None:
-        self._running.pop(call_id, None)
+    def _finish(self, call_id: str, running: Running, ended: Ended) -> None:
+        task = running.task
+        if self._running.get(call_id) is running:
+            del self._running[call_id]
         how, line, trace = "returned", "", ""
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if isinstance(error, CallEnded | asyncio.CancelledError) or _only_ended(error):

@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
+from shared import log
 from shared.calls import facts
-from shared.handling import Frame, Rate
+from shared.handling import RATES, Frame, Rate
 from workers.media.host import Ear
 from workers.media.leg import Leg
 from workers.media.opus import OpusEncoder, encode_clip
@@ -32,7 +33,7 @@ class LiveCall:
 
     def __init__(self, leg: Leg) -> None:
         self.leg = leg
-        self.outbound: deque[Frame] = deque(maxlen=QUEUED_FRAMES)
+        self.outbound: deque[Frame] = deque()
         """Frames of the handler's; appended on its thread, taken on ours."""
         self._clips: deque[Playing] = deque()
         self._ears: list[Ear] = []
@@ -89,6 +90,11 @@ class LiveCall:
         if ear in self._ears:
             self._ears.remove(ear)
 
+    @property
+    def recorded(self) -> bool:
+        """Whether a recording runs."""
+        return self._recorder is not None
+
     def record(self, recorder: Recorder) -> None:
         """Write what is heard from the next tick on."""
         self._recorder = recorder
@@ -121,7 +127,10 @@ class LiveCall:
             playing.done.cancel()
         if self._bridge_over is not None and not self._bridge_over.done():
             self._bridge_over.set_result(None)
-        await self.stop_recording()
+        try:
+            await self.stop_recording()
+        except OSError as error:
+            log.get().error("recording.not_finished", because=str(error))
         figures = self.leg.figures()
         await self.leg.close()
         return facts.LegClosed(
@@ -154,6 +163,8 @@ class LiveCall:
         return None
 
     def _use_rate(self, rate: Rate) -> None:
+        if rate not in RATES:
+            raise ValueError(f"a call is heard at 48000 or 16000 Hz, not {rate}")
         if rate != self._rate and (self._ears or self._recorder is not None):
             raise ValueError(f"this call is already heard at {self._rate} Hz; hear it at the same rate")
         self._rate = rate

@@ -6,18 +6,19 @@ is away; the machine alone concludes anything from them.
 
 import asyncio
 import contextlib
+import functools
+import hashlib
 import re
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
-
-import stamina
 
 from shared import actions, log
 from shared.bus import Bus, Routed
 from shared.calls import facts, orders, state
 from shared.errors import RedisAway
 from shared.handling import AnswerRefused, Call, CallEnded, Rate
+from shared.wire import patiently
 from workers.media.handler import Script
 from workers.media.held_call import HeldCall
 from workers.media.host import STOP_GRACE_S, Ear, Host
@@ -60,6 +61,8 @@ class Performer:
         self._answered: asyncio.Future[None] | None = None
         self._negotiated: asyncio.Task[None] | None = None
         self._outcome = "ended"
+        self._over = False
+        self._recorded = 0
         self._log = log.get().bind(call=call_id, epoch=epoch)
         self.live: LiveCall | None = None
         self.lease_lost = asyncio.Event()
@@ -86,7 +89,7 @@ class Performer:
                     self._host.start(self._public(call), on_lost, self._handler_ended)
                     self._stop_handler("lost", after_s=STOP_GRACE_S)
             case orders.StopHandler(because=outcome):
-                self._outcome = outcome
+                self._outcome, self._over = outcome, True
                 refused = self._answered is not None and self._answered.done() and self._answered.exception()
                 self._stop_handler(outcome, after_s=REFUSED_GRACE_S if refused else 0)
             case orders.RefuseAnswer():
@@ -160,16 +163,43 @@ class Performer:
     async def start_recording(self, wanted: str | None) -> str:
         """Start to record and return the file's path."""
         live = self.sounding()
-        path = (
-            Path(wanted)
-            if wanted
-            else self._recordings / f"{_UNFIT_FOR_A_NAME.sub('_', self.call_id)}-{self.epoch}.wav"
-        )
+        if live.recorded:
+            raise RuntimeError(f"call {self.call_id} is being recorded already; leave that `record` before the next")
+        self._recorded += 1
+        path = Path(wanted) if wanted else self._recordings / self._recording_name()
         recorder = Recorder(path, live.rate)
-        await recorder.open()
         live.record(recorder)
+        await recorder.open()
         self.say(facts.RecordingStarted(path=str(path)))
         return str(path)
+
+    def _recording_name(self) -> str:
+        """Name a file after a call whose id is anybody's bytes."""
+        plain = _UNFIT_FOR_A_NAME.sub("_", self.call_id)[:80]
+        exact = "" if plain == self.call_id else f"-{hashlib.blake2b(self.call_id.encode(), digest_size=6).hexdigest()}"
+        number = "" if self._recorded == 1 else f"-{self._recorded}"
+        return f"{plain}{exact}-{self.epoch}{number}.wav"
+
+    def leave(self, because: str) -> None:
+        """End the conversation here and now; the log and Meta learn of it when Redis is back."""
+        self.say(facts.HangUpAsked(by=because))
+        self._host.stop(self.call_id, because)
+        if self.live is not None:
+            self._lives.discard(self.live)
+            self._spawn(self.live.leg.close())
+
+    def ask_to_end(self, fact: facts.RejectAsked | facts.HangUpAsked) -> None:
+        """Pass on that the handler wants the call to end.
+
+        Raises:
+            CallEnded: it has.
+            RuntimeError: an answered call cannot be rejected.
+        """
+        if self._over:
+            raise CallEnded(self._outcome)
+        if isinstance(fact, facts.RejectAsked) and self._answered is not None:
+            raise RuntimeError(f"call {self.call_id} was answered; only call.hang_up() ends it now")
+        self.say(fact)
 
     def sounding(self) -> LiveCall:
         """Return the call's sound.
@@ -223,14 +253,17 @@ class Performer:
         if self.live is None or self._answered is None:
             return
         started_ms = self._bus.now_ms()
-        leg = self.live.leg
+        live = self.live
+        leg = live.leg
         try:
             await leg.apply(answer, renegotiation)
             await leg.connected()
         except LegFailed as failed:
             self.say(facts.LegFailed(reason=failed.reason))
             return
-        self._lives.add(self.live)
+        if self.live is not live:  # closed meanwhile
+            return
+        self._lives.add(live)
         self.say(facts.LegConnected(setup_ms=self._bus.now_ms() - started_ms))
         if not self._answered.done():
             self._answered.set_result(None)
@@ -255,19 +288,12 @@ class Performer:
         self.say(await live.close())
 
     async def _close_call(self, outcome: str) -> None:
-        while True:
-            with contextlib.suppress(RedisAway):
-                await self._bus.done(self.call_id, self._worker, self.epoch, outcome)
-                return
-            await asyncio.sleep(0.25)
+        await patiently(lambda: self._bus.done(self.call_id, self._worker, self.epoch, outcome))
 
     async def _say_all(self) -> None:
         while True:
             fact = await self._facts.get()
-            async for trial in stamina.retry_context(on=RedisAway, attempts=None, timeout=None, wait_max=1.0):
-                with trial:
-                    routed = await self._bus.route(self.call_id, fact)
-            if routed is Routed.STALE:
+            if await patiently(functools.partial(self._bus.route, self.call_id, fact)) is Routed.STALE:
                 self.lease_lost.set()
                 return
 

@@ -20,6 +20,7 @@ class Recorder:
         self._rate = rate
         self._chunk = bytearray()
         self._file: wave.Wave_write | None = None
+        self._trouble: OSError | None = None
 
     async def open(self) -> None:
         """Make the file.
@@ -37,7 +38,11 @@ class Recorder:
             self._chunk.clear()
 
     async def close(self) -> None:
-        """Write the rest and finish the file."""
+        """Write the rest and finish the file.
+
+        Raises:
+            OSError: something could not be written.
+        """
         await asyncio.get_running_loop().run_in_executor(_writer, self._finish, bytes(self._chunk))
 
     def _open(self) -> None:
@@ -49,11 +54,16 @@ class Recorder:
         self._file.setframerate(self._rate)
 
     def _append(self, pcm: bytes) -> None:
-        if self._file is not None:
-            self._file.writeframes(pcm)
+        if self._file is not None and self._trouble is None:
+            try:
+                self._file.writeframes(pcm)
+            except OSError as error:
+                self._trouble = error
 
     def _finish(self, pcm: bytes) -> None:
+        self._append(pcm)
         if self._file is not None:
-            self._file.writeframes(pcm)
             self._file.close()
             self._file = None
+        if self._trouble is not None:
+            raise self._trouble

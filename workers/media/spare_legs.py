@@ -66,4 +66,8 @@ class SpareLegs:
 
     async def _offered(self) -> Offered:
         leg = self._make()
-        return Offered(leg, await leg.offer())
+        try:
+            return Offered(leg, await leg.offer())
+        except BaseException:
+            leg.mute_forever()
+            raise

@@ -20,8 +20,6 @@ class Ticker:
         self._frozen_after_ms = frozen_after_ms
         self._on_frozen = on_frozen
         self._last_ms = boot_ms()
-        self.late_ms = 0.0
-        """How late the last tick was: the load signal."""
 
     @property
     def froze(self) -> bool:
@@ -37,7 +35,6 @@ class Ticker:
                 self._on_frozen()
             self._last_ms = boot_ms()
             now_s = time.monotonic()
-            self.late_ms = (now_s - due_s) * 1000
             if now_s - due_s > self.MADE_UP_FOR * TICK_S:
                 due_s = now_s
             while due_s <= now_s:

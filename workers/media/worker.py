@@ -16,7 +16,7 @@ from shared.clock import boot_ms
 from shared.errors import LeaseLost, RedisAway
 from shared.handling import Frame
 from shared.settings import Settings
-from shared.wire import Wire
+from shared.wire import Wire, patiently
 from workers.media.drive import drive
 from workers.media.handler import Script
 from workers.media.host import Ear, Host
@@ -29,6 +29,8 @@ from workers.media.ticker import Ticker
 BEAT_EVERY_S: Final = 1.0
 LEASE_MARGIN_MS: Final = 1_000
 GOODBYE_S: Final = 3.0
+HANDED_ON_AT_MOST: Final = 5
+"""A call that breaks worker after worker goes no further."""
 
 
 class _Held:
@@ -39,6 +41,7 @@ class _Held:
         self.inbox: asyncio.Queue[Delivery] = asyncio.Queue()
         self.accepted = False
         self.task: asyncio.Task[None] | None = None
+        self.returning: asyncio.Task[None] | None = None
 
 
 class Worker:
@@ -58,6 +61,8 @@ class Worker:
         self._legs = SpareLegs(self._make_leg)
         self._handled = ""
         self._draining = False
+        self._left = False
+        """Conversations were ended because Redis stayed away."""
         self._confirmed_ms = boot_ms()
         self._ticker = Ticker(self._tick, frozen_after_ms=settings.lease_ms - LEASE_MARGIN_MS, on_frozen=self._mute_all)
         self._log = log.get()
@@ -106,13 +111,16 @@ class Worker:
             except RedisAway as error:
                 away_s = (boot_ms() - self._confirmed_ms) / 1000
                 self._log.warning("redis.away", for_s=round(away_s, 1), because=str(error))
-                if away_s > self._settings.redis_grace_seconds:
-                    self._hang_up_all("redis_away")
+                if away_s > self._settings.redis_grace_seconds and not self._left:
+                    self._left = True
+                    for held in self._held.values():
+                        if held.accepted:
+                            held.performer.leave("redis_away")
             except LeaseLost:
                 self._log.error("worker.fenced", worker=self.name, calls=len(self._held))
                 raise
             else:
-                self._confirmed_ms = asked_ms
+                self._confirmed_ms, self._left = asked_ms, False
                 for live in self._lives:
                     live.muted = False
             await asyncio.sleep(BEAT_EVERY_S)
@@ -132,6 +140,8 @@ class Worker:
         if isinstance(delivery.fact, facts.Claimed) and (held is None or held.performer.epoch < delivery.fact.epoch):
             held = self._held[delivery.call_id] = _Held(self._performer(delivery.call_id, delivery.fact.epoch))
             held.task = asyncio.create_task(self._hold(held), name=f"call {delivery.call_id}")
+            if self._draining:
+                held.returning = asyncio.create_task(self._hand_back(held))
         if held is not None:
             held.accepted |= isinstance(delivery.fact, facts.ActionGranted)
             held.inbox.put_nowait(delivery)
@@ -149,6 +159,11 @@ class Worker:
         except LeaseLost as lost:
             self._log.warning("call.abandoned", call=performer.call_id, epoch=performer.epoch, because=str(lost))
             await performer.abandon()
+        except Exception as error:  # noqa: BLE001 whatever it is, it must not leave a call that sounds and is nobody's
+            self._log.error("call.broken", call=performer.call_id, epoch=performer.epoch, exc_info=error)
+            await performer.abandon()
+            if performer.epoch < HANDED_ON_AT_MOST:
+                await patiently(lambda: self._bus.handoff(performer.call_id, self.name, performer.epoch, anyway=True))
         finally:
             driving.cancel()
             fenced.cancel()
@@ -209,7 +224,9 @@ class Worker:
         self._log.info("worker.draining", worker=self.name, calls=len(self._held))
         with contextlib.suppress(RedisAway, LeaseLost):
             await self._bus.beat(self.name, lease_ms=self._settings.lease_ms, handled=self._handled)
-        await asyncio.gather(*(self._hand_back(held) for held in list(self._held.values()) if not held.accepted))
+        for held in self._held.values():
+            if not held.accepted:
+                held.returning = asyncio.create_task(self._hand_back(held))
         await self._until_empty(self._settings.drain_seconds - GOODBYE_S)
         self._hang_up_all("drain")
         await self._until_empty(GOODBYE_S)
@@ -222,9 +239,8 @@ class Worker:
 
     async def _hand_back(self, held: _Held) -> None:
         performer = held.performer
-        with contextlib.suppress(RedisAway):
-            if await self._bus.handoff(performer.call_id, self.name, performer.epoch):
-                performer.lease_lost.set()
+        if await patiently(lambda: self._bus.handoff(performer.call_id, self.name, performer.epoch)):
+            performer.lease_lost.set()
 
     def _hang_up_all(self, by: str) -> None:
         for held in self._held.values():
