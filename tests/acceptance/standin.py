@@ -188,6 +188,11 @@ class Consumer:
         heard = np.concatenate(self._heard) if self._heard else np.zeros(0, np.int16)
         return heard if last_s is None else heard[-int(last_s * RATE_HZ) :]
 
+    @property
+    def left(self) -> bool:
+        """Whether the business has closed the connection."""
+        return self._peer is not None and self._peer.connectionState == "closed"
+
     def await_sound(self, seconds: float, *, timeout_s: float = 20.0) -> Samples:
         """Wait until so much more that is no silence was heard, and return the last so many seconds."""
         before, wanted = len(self._heard), int(seconds / FRAME_S)

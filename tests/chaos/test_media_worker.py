@@ -3,6 +3,7 @@
 Real processes, real signals. Waiting for the promises' seconds is fine here.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -152,20 +153,43 @@ def test_a_draining_worker_lets_a_live_call_end_by_itself(line: Line, meta: Meta
     assert consumer.actions("terminate") == []
 
 
+@contextlib.contextmanager
+def valkey_stopped(line: Line) -> Iterator[None]:
+    valkey_pid = int((line.valkey.home / "valkey.pid").read_text().split()[0])
+    os.kill(valkey_pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(valkey_pid, signal.SIGCONT)
+
+
 def test_an_outage_of_redis_longer_than_a_lease_costs_nobody_their_call(line: Line, meta: Meta) -> None:
     consumers = [meta.consumer(PAGE).ring() for _ in range(2)]
     for consumer in consumers:
         consumer.await_sound(0.5)
-    valkey_pid = int((line.valkey.home / "valkey.pid").read_text().split()[0])
-    os.kill(valkey_pid, signal.SIGSTOP)
-    try:
+    with valkey_stopped(line):
         for consumer in consumers:  # at the same time, for both hear all the while
             consumer.await_sound(LEASE_S + 2)
-    finally:
-        os.kill(valkey_pid, signal.SIGCONT)
     for consumer in consumers:
         consumer.await_sound(1.0)
         consumer.hang_up()
         assert line.outcome_of(consumer) == "completed"
         assert [fact.epoch for fact in line.log_of(consumer.call_id) if isinstance(fact, facts.Claimed)] == [1]
         assert consumer.actions("terminate") == []
+
+
+def test_an_outage_beyond_the_grace_ends_the_conversation_then_and_tells_meta_when_it_is_over(
+    meta: Meta, tmp_path: Path
+) -> None:
+    with Line(tmp_path, meta, REDIS_GRACE_SECONDS="2", LEASE_SECONDS=str(LEASE_S)) as line:
+        line.start("web", "action", "media")
+        line.await_ready()
+        consumer = meta.consumer().ring()
+        consumer.await_sound(0.5)
+        with valkey_stopped(line):
+            until(lambda: consumer.left, "the end of the conversation", timeout_s=15)
+            assert consumer.actions("terminate") == []
+        consumer.await_action("terminate")
+        assert line.outcome_of(consumer) == "completed"
+        asked = [fact.by for fact in line.log_of(consumer.call_id) if isinstance(fact, facts.HangUpAsked)]
+        assert asked == ["redis_away"]

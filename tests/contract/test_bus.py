@@ -641,6 +641,14 @@ async def test_a_call_that_was_accepted_stays(ringing: Bus) -> None:
     assert await claims(ringing) == [("one", 1)]
 
 
+async def test_an_accepted_call_can_be_given_to_somebody_who_ends_it_and_needs_no_slot_for_that(ringing: Bus) -> None:
+    await ringing.beat("one", lease_ms=60_000, capacity=None)
+    await join(ringing, "full", capacity=0)
+    await ringing.fence(CALL, 1, "accept", "job")
+    assert await ringing.handoff(CALL, "one", 1, anyway=True)
+    assert await claims(ringing) == [("one", 1), ("full", 2)]
+
+
 async def test_nobody_but_the_owner_hands_a_call_back(ringing: Bus) -> None:
     assert not await ringing.handoff(CALL, "two", 1)
     assert not await ringing.handoff(CALL, "one", 9)
@@ -747,7 +755,7 @@ async def test_following_goes_on_where_it_was(ringing: Bus, inbox_wire: Wire) ->
 async def test_whoever_follows_is_woken_by_what_comes(ringing: Bus, inbox_wire: Wire) -> None:
     (claimed,) = await inbox(ringing, "one", inbox_wire)
     waiting = asyncio.create_task(inbox(ringing, "one", inbox_wire, after=claimed.id))
-    await ringing.ping()
+    await ringing.census()
     await hang_up_at_meta(ringing)
     assert [type(delivery.fact) for delivery in await waiting] == [facts.Terminated]
 
