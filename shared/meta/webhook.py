@@ -40,7 +40,7 @@ class _Element(msgspec.Struct, rename={"sender": "from"}):
     call_direction: str = "user_initiated"
     call_status: str = ""
     session: _Session | None = None
-    status: str = ""
+    status: str | None = None
     start_time: int | str | None = None
     end_time: int | str | None = None
     duration: int | float | str | None = None
@@ -137,7 +137,7 @@ def _event(element: _Element, raw: msgspec.Raw, page: str, now_ms: int, answer_w
             return CallEvent(element.id, facts.MediaChanged(version=session.version, sdp=sdp), identity)
         case "terminate":
             terminated = facts.Terminated(
-                status=element.status.lower(),
+                status=(element.status or "").lower(),
                 duration_s=_whole(element.duration),
                 start_s=_whole(element.start_time),
                 end_s=_whole(element.end_time),

@@ -428,3 +428,12 @@ def test_no_damage_on_the_way_makes_it_raise(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 8))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     check_that_it_can_be_kept(read(bytes(body[: data.draw(st.integers(0, len(body)))])))
+
+
+@pytest.mark.parametrize("status", [{}, {"status": None}, {"status": ""}], ids=["missing", "null", "empty"])
+def test_a_terminate_without_a_status_still_ends_the_call(status: dict[str, Any]) -> None:
+    """A hang-up that is lost to its call is worse than one of unknown nature."""
+    element = {"id": "c_1", "event": "terminate", "timestamp": 1790000000, **status}
+    body = json.dumps({"object": "page", "entry": [{"id": "1", "time": 1790000000, "calls": [element]}]}).encode()
+    (event,) = webhook.read(body, now_ms=1_790_000_000_000, answer_window_ms=55_000).events
+    assert event.fact == facts.Terminated(status="")
