@@ -169,7 +169,7 @@ async def test_rq_sees_the_worker_its_state_its_jobs_and_its_counts(
     async with working(redis_url, stage) as worker:
         await until(lambda: Worker.count(connection=client) and shown().get_state() == "idle")
         waiting, failing = queue.enqueue("gate"), queue.enqueue("fail", "on purpose")
-        await until(lambda: len(stage.begun) == 2 and failing.get_status() is JobStatus.FAILED)
+        await until(lambda: failing.get_status() is JobStatus.FAILED and waiting.get_status() is JobStatus.STARTED)
         assert shown().get_state() == "busy"
         assert shown().queue_names() == ["accept", "control", "bulk"]
         assert [run.job_id for run in shown().get_current_executions()] == [waiting.id]
@@ -242,7 +242,7 @@ async def test_an_operator_can_stop_a_job(redis_url: str, client: redis.Redis, q
     stage = Stage()
     async with working(redis_url, stage):
         job = queue.enqueue("gate", retry=Retry(max=3))
-        await until(lambda: stage.begun)
+        await until(lambda: stage.begun and job.get_status() is JobStatus.STARTED)
         send_stop_job_command(client, job.id, serializer=JsonSerializer)
         await until(lambda: job.get_status() is JobStatus.STOPPED)
     assert stage.ended == []
@@ -255,7 +255,7 @@ async def test_several_jobs_can_be_stopped_at_the_same_moment(
     stage = Stage()
     async with working(redis_url, stage):
         stopped = [queue.enqueue("gate", number, retry=Retry(max=3)) for number in range(5)]
-        await until(lambda: len(stage.begun) == 5)
+        await until(lambda: len(stage.begun) == 5 and all(job.get_executions() for job in stopped))
         for job in stopped:
             (execution,) = job.get_executions()
             send_stop_execution_command(client, job.id, execution.id)
@@ -468,10 +468,9 @@ async def test_a_job_of_a_killed_worker_is_found_by_the_maintenance_of_another_a
     redis_url: str, process: subprocess.Popen[bytes], client: redis.Redis, queue: Queue
 ) -> None:
     job = queue.enqueue("gate", retry=Retry(max=1))
-    await until(lambda: client.llen("begun"))
+    await until(lambda: client.llen("begun") and job.get_status() is JobStatus.STARTED)
     process.kill()
     process.wait()
-    assert job.get_status() is JobStatus.STARTED
     stage = Stage()
     stage.gate.set()
     async with working(redis_url, stage, maintenance_s=1):
