@@ -10,6 +10,7 @@ from shared.bus import Bus
 ACT: Final = "workers.action.jobs.act"
 FORWARD: Final = "workers.action.jobs.forward"
 FORWARD_KEPT_S: Final = 3600
+FORWARD_WITHIN_S: Final = 60
 ACT_WITHIN_S: Final = 660
 """Longer than any action is useful: an action has a deadline of its own, and what it learnt must land."""
 
@@ -18,13 +19,12 @@ _QUEUE_OF: Final = {"accept": jobs.ACCEPT, "reject": jobs.CONTROL, "terminate": 
 
 async def post(bus: Bus, *, call_id: str, page: str, action: str, epoch: int, deadline_ms: int) -> None:
     """Queue a Graph action for a call; the same action of the same epoch is queued once."""
-    await jobs.enqueue(
-        bus.wire,
+    await bus.enqueue(
         _QUEUE_OF[action],
         ACT,
         [call_id, page, action, epoch, deadline_ms],
         job_id=job_id_of(action, call_id, epoch),
-        timeout_s=ACT_WITHIN_S,
+        within_s=ACT_WITHIN_S,
     )
 
 
@@ -32,7 +32,7 @@ async def forward(bus: Bus, body: bytes, signature: bytes) -> None:
     """Queue a webhook body that holds other fields than calls for WEBHOOK_FORWARD_URL."""
     digest = hashlib.blake2b(body, digest_size=16).hexdigest()
     await bus.stash(digest, body, signature, ttl_s=FORWARD_KEPT_S)
-    await jobs.enqueue(bus.wire, jobs.BULK, FORWARD, [digest], job_id=f"forward-{digest}", timeout_s=60)
+    await bus.enqueue(jobs.BULK, FORWARD, [digest], job_id=f"forward-{digest}", within_s=FORWARD_WITHIN_S)
 
 
 def job_id_of(action: str, call_id: str, epoch: int) -> str:

@@ -24,6 +24,7 @@ from typing import Final, NamedTuple, NoReturn
 import msgspec
 from msgspec.structs import replace
 
+from shared import jobs
 from shared.calls import facts
 from shared.clock import unix_ms
 from shared.errors import LeaseLost, RedisAway
@@ -186,12 +187,15 @@ class Bus:
         if await self._done.run(self.wire, [_call(call_id)], args) == b"stale":
             raise LeaseLost(f"call {call_id} has another owner than epoch {epoch}")
 
-    async def follow(self, worker: str, *, wire: Wire, after: str = "0-0") -> AsyncIterator[list[Delivery]]:
-        """Yield what arrives in the worker's inbox, in order, as it comes; `wire` is used for nothing else."""
+    async def follow(self, worker: str, *, after: str = "0-0") -> AsyncIterator[list[Delivery]]:
+        """Yield what arrives in the worker's inbox, in order, as it comes, or nothing once a second.
+
+        The connection waits meanwhile, so this wants a bus of its own.
+        """
         last = after
         inbox = f"{PREFIX}in:{worker}"
         while True:
-            reply = await wire.call("XREAD", "COUNT", 500, "BLOCK", 1000, "STREAMS", inbox, last, timeout_s=5.0)
+            reply = await self.wire.call("XREAD", "COUNT", 500, "BLOCK", 1000, "STREAMS", inbox, last, timeout_s=5.0)
             if not reply:
                 yield []
                 continue
@@ -240,6 +244,12 @@ class Bus:
         """Return how many dead letters were ever buried, by reason."""
         flat = await self.wire.call("HGETALL", DEAD_LETTER_COUNTS)
         return {why.decode(): int(count) for why, count in zip(flat[::2], flat[1::2], strict=True)}
+
+    async def enqueue(
+        self, queue: str, function: str, args: Sequence[str | int], *, job_id: str, within_s: int
+    ) -> None:
+        """Give the action worker a job, once for each `job_id`; see `shared.jobs`."""
+        await jobs.enqueue(self.wire, queue, function, args, job_id=job_id, timeout_s=within_s)
 
     async def stash(self, digest: str, body: bytes, signature: bytes, *, ttl_s: int) -> None:
         """Keep a webhook body until it was passed on."""

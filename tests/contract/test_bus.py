@@ -80,7 +80,7 @@ async def owner(bus: Bus, call_id: str = CALL) -> str | None:
 
 
 async def inbox(bus: Bus, worker: str, wire: Wire, *, after: str = "0-0") -> list[Delivery]:
-    async for deliveries in bus.follow(worker, wire=wire, after=after):
+    async for deliveries in Bus(wire).follow(worker, after=after):
         return deliveries
     raise AssertionError("an inbox never ends")
 

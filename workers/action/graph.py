@@ -1,10 +1,10 @@
 """Graph, spoken here only: one warm pool of connections, typed attempts instead of exceptions."""
 
-import time
 from typing import Self
 
 import httpx
 
+from shared.clock import monotonic_s
 from shared.meta.graph import read_reply, request_body
 from workers.action.verdict import Attempt, Sent
 
@@ -40,7 +40,7 @@ class Graph:
 
     async def act(self, page: str, token: str, action: str, call_id: str, *, offer: str | None = None) -> Attempt:
         """Post one action and tell how far it got; raises nothing of httpx's."""
-        started = time.monotonic()
+        started = monotonic_s()
         try:
             response = await self._client.post(
                 f"{self._base}/{page}/calls",
@@ -70,7 +70,7 @@ class Graph:
 
 
 def _since_ms(started: float) -> int:
-    return int((time.monotonic() - started) * 1000)
+    return int((monotonic_s() - started) * 1000)
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:

@@ -98,15 +98,12 @@ class _Errand:
     last: Attempt | None = None
 
     async def run(self) -> Attempt:
-        left_s = (self.deadline_ms - self.desk.bus.now_ms()) / 1000
-        if left_s <= 0:
-            raise _Hopeless(None, "too_late")
         retries = stamina.retry_context(
             on=self._pause_before_next,
             attempts=None,
-            timeout=left_s,
+            timeout=None,  # the deadline is the server's time, and ends it below
             wait_initial=0.15,
-            wait_max=2.0 if self.action == "accept" else 20.0,
+            wait_max=2.0 if self.action == "accept" else 10.0,
             wait_jitter=0.15,
         )
         async for trial in retries:
@@ -150,6 +147,8 @@ class _Errand:
 
     def _pause_before_next(self, error: Exception) -> bool | float | dt.timedelta:
         """Tell stamina whether to go on, and how long to wait where Graph said so and there is time for it."""
+        if self.desk.bus.now_ms() >= self.deadline_ms:
+            return False
         if not isinstance(error, _TryAgain):
             return isinstance(error, RedisAway)
         pause_s = error.attempt.retry_after_s

@@ -3,13 +3,13 @@
 import asyncio
 import sys
 import threading
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, TypeVar
 
 from shared import log
+from shared.clock import monotonic_s
 from shared.handling import Call, CallEnded, Frame, Handler, Interrupted, Interruptible
 
 STOP_GRACE_S: Final = 5.0
@@ -57,11 +57,14 @@ Ended = Callable[[str, str, str], None]
 
 
 class Host:
-    """The handlers' thread. Its public methods are called on the media loop."""
+    """The handlers' thread. Its public methods are called on the media loop.
 
-    def __init__(self, media_loop: asyncio.AbstractEventLoop) -> None:
+    With a loop given the handlers run there instead, and `open` and `close` are not called.
+    """
+
+    def __init__(self, media_loop: asyncio.AbstractEventLoop, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._media_loop = media_loop
-        self._loop = asyncio.new_event_loop()
+        self._loop = loop or asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="handlers", daemon=True)
         self._handed_over_s = 0.0
         self._taken = True
@@ -87,7 +90,7 @@ class Host:
 
     def deliver(self, heard: Iterable[tuple[Ear, Frame]]) -> None:
         """Hand over what was heard in one tick, for all calls together."""
-        now_s = time.monotonic()
+        now_s = monotonic_s()
         if not self._taken and now_s - self._handed_over_s > BLOCKED_AFTER_S:
             self._report_blocked(now_s - self._handed_over_s)
         if self._taken:

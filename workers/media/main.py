@@ -7,10 +7,12 @@ import signal
 import uvloop
 
 from shared import heap, log
+from shared.bus import Bus
 from shared.settings import Settings
 from shared.wire import Wire
 from workers.media import handler
 from workers.media.host import Host
+from workers.media.leg import Leg
 from workers.media.worker import Worker
 
 
@@ -41,7 +43,14 @@ async def _work(settings: Settings, url: str, scripts: dict[str, handler.Script]
         return scripts[settings.handler_of(page)]
 
     async with Wire.from_url(url, name="pageline-media") as wire, Wire.from_url(url, name="pageline-inbox") as inbox:
-        worker = Worker(settings, wire=wire, inbox_wire=inbox, host=host, script_of=script_of)
+        worker = Worker(
+            settings,
+            bus=Bus(wire, retention_hours=settings.retention_hours),
+            inbox=Bus(inbox),
+            host=host,
+            script_of=script_of,
+            make_leg=lambda: Leg(addresses=settings.local_addresses, ports=settings.media_port_range),
+        )
         log.get().info("worker.started", worker=worker.name, handlers=sorted(scripts))
         await worker.run(stop)
     host.close()

@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from shared.clock import monotonic_s
 from workers.media.leg import Leg, LegFailed
 
 RENEWED_AFTER_S: Final = 15.0
@@ -55,12 +55,12 @@ class SpareLegs:
                 await offered.leg.close()
 
     async def _renew(self) -> None:
-        while self._spares and time.monotonic() - self._spares[0][0] > RENEWED_AFTER_S:
+        while self._spares and monotonic_s() - self._spares[0][0] > RENEWED_AFTER_S:
             await self._spares.popleft()[1].leg.close()
         while len(self._spares) < KEPT:
             await asyncio.sleep(REFILL_AFTER_S)
             try:
-                self._spares.append((time.monotonic(), await self._offered()))
+                self._spares.append((monotonic_s(), await self._offered()))
             except LegFailed:
                 break  # the call that needs one says why
 

@@ -1,11 +1,10 @@
 """The 20 ms tick that drives every call's sound, and notices when the process stood still."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Final
 
-from shared.clock import boot_ms
+from shared.clock import boot_ms, monotonic_s
 
 TICK_S: Final = 0.02
 
@@ -15,8 +14,16 @@ class Ticker:
 
     MADE_UP_FOR: Final = 5
 
-    def __init__(self, tick: Callable[[], None], *, frozen_after_ms: int, on_frozen: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        tick: Callable[[], None],
+        *,
+        frozen_after_ms: int,
+        on_frozen: Callable[[], None],
+        every_s: float = TICK_S,
+    ) -> None:
         self._tick = tick
+        self._every_s = every_s
         self._frozen_after_ms = frozen_after_ms
         self._on_frozen = on_frozen
         self._last_ms = boot_ms()
@@ -28,15 +35,15 @@ class Ticker:
 
     async def run(self) -> None:
         """Tick until cancelled."""
-        due_s = time.monotonic() + TICK_S
+        due_s = monotonic_s() + self._every_s
         while True:
-            await asyncio.sleep(due_s - time.monotonic())
+            await asyncio.sleep(due_s - monotonic_s())
             if self.froze:
                 self._on_frozen()
             self._last_ms = boot_ms()
-            now_s = time.monotonic()
-            if now_s - due_s > self.MADE_UP_FOR * TICK_S:
+            now_s = monotonic_s()
+            if now_s - due_s > self.MADE_UP_FOR * self._every_s:
                 due_s = now_s
             while due_s <= now_s:
                 self._tick()
-                due_s += TICK_S
+                due_s += self._every_s

@@ -16,7 +16,7 @@ from shared.clock import boot_ms
 from shared.errors import LeaseLost, RedisAway
 from shared.handling import Frame
 from shared.settings import Settings
-from shared.wire import Wire, patiently
+from shared.wire import patiently
 from workers.media.drive import drive
 from workers.media.handler import Script
 from workers.media.host import Ear, Host
@@ -24,7 +24,7 @@ from workers.media.leg import Leg
 from workers.media.live_call import LiveCall
 from workers.media.performer import Performer
 from workers.media.spare_legs import SpareLegs
-from workers.media.ticker import Ticker
+from workers.media.ticker import TICK_S, Ticker
 
 BEAT_EVERY_S: Final = 1.0
 LEASE_MARGIN_MS: Final = 1_000
@@ -48,23 +48,36 @@ class Worker:
     """Owns calls by id through a lease and epochs; see docs/decisions/0001-a-call-is-its-log.md."""
 
     def __init__(
-        self, settings: Settings, *, wire: Wire, inbox_wire: Wire, host: Host, script_of: Callable[[str], Script]
+        self,
+        settings: Settings,
+        *,
+        bus: Bus,
+        inbox: Bus,
+        host: Host,
+        script_of: Callable[[str], Script],
+        make_leg: Callable[[], Leg],
+        tick_s: float = TICK_S,
     ) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._settings = settings
-        self._bus = Bus(wire, retention_hours=settings.retention_hours)
-        self._inbox_wire = inbox_wire
+        self._bus = bus
+        self._inbox = inbox
         self._host = host
         self._script_of = script_of
         self._held: dict[str, _Held] = {}
         self._lives: set[LiveCall] = set()
-        self._legs = SpareLegs(self._make_leg)
+        self._legs = SpareLegs(make_leg)
         self._handled = ""
         self._draining = False
         self._left = False
         """Conversations were ended because Redis stayed away."""
         self._confirmed_ms = boot_ms()
-        self._ticker = Ticker(self._tick, frozen_after_ms=settings.lease_ms - LEASE_MARGIN_MS, on_frozen=self._mute_all)
+        self._ticker = Ticker(
+            self._tick,
+            frozen_after_ms=settings.lease_ms - LEASE_MARGIN_MS,
+            on_frozen=self._mute_all,
+            every_s=tick_s,
+        )
         self._log = log.get()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -129,7 +142,7 @@ class Worker:
         last = "0-0"
         while True:
             with contextlib.suppress(RedisAway):
-                async for deliveries in self._bus.follow(self.name, wire=self._inbox_wire, after=last):
+                async for deliveries in self._inbox.follow(self.name, after=last):
                     for delivery in deliveries:
                         self._dispatch(delivery)
                         last = self._handled = delivery.id
@@ -182,9 +195,6 @@ class Worker:
             lives=self._lives,
             recordings=self._settings.recordings,
         )
-
-    def _make_leg(self) -> Leg:
-        return Leg(addresses=self._settings.local_addresses, ports=self._settings.media_port_range)
 
     def _tick(self) -> None:
         heard: list[tuple[Ear, Frame]] = []
