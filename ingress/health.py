@@ -1,20 +1,25 @@
 """`/healthz`, `/readyz`, `/metrics`: what a platform, a load balancer and Prometheus ask."""
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
-from prometheus_client.core import REGISTRY, CounterMetricFamily
-from prometheus_client.registry import Collector
+import asyncio
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import REGISTRY
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from ingress.exposition import Exposition, Known
+from shared import tally
+from shared.breaker import Breaker, Trouble
 from shared.bus import Bus
 from shared.errors import RedisAway
 
 
 class Health:
-    """The three endpoints, over what the bus counts."""
+    """The three endpoints, over what Redis knows."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
+        self._breaker = Breaker(bus.wire)
 
     async def healthz(self, request: Request) -> Response:
         """Say that the process runs."""
@@ -23,10 +28,11 @@ class Health:
     async def readyz(self, request: Request) -> Response:
         """Say 503 only when Redis is unreachable; what else is wrong is `degraded`. Who drains does not listen."""
         try:
-            census = await self._bus.census()
+            census, troubles = await asyncio.gather(self._bus.census(), self._breaker.troubles())
         except RedisAway:
             return JSONResponse({"status": "redis away"}, status_code=503)
         degraded = [] if any(w.capacity for w in census.workers) else ["no media worker takes calls"]
+        degraded += [said for trouble in troubles for said in _said_of(trouble)]
         return JSONResponse(
             {
                 "status": "degraded" if degraded else "ready",
@@ -38,34 +44,25 @@ class Health:
         )
 
     async def metrics(self, request: Request) -> Response:
-        """Render this process's counters and what the bus knows of the rest."""
-        of_the_bus = CollectorRegistry()
+        """Render this process's counters and what Redis knows of the rest."""
         try:
-            census = await self._bus.census()
-            dead = await self._bus.dead_letter_counts()
+            known = Known(
+                *await asyncio.gather(
+                    self._bus.census(),
+                    self._bus.dead_letters.standing(),
+                    self._breaker.troubles(),
+                    tally.read(self._bus.wire),
+                )
+            )
         except RedisAway:
-            census, dead = None, {}
-        up = Gauge("pageline_redis_up", "1 while Redis answers.", registry=of_the_bus)
-        up.set(census is not None)
-        if census is not None:
-            held = Gauge("pageline_calls_held", "Calls owned by live media workers.", registry=of_the_bus)
-            held.set(sum(w.held for w in census.workers))
-            slots = Gauge("pageline_media_slots", "Calls the live media workers can hold.", registry=of_the_bus)
-            slots.set(sum(w.capacity or 0 for w in census.workers))
-            waiting = Gauge("pageline_calls_waiting", "Calls without an owner.", registry=of_the_bus)
-            waiting.set(census.waiting)
-            of_the_bus.register(_DeadLetters(dead))
-        return Response(generate_latest(REGISTRY) + generate_latest(of_the_bus), media_type=CONTENT_TYPE_LATEST)
+            known = None
+        of_redis = CollectorRegistry()
+        of_redis.register(Exposition(known))
+        shown = generate_latest(REGISTRY) + generate_latest(of_redis)
+        return Response(shown, media_type=CONTENT_TYPE_LATEST)
 
 
-class _DeadLetters(Collector):
-    """Dead letters ever buried, by reason."""
-
-    def __init__(self, counts: dict[str, int]) -> None:
-        self._counts = counts
-
-    def collect(self) -> list[CounterMetricFamily]:
-        family = CounterMetricFamily("pageline_dead_letters", "Dead letters by reason.", labels=["why"])
-        for why, count in sorted(self._counts.items()):
-            family.add_metric([why], count)
-        return [family]
+def _said_of(trouble: Trouble) -> list[str]:
+    refused = f"Graph refuses Page {trouble.page}, {trouble.run} actions in a row: {trouble.because}"
+    crowded = f"Graph's limits for Page {trouble.page}: {trouble.usage}"
+    return [refused] * trouble.tripped + [crowded] * bool(trouble.percent)

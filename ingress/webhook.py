@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from shared import actions, log
 from shared.bus import Bus, Routed
+from shared.dead import Letter
 from shared.errors import RedisAway
 from shared.meta import signature, webhook
 from shared.settings import Settings
@@ -102,7 +103,8 @@ class Webhook:
     async def _store(self, received: webhook.Received, body: bytes, signed: bytes) -> None:
         steps: list[Awaitable[Any]] = [self._keep(event) for event in received.events]
         steps += [
-            self._bus.bury("webhook_unreadable", body=odd.body, detail=odd.why[:500]) for odd in received.unreadable
+            self._bus.bury(Letter(why="webhook_unreadable", body=odd.alone, detail=odd.why[:500]))
+            for odd in received.unreadable
         ]
         for field in received.other_fields:
             _OTHER_FIELDS.labels(field if field in _KNOWN_FIELDS else "unknown").inc()

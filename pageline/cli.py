@@ -1,14 +1,18 @@
 """The command `pageline`: the composition root. Imports late, so that `--help` is instant."""
 
 import json
+import random
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from shared import log, settings
 from shared.errors import BadSetting, HandlerUnusable, PagelineError
+
+if TYPE_CHECKING:
+    from pageline.dead import Done, Selection
 
 app = typer.Typer(
     name="pageline",
@@ -150,6 +154,81 @@ def call(
         story.print_one(told)
 
 
+letters = typer.Typer(no_args_is_help=True)
+app.add_typer(letters, name="dead", help="Dead letters: what could not be read or done.")
+
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID...", help="As `dead list` shows them.")]
+All = Annotated[bool, typer.Option("--all", help="All of them.")]
+Why = Annotated[str, typer.Option(help="Only those of this reason.")]
+
+
+@letters.command("list")
+def list_letters(*, why: Why = "", as_json: Json = False) -> None:
+    """List dead letters, the oldest first."""
+    from pageline import dead
+
+    kept = dead.kept(settings.load(), why=why)
+    if as_json:
+        _print_json([dead.summary(letter) for letter in kept])
+    else:
+        dead.print_list(kept)
+
+
+@letters.command("show")
+def show_letter(letter_id: Annotated[str, typer.Argument(metavar="ID")], *, as_json: Json = False) -> None:
+    """Show one with every attempt and what it holds; a webhook's body may name people."""
+    from pageline import dead
+
+    configured, selected = settings.load(), _selected([letter_id], everything=False, why="")
+    letter = dead.of(configured, selected.ids[0])
+    if letter is None:
+        _die(dead.unknown(letter_id), FAILED)
+    if as_json:
+        _print_json(dead.full(letter))
+    else:
+        dead.print_one(letter)
+
+
+@letters.command("retry")
+def retry_letters(ids: Ids = None, *, everything: All = False, why: Why = "", as_json: Json = False) -> None:
+    """Try again: a farewell, a webhook to be passed on or read. A letter goes when that has succeeded."""
+    from pageline import dead
+
+    _report(dead.retry(settings.load(), _selected(ids, everything=everything, why=why)), as_json)
+
+
+@letters.command("drop")
+def drop_letters(ids: Ids = None, *, everything: All = False, why: Why = "", as_json: Json = False) -> None:
+    """Forget them for good."""
+    from pageline import dead
+
+    _report(dead.drop(settings.load(), _selected(ids, everything=everything, why=why)), as_json)
+
+
+def _selected(ids: list[str] | None, *, everything: bool, why: str) -> "Selection":
+    from pageline import dead
+
+    if bool(ids) == (everything or bool(why)):
+        _die(
+            "Name dead letters by their IDs, or say --all, or --why REASON. `pageline dead list` shows both.", BAD_USAGE
+        )
+    odd = [letter_id for letter_id in ids or () if not dead.ID.fullmatch(letter_id)]
+    if odd:
+        _die(f"{odd[0]} is no dead letter's ID: those look like 1700000000000-0. `pageline dead list`.", BAD_USAGE)
+    return dead.Selection(tuple(ids or ()), why)
+
+
+def _report(done: "list[Done]", as_json: bool) -> None:
+    from pageline import dead
+
+    if as_json:
+        _print_json([each._asdict() for each in done])
+    else:
+        dead.print_done(done)
+    if not all(each.done for each in done):
+        sys.exit(FAILED)
+
+
 @app.command()
 def replay(
     files: Annotated[
@@ -187,18 +266,62 @@ def demo(
         sys.exit(status)
 
 
-@app.command()
+benches = typer.Typer(invoke_without_command=True)
+app.add_typer(benches, name="bench")
+
+
+@benches.callback()
 def bench(
+    context: typer.Context,
     *,
     only: Annotated[str, typer.Option(help="`ingress` or `answer`; both without.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Measure webhooks per CPU-second and webhook-to-accept, with baselines beside, in one run."""
+    """Measure webhooks per CPU-second and webhook-to-accept, with baselines beside, in one run; or storm, or soak."""
+    if context.invoked_subcommand is not None:
+        return
     from pageline.bench import run
 
     report = run(only=only)
     if as_json:
         _print_json(report)
+
+
+@benches.command()
+def storm(
+    *,
+    calls: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many ring.")] = 10_000,
+    seed: Annotated[int | None, typer.Option(min=0, help="Bring a storm again; without, a new one.")] = None,
+    kill_every_s: Annotated[float, typer.Option(min=0.2, help="Kill or freeze a process this often, s.")] = 3.0,
+    plant: Annotated[
+        str, typer.Option(help="Plant a bug that must be found: double-accept, lose-webhook or no-takeover.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Bring thousands of calls in disorder while processes are killed; fail unless nothing is lost or done twice."""
+    from pageline.bench.storm import Order, run
+
+    report = run(Order(calls, random.randrange(1_000_000) if seed is None else seed, kill_every_s, plant))
+    if as_json:
+        _print_json(report)
+    if not report["pass"]:
+        sys.exit(FAILED)
+
+
+@benches.command()
+def soak(
+    *,
+    minutes: Annotated[float, typer.Option(min=0.2, help="How long calls come.")] = 60.0,
+    as_json: Json = False,
+) -> None:
+    """Let short calls come for an hour; fail unless memory, tasks, threads and descriptors stay flat."""
+    from pageline.bench.soak import run
+
+    report = run(minutes)
+    if as_json:
+        _print_json(report)
+    if not report["pass"]:
+        sys.exit(FAILED)
 
 
 def _start(process: str) -> settings.Settings:

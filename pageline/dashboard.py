@@ -3,7 +3,8 @@
 What is changed about it, and why:
 
 - It reads jobs as JSON and unpickles nothing; RQ falls back to pickle wherever rq-dashboard names no serializer.
-- It only shows. A failed action is not tried again from here: it has an epoch and a deadline.
+- It only shows. What failed is a dead letter, and `pageline dead retry` knows what another try of it may do: an RQ job
+  put back by a button would run with an epoch and a deadline that are over.
 - It uses one connection, ours. Its own way is a new one per request, and prints URLs, a password in the query included.
 - Without a password it is for this machine alone and answers to no foreign host name (DNS rebinding).
 """
@@ -27,6 +28,7 @@ from shared.errors import BadSetting
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 LOOPBACK_IN_A_URL = ["localhost", "127.0.0.1", "[::1]"]
 ASK_FOR_PASSWORD = {"WWW-Authenticate": 'Basic realm="pageline dashboard", charset="UTF-8"'}
+ONLY_SHOWS = "This dashboard only shows. `pageline dead list|show|retry|drop` handles what failed.\n"
 HIDE_BUTTONS = b"""
 <style>
 #compact-btn, #requeue-all-btn, #requeue-job-btn, [data-role=requeue-job-btn] { display: none !important }
@@ -80,7 +82,7 @@ class Board(Flask):
         if self._password and not is_given(self._password):
             return Response("The password is DASHBOARD_PASSWORD; any user name will do.\n", 401, ASK_FOR_PASSWORD)
         if request.method not in {"GET", "HEAD"} or request.endpoint == "rq_dashboard.requeue_all":
-            return Response("This dashboard only shows.\n", 405, {"Allow": "GET, HEAD"})
+            return Response(ONLY_SHOWS, 405, {"Allow": "GET, HEAD"})
         return None
 
 

@@ -59,6 +59,7 @@ def run(*, once: bool, quiet: bool) -> tuple[int, dict[str, Any]]:
                 _environment(configured),
                 printer=log_file,
                 stop_grace_s=DRAIN_S + local.STOP_SLACK_S,
+                revive=valkey.revive,
             )
         guide.join(timeout=1)
     if show.trouble:

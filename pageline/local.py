@@ -21,24 +21,25 @@ def run_everything(configured: Settings) -> int:
         BadSetting: something that one of them requires is missing; nothing was started.
     """
     _ = configured.app_secrets, configured.verify_token, configured.page_token_by_page
-    with valkey_unless_given(configured) as redis_url:
+    with valkey_unless_given(configured) as (redis_url, valkey):
         log_format = configured.log_format or ("console" if sys.stderr.isatty() else "json")
         return up.run(
             processes(configured),
             {"REDIS_URL": redis_url, "LOG_FORMAT": log_format},
             stop_grace_s=configured.drain_seconds + STOP_SLACK_S,
+            revive=None if valkey is None else valkey.revive,
         )
 
 
 @contextlib.contextmanager
-def valkey_unless_given(configured: Settings) -> Iterator[str]:
-    """Yield REDIS_URL, or that of an embedded Valkey under DATA_DIR which lives as long as the context."""
+def valkey_unless_given(configured: Settings) -> Iterator[tuple[str, EmbeddedValkey | None]]:
+    """Yield REDIS_URL, or that of an embedded Valkey under DATA_DIR, and the Valkey: it lives as long as the context."""
     if configured.redis_url:
-        yield configured.redis_url
+        yield configured.redis_url, None
         return
     with EmbeddedValkey(Path(configured.data_dir)) as valkey:
         log.get().info("valkey.started", data=str(valkey.home), joined=not valkey.owned)
-        yield valkey.url
+        yield valkey.url, valkey
 
 
 def processes(configured: Settings) -> Mapping[str, list[str]]:

@@ -20,6 +20,7 @@ from typing import TextIO
 from honcho.colour import get_colours
 from honcho.printer import Message, Printer
 
+from shared.errors import NoValkey
 from shared.parent import tied
 
 FIRST_PAUSE_S = 0.5
@@ -29,6 +30,7 @@ BAD_USAGE = 2  # the exit status of our command for settings and arguments that 
 GIVE_UP_AFTER = 3  # such exits in a row ...
 GIVE_UP_WITHIN_S = 10.0  # ... each this soon after the start
 LAST_OUTPUT_WITHIN_S = 1.0
+REVIVE_EVERY_S = 1.0
 LINE_BYTES = 1 << 16
 
 
@@ -38,13 +40,15 @@ def run(
     *,
     printer: TextIO = sys.stderr,
     stop_grace_s: float,
+    revive: Callable[[], bool] | None = None,
 ) -> int:
     """Run the named commands side by side until we are told to stop; return our exit status.
 
     The status is 0 after a stop that was asked for, and 2 when a process cannot run with the settings it got.
-    `env` is added to our own environment. Call it from the main thread: signals arrive there.
+    `env` is added to our own environment. Call it from the main thread: signals arrive there. `revive` is called every
+    second to start an embedded Valkey again that died, and tells whether it had.
     """
-    return asyncio.run(Up(processes, env, Screen(printer, processes), stop_grace_s).run())
+    return asyncio.run(Up(processes, env, Screen(printer, processes), stop_grace_s, revive).run())
 
 
 class Pauses:
@@ -107,12 +111,18 @@ class Up:
     """The processes that run side by side, and whether they shall."""
 
     def __init__(
-        self, processes: Mapping[str, Sequence[str]], env: Mapping[str, str], screen: Screen, stop_grace_s: float
+        self,
+        processes: Mapping[str, Sequence[str]],
+        env: Mapping[str, str],
+        screen: Screen,
+        stop_grace_s: float,
+        revive: Callable[[], bool] | None,
     ) -> None:
         self._commands = processes
         self._env = {**os.environ, "PYTHONUNBUFFERED": "1", **env}
         self._screen = screen
         self._stop_grace_s = stop_grace_s
+        self._revive = revive
         self._status = 0
         self._stopping = asyncio.Event()
         self._killing = False
@@ -130,7 +140,20 @@ class Up:
         async with asyncio.TaskGroup() as keepers:
             for name, command in self._commands.items():
                 keepers.create_task(self._keep(name, command))
+            if self._revive is not None:
+                keepers.create_task(self._keep_revived(self._revive))
         return self._status
+
+    async def _keep_revived(self, revive: Callable[[], bool]) -> None:
+        while not self._stopping.is_set():
+            try:
+                if revive():
+                    self._say("the embedded Valkey had died; it runs again, on the same data")
+            except NoValkey as error:
+                self._say(str(error))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REVIVE_EVERY_S):
+                    await self._stopping.wait()
 
     async def _keep(self, name: str, command: Sequence[str]) -> None:
         """Run one command again and again, until told to stop."""

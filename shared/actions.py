@@ -9,10 +9,14 @@ from shared.bus import Bus
 
 ACT: Final = "workers.action.jobs.act"
 FORWARD: Final = "workers.action.jobs.forward"
+RETRY: Final = "workers.action.letters.retry"
 FORWARD_KEPT_S: Final = 3600
 FORWARD_WITHIN_S: Final = 60
 ACT_WITHIN_S: Final = 660
 """Longer than any action is useful: an action has a deadline of its own, and what it learnt must land."""
+
+RETRIABLE_AGAIN_S: Final = 60
+"""After a retry that RQ gave up, such as one of a worker too old to know it."""
 
 _QUEUE_OF: Final = {"accept": jobs.ACCEPT, "reject": jobs.CONTROL, "terminate": jobs.CONTROL}
 
@@ -33,6 +37,19 @@ async def forward(bus: Bus, body: bytes, signature: bytes) -> None:
     digest = hashlib.blake2b(body, digest_size=16).hexdigest()
     await bus.stash(digest, body, signature, ttl_s=FORWARD_KEPT_S)
     await bus.enqueue(jobs.BULK, FORWARD, [digest], job_id=f"forward-{digest}", within_s=FORWARD_WITHIN_S)
+
+
+async def retry(bus: Bus, letter_id: str, *, deadline_ms: int) -> bool:
+    """Queue another try of what a dead letter is about; False if that is queued already."""
+    return await jobs.enqueue(
+        bus.wire,
+        jobs.CONTROL,
+        RETRY,
+        [letter_id, deadline_ms],
+        job_id=f"retry-{letter_id}",
+        timeout_s=ACT_WITHIN_S,
+        failure_ttl_s=RETRIABLE_AGAIN_S,
+    )
 
 
 def job_id_of(action: str, call_id: str, epoch: int) -> str:

@@ -10,6 +10,7 @@ timed by the server's clock:
     handoff   return a call that was not accepted
     adopt     bind a call we placed to Meta's id
     done      close a call
+    restore   write a call's log into an emptied Redis
 
 Source of the rules: docs/decisions/0001-a-call-is-its-log.md.
 """
@@ -27,13 +28,11 @@ from msgspec.structs import replace
 from shared import jobs
 from shared.calls import facts
 from shared.clock import unix_ms
-from shared.errors import LeaseLost, RedisAway
+from shared.dead import DeadLetters, Letter
+from shared.errors import LeaseLost, RedisAway, RedisForgot
 from shared.wire import Script, Wire
 
 PREFIX: Final = "pl:{0}:"
-DEAD_LETTERS: Final = "pl:dead"
-DEAD_LETTER_COUNTS: Final = "pl:dead:count"
-DEAD_LETTERS_KEPT: Final = 1_000
 LATEST_MS: Final = 9_999_999_999_999
 """Lua writes larger numbers with an exponent."""
 CALLS_PER_BEAT: Final = 200
@@ -93,8 +92,11 @@ class Bus:
 
     def __init__(self, wire: Wire, *, retention_hours: int = 48) -> None:
         self.wire = wire
+        self.dead_letters = DeadLetters(wire)
         self._retention_ms = retention_hours * 3_600_000
         self._ahead_ms = 0
+        self._memory = b""
+        """Which memory of the server's we joined; one that was emptied has another."""
         self._route = _script("route")
         self._beat = _script("beat")
         self._arm = _script("arm")
@@ -102,6 +104,7 @@ class Bus:
         self._handoff = _script("handoff")
         self._adopt = _script("adopt")
         self._done = _script("done")
+        self._restore = _script("restore")
 
     async def route(self, call_id: str, fact: facts.Fact, *, identity: str = "") -> Routed:
         """Append the fact to the call's log and bring it to whoever has to act on it.
@@ -118,6 +121,7 @@ class Bus:
                 wants = "end"
         args = (call_id, identity, fact.epoch, _bare(fact), wants, answer_by_ms, self._retention_ms)
         verdict, _seq = await self._route.run(self.wire, [_call(call_id)], args)
+        _refuse_forgotten(verdict, call_id)
         return _ROUTED[verdict]
 
     async def beat(
@@ -130,12 +134,16 @@ class Bus:
 
         Raises:
             LeaseLost: the worker was reaped: its calls have other owners.
+            RedisForgot: Redis was emptied since the worker joined.
         """
         slots = "" if capacity is None else capacity
-        args = (worker, lease_ms, slots, int(join), handled, CALLS_PER_BEAT, self._retention_ms)
-        verdict, now_ms = await self._beat.run(self.wire, [f"{PREFIX}workers"], args)
+        args = (worker, lease_ms, slots, int(join), handled, CALLS_PER_BEAT, self._retention_ms, self._memory)
+        verdict, now_ms, memory = await self._beat.run(self.wire, [f"{PREFIX}workers"], args)
+        if verdict == b"forgotten":
+            raise RedisForgot(f"Redis was emptied: it knows neither worker {worker} nor its calls")
         if verdict == b"fenced":
             raise LeaseLost(f"worker {worker} was away for longer than its lease; its calls have new owners")
+        self._memory = memory if join else self._memory
         self._ahead_ms = int(now_ms) - unix_ms()
         return int(now_ms)
 
@@ -153,7 +161,9 @@ class Bus:
     async def arm(self, call_id: str, worker: str, epoch: int, deadline_ms: int | None) -> None:
         """Set or clear the call's deadline; when it passes, `beat` appends `DeadlinePassed`."""
         args = (call_id, worker, epoch, deadline_ms or "")
-        if await self._arm.run(self.wire, [_call(call_id)], args) == b"stale":
+        verdict = await self._arm.run(self.wire, [_call(call_id)], args)
+        _refuse_forgotten(verdict, call_id)
+        if verdict == b"stale":
             raise LeaseLost(f"call {call_id} has another owner than epoch {epoch}")
 
     async def fence(self, call_id: str, epoch: int, action: str, token: str, *, probe: bool = False) -> Fenced:
@@ -184,8 +194,20 @@ class Bus:
         """Close the call and free its slot."""
         fact = facts.Closed(outcome=outcome)
         args = (call_id, worker, epoch, _encode(fact), self._retention_ms)
-        if await self._done.run(self.wire, [_call(call_id)], args) == b"stale":
+        verdict = await self._done.run(self.wire, [_call(call_id)], args)
+        _refuse_forgotten(verdict, call_id)
+        if verdict == b"stale":
             raise LeaseLost(f"call {call_id} has another owner than epoch {epoch}")
+
+    async def restore(self, call_id: str, entries: Sequence[LogEntry]) -> None:
+        """Write the log of a call that we owned into an emptied Redis, which gives the call to a new owner."""
+        told = [entry.fact for entry in entries]
+        epoch = max(fact.epoch for fact in told)
+        granted = any(isinstance(fact, facts.ActionGranted) for fact in told)
+        answer_by_ms = next((fact.answer_by_ms for fact in told if isinstance(fact, facts.Arrived)), "")
+        log = [part for fact in told for part in (_bare(fact), fact.at_ms, fact.epoch)]
+        args = (call_id, epoch, int(granted), answer_by_ms, _encode(facts.LogRestored()), *log)
+        await self._restore.run(self.wire, [_call(call_id)], args)
 
     async def follow(self, worker: str, *, after: str = "0-0") -> AsyncIterator[list[Delivery]]:
         """Yield what arrives in the worker's inbox, in order, as it comes, or nothing once a second.
@@ -232,18 +254,13 @@ class Bus:
             workers.append(WorkerCensus(worker, None if capacity is None else int(capacity), held))
         return Census(tuple(workers), waiting)
 
-    async def bury(self, why: str, *, body: bytes = b"", call_id: str = "", detail: str = "") -> None:
-        """Keep what could not be read or done, whole, with the reason: a dead letter."""
-        await self.wire.call(
-            *("XADD", DEAD_LETTERS, "MAXLEN", "~", DEAD_LETTERS_KEPT, "*"),
-            *("why", why, "call", call_id, "detail", detail, "body", body),
-        )
-        await self.wire.call("HINCRBY", DEAD_LETTER_COUNTS, why, 1)
+    async def bury(self, letter: Letter) -> None:
+        """Keep what could not be read or done, whole, with the reason."""
+        await self.dead_letters.bury(letter)
 
     async def dead_letter_counts(self) -> dict[str, int]:
         """Return how many dead letters were ever buried, by reason."""
-        flat = await self.wire.call("HGETALL", DEAD_LETTER_COUNTS)
-        return {why.decode(): int(count) for why, count in zip(flat[::2], flat[1::2], strict=True)}
+        return (await self.dead_letters.standing()).buried
 
     async def enqueue(
         self, queue: str, function: str, args: Sequence[str | int], *, job_id: str, within_s: int
@@ -284,6 +301,11 @@ def _script(name: str) -> Script:
 
 def _call(call_id: str) -> str:
     return f"{PREFIX}call:{call_id}"
+
+
+def _refuse_forgotten(verdict: bytes, call_id: str) -> None:
+    if verdict == b"forgotten":
+        raise RedisForgot(f"Redis was emptied: it does not know call {call_id} any more")
 
 
 def _bare(fact: facts.Fact) -> bytes:

@@ -72,6 +72,7 @@ class EmbeddedValkey:
         self._socket = self.home / "valkey.sock"
         self._server: subprocess.Popen[bytes] | None = None
         self._owner_lock: int | None = None
+        self._port: int | None = None
         self._url: str | None = None
 
     def __enter__(self) -> Self:
@@ -130,6 +131,19 @@ class EmbeddedValkey:
         self.owned = False
         self._url = None
 
+    def revive(self) -> bool:
+        """Start our server anew, at the same address and on the same data, if it has died; tell whether it had.
+
+        Call it from the main thread, as `start`.
+
+        Raises:
+            NoValkey: it would not start.
+        """
+        if self._server is None or self._server.poll() is None:
+            return False
+        self._run_server()
+        return True
+
     # -- who else is here
 
     def _become_owner(self) -> bool:
@@ -168,7 +182,9 @@ class EmbeddedValkey:
         while (data_lock := try_lock(self.home / "valkey.pid")) is None:
             self._look_again_until(deadline, "lost its owner but goes on running")
         try:
-            port = 0 if len(os.fsencode(self._socket)) < SOCKET_PATH_BYTES else free_port()
+            if self._port is None:
+                self._port = 0 if len(os.fsencode(self._socket)) < SOCKET_PATH_BYTES else free_port()
+            port = self._port
             password = self._password()
             config = self._write_config(port, password)
             logged_bytes = self._trim_log()

@@ -13,6 +13,10 @@ class RedisAway(PagelineError, ConnectionError):
     """Redis cannot be reached or did not confirm in time; the command may or may not have been carried out."""
 
 
+class RedisForgot(RedisAway):
+    """Redis was emptied: it does not know a call, or a worker, that it knew before. Who does may restore it."""
+
+
 class LeaseLost(PagelineError):
     """Another worker owns the call, or may by now. Send nothing after this."""
 

@@ -22,7 +22,11 @@ BULK: Final = "bulk"
 QUEUES: Final = (ACCEPT, CONTROL, BULK)
 """All queues, the most urgent first."""
 
-ALLOWED: Final = frozenset({"workers.action.jobs.act", "workers.action.jobs.forward"})
+RETRIES: Final = {ACCEPT: 1, CONTROL: 60, BULK: 1}
+"""How often a job is started again. A farewell is tried for ten minutes, however many workers die meanwhile: a death is
+noticed after 16 s at the earliest (`PoolWorker`), so there is time for 37. An `accept` has no time for a second one."""
+
+ALLOWED: Final = frozenset({"workers.action.jobs.act", "workers.action.jobs.forward", "workers.action.letters.retry"})
 """The functions a job may name. The action worker runs no other, whatever somebody writes into Redis."""
 
 Command: TypeAlias = tuple[Argument, ...]
@@ -80,13 +84,14 @@ def commands_for(
     timeout_s: int = 20,
     result_ttl_s: int = 600,
     failure_ttl_s: int = 86_400,
-    retries: int = 1,
+    retries: int | None = None,
 ) -> list[Command]:
     """Return the commands with which RQ enqueues a job under a new id; the last one, EVALSHA, answers 1 if it was new.
 
     The id (letters, digits, `_` and `-`) is taken for as long as Redis keeps the job: while it waits and runs, then for
-    `result_ttl_s` or `failure_ttl_s`. `retries` is how often RQ starts the job again: at once if it raised, after a
-    while if its worker died. Arguments are ids and numbers, never SDP: the dashboard shows them.
+    `result_ttl_s` or `failure_ttl_s`. `retries`, by default those of its queue, is how often RQ starts the job again:
+    at once if it raised, after a while if its worker died. Arguments are ids and numbers, never SDP: the dashboard
+    shows them.
 
     Raises:
         ValueError: the queue is none of `QUEUES`, the function is not in `ALLOWED`, or the id is malformed.
@@ -95,6 +100,7 @@ def commands_for(
         raise ValueError(f"cannot enqueue {function}: the action worker runs only {', '.join(sorted(ALLOWED))}")
     if queue not in _queues:
         raise ValueError(f"cannot enqueue on {queue}: the action worker serves only {', '.join(QUEUES)}")
+    retries = RETRIES[queue] if retries is None else retries
     _queues[queue].enqueue_call(
         function,
         args=tuple(args),

@@ -26,6 +26,10 @@ GRAPH_HOST: Final = ("shared/settings.py", "tests/unit/test_settings.py")
 """Who may name Meta's host: the setting, and the test of its default. Docs may, too."""
 
 
+KEYS_ARE_KNOWN_BY: Final = ("shared/bus.py", "shared/dead.py", "shared/breaker.py", "shared/tally.py", "shared/lua/")
+"""Calls on the bus; dead letters, and what the action workers have to say of Graph, in a small place each."""
+
+
 def files(*suffixes: str, under: tuple[str, ...] = ()) -> Iterator[Path]:
     """Walk the files that are ours, in these folders or in all: nothing hidden, nothing made."""
     tops = [ROOT / folder for folder in under] or [path for path in sorted(ROOT.iterdir()) if path.name[0] != "."]
@@ -87,7 +91,7 @@ def test_every_type_ignore_says_what_it_ignores() -> None:
 
 def test_only_the_bus_knows_keys() -> None:
     knows = lines_with(r"""["'`]pl:""", ".py", ".lua", ".js")
-    assert [place for place in knows if not place.startswith(("shared/bus.py", "shared/lua/"))] == []
+    assert [place for place in knows if not place.startswith(KEYS_ARE_KNOWN_BY)] == []
 
 
 def test_graph_s_host_is_a_setting() -> None:
@@ -145,7 +149,8 @@ def test_no_file_names_a_package_registry() -> None:
 
 def test_the_bus_loads_every_script_there_is() -> None:
     scripts = {path.stem for path in files(".lua", under=("shared",))}
-    loaded = set(re.findall(r"""_script\("(\w+)"\)""", text(ROOT / "shared" / "bus.py")))
+    sources = (text(ROOT / "shared" / module) for module in ("bus.py", "dead.py"))
+    loaded = {script for source in sources for script in re.findall(r"""_script\("(\w+)"\)""", source)}
     assert scripts == loaded | {"prelude"}
     assert all(text(path).startswith("-- ") for path in files(".lua"))
 

@@ -3,6 +3,7 @@
 import hmac
 import json
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -11,9 +12,9 @@ SECRET: Final = "bench-app-secret"  # noqa: S105 - it signs what we send to ours
 BODY_BYTES: Final = 473
 
 
-def connect(call_id: str) -> dict[str, Any]:
+def connect(call_id: str, *, page: str = PAGE) -> dict[str, Any]:
     """Return the element of a consumer who rings now."""
-    caller = {"to": PAGE, "from": "5275811702471834"}
+    caller = {"to": page, "from": "5275811702471834"}
     return {"id": call_id, **caller, "event": "connect", "timestamp": _now(), "call_direction": "user_initiated"}
 
 
@@ -22,10 +23,16 @@ def call_status(call_id: str, status: str) -> dict[str, Any]:
     return {"id": call_id, "event": "call_status", "timestamp": _now(), "call_status": status}
 
 
-def terminate(call_id: str) -> dict[str, Any]:
+def media_update(call_id: str, version: int, sdp: str) -> dict[str, Any]:
+    """Return the element of a consumer whose media change."""
+    session = {"version": version, "sdp_type": "offer", "sdp_renegotiation": sdp}
+    return {"id": call_id, "event": "media_update", "timestamp": _now(), "session": session}
+
+
+def terminate(call_id: str, status: str = "Completed") -> dict[str, Any]:
     """Return the element of a call that is over."""
     span = {"start_time": _now() - 120, "end_time": _now(), "duration": 120}
-    return {"id": call_id, "event": "terminate", "timestamp": _now(), "status": "Completed", **span}
+    return {"id": call_id, "event": "terminate", "timestamp": _now(), "status": status, **span}
 
 
 def host_and_port(url: str) -> tuple[str, int]:
@@ -36,11 +43,17 @@ def host_and_port(url: str) -> tuple[str, int]:
 
 def request(url: str, element: dict[str, Any], *, body_bytes: int = 0) -> bytes:
     """Return the bytes of a signed POST with one element, filled up to this many bytes of body."""
-    where = urlsplit(url)
-    body = _body(element)
+    body = envelope([(PAGE, [element])])
     if body_bytes:
         filled = {**element, "biz_opaque_callback_data": ""}
-        body = _body({**filled, "biz_opaque_callback_data": "x" * (body_bytes - len(_body(filled)))})
+        missing_bytes = body_bytes - len(envelope([(PAGE, [filled])]))
+        body = envelope([(PAGE, [{**filled, "biz_opaque_callback_data": "x" * missing_bytes}])])
+    return signed_post(url, body)
+
+
+def signed_post(url: str, body: bytes) -> bytes:
+    """Return the bytes of a signed POST with this body."""
+    where = urlsplit(url)
     signature = hmac.digest(SECRET.encode(), body, "sha256").hex()
     head = (
         f"POST {where.path} HTTP/1.1\r\nhost: {where.netloc}\r\nuser-agent: facebookexternalua\r\naccept: */*\r\n"
@@ -50,9 +63,10 @@ def request(url: str, element: dict[str, Any], *, body_bytes: int = 0) -> bytes:
     return head.encode() + body
 
 
-def _body(element: dict[str, Any]) -> bytes:
-    entry = {"id": PAGE, "time": _now(), "calls": [element]}
-    return json.dumps({"object": "page", "entry": [entry]}, separators=(",", ":")).encode()
+def envelope(entries: Iterable[tuple[str, list[dict[str, Any]]]]) -> bytes:
+    """Return a body with these elements, Page by Page."""
+    entry = [{"id": page, "time": _now(), "calls": elements} for page, elements in entries]
+    return json.dumps({"object": "page", "entry": entry}, separators=(",", ":")).encode()
 
 
 def _now() -> int:

@@ -1,6 +1,7 @@
 """The processes of the bench: servers under measurement and the tools that load them, all tied to us."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -8,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
@@ -34,13 +35,18 @@ def running(name: str, arguments: Sequence[str], env: Mapping[str, str], logs: P
 
     It gets our environment without pageline's settings, which are then those of `env` only.
     """
-    with ExitStack() as stack:
-        path = logs / f"{name}.log"
-        output = stack.enter_context(path.open("wb"))
-        process = _spawn(arguments, output, output, env)
-        server = Server(name, process, path)
-        stack.callback(server.stop)
+    server = start(name, arguments, env, logs)
+    try:
         yield server
+    finally:
+        server.stop()
+
+
+def start(name: str, arguments: Sequence[str], env: Mapping[str, str], logs: Path) -> "Server":
+    """Start what `running` runs, and leave the stopping to the caller; it ends with this process in any case."""
+    path = logs / f"{name}.log"
+    with path.open("ab") as output:
+        return Server(name, _spawn(arguments, output, output, env), path)
 
 
 def lines_of(*arguments: str) -> Iterator[bytes]:
@@ -102,6 +108,20 @@ class Server:
     def said(self) -> str:
         """Return the last lines the process printed."""
         return _last_lines(self._log.read_text(errors="replace"))
+
+    @property
+    def ended(self) -> int | None:
+        """Return the exit status; none while the process runs."""
+        return self._process.poll()
+
+    def kill(self) -> None:
+        """Kill the process with SIGKILL, as a crash or a full memory does."""
+        self._process.kill()
+        self._process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
 
     def stop(self) -> None:
         """Ask the process to end, and kill it when it does not."""

@@ -89,6 +89,56 @@ class Show:
         aim = report["aim"]
         self._aim(f"p50 at most {aim['p50_ms']:g} ms and p99 at most {aim['p99_ms']:g} ms", aim["met"])
 
+    def storm_begins(self, calls: int, seed: int, kill_every_s: float, plant: str) -> None:
+        """Say what comes, with the seed that brings it again."""
+        bug = f", with a planted bug: {plant}" if plant else ""
+        self._console.print(
+            f"A storm of {calls:,} calls, a process struck every {kill_every_s:g} s{bug}. "
+            f"--seed {seed} brings the same calls and the same blows again.",
+            highlight=False,
+        )
+
+    def storm(self, report: dict[str, Any]) -> None:
+        """Print what a storm did, and what was found wrong."""
+        strikes = ", ".join(f"{process} {how} at {at_s:g} s" for at_s, process, how in report["strikes"])
+        self._console.print(f"Struck: {strikes or 'nobody'}.", style="dim", highlight=False)
+        table = _table(
+            f"Storm of {report['calls']:,} calls, seed {report['seed']}, {report['seconds']:.0f} s",
+            "Outcomes: " + ", ".join(f"{count:,} {outcome}" for outcome, count in report["outcomes"].items()),
+            ("what Meta and we did", "times"),
+        )
+        for what in ("posts", "refused_posts", "duplicates_sent", "kills", "freezes", "takeovers", "accepts_repeated"):
+            table.add_row(what.replace("_", " "), f"{report[what]:,}")
+        table.add_section()
+        for what in ("lost", "kept_twice", "double_accepts", "without_outcome"):
+            style = "bold red" if report[what] else "green"
+            table.add_row(what.replace("_", " "), f"[{style}]{report[what]:,}[/{style}]")
+        self._console.print(table)
+        for ended in report["ended_by_themselves"]:
+            self._console.print(f"[yellow]{ended}: nothing had been done to it.[/yellow]", highlight=False)
+        for what, calls in report["suspects"].items():
+            self._console.print(f"[red]{what}[/red]: {', '.join(calls)} ...", highlight=False)
+        if "evidence" in report:
+            self._console.print(
+                f"Logs and data are in {report['evidence']}; `pageline up` with that DATA_DIR opens them."
+            )
+
+    def soak(self, report: dict[str, Any]) -> None:
+        """Print what changed between the second quarter of a soak and the last."""
+        ends = ", ".join(f"{count:,} {end}" for end, count in report["ends"].items())
+        table = _table(
+            f"Soak of {report['minutes']:g} minutes, {report['calls']:,} calls: {ends}",
+            "Medians of the second quarter and of the last. Redis keeps "
+            f"{report['redis_kib_per_call']:g} KiB of history per call until it expires.",
+            ("process", "figure", "second quarter", "last quarter", ""),
+        )
+        for each in report["vitals"]:
+            verdict = "[green]flat[/green]" if each["flat"] else "[bold red]grows[/bold red]"
+            table.add_row(each["process"], each["figure"], f"{each['before']:g}", f"{each['after']:g}", verdict)
+        self._console.print(table)
+        for kind, (before, after) in report["redis_entries_grown"].items():
+            self._console.print(f"[red]Redis holds more of {kind}[/red]: {before} entries, then {after}.")
+
     def _aim(self, aim: str, met: bool) -> None:
         verdict = "[green]met[/green]" if met else "[yellow]not met in this run[/yellow]"
         self._console.print(f"Aim: {aim}: {verdict}\n", highlight=False)

@@ -36,23 +36,7 @@ def ours(name: str, home: Path, *, graph_port: int = 0) -> Iterator[Stack]:
     folder.mkdir()
     with ExitStack() as stack:
         valkey = stack.enter_context(EmbeddedValkey(folder))
-        env = {
-            "REDIS_URL": valkey.url,
-            "META_APP_SECRET": SECRET,
-            "META_VERIFY_TOKEN": "unused",
-            "PAGE_TOKENS": f"{PAGE}=x",
-            "HOST": "127.0.0.1",
-            "PORT": str(port),
-            "GRAPH_URL": f"http://127.0.0.1:{graph_port}",
-            "GRAPH_VERSION": "v26.0",
-            "CALL_HANDLER": "workers.handlers.echo:answer",
-            "MEDIA_ADDRESSES": "127.0.0.1",
-            "MEDIA_CAPACITY": "1000",
-            "DRAIN_SECONDS": "1",
-            "DATA_DIR": str(folder),
-            "LOG_FORMAT": "json",
-            "WEB_CONCURRENCY": "1",
-        }
+        env = settings_of(valkey.url, folder, port=port, graph_port=graph_port)
         web = stack.enter_context(running(f"{name}-web", ["pageline", "web"], env, folder))
         if graph_port:
             stack.enter_context(running(f"{name}-media", ["pageline", "media"], env, folder))
@@ -61,6 +45,27 @@ def ours(name: str, home: Path, *, graph_port: int = 0) -> Iterator[Stack]:
         web.await_answer(f"{at}/readyz", containing='"ready"' if graph_port else "status")
         valkey_pid = int((valkey.home / "valkey.pid").read_text().split()[0])
         yield Stack(name, f"{at}/webhook", web, valkey_pid, valkey.url)
+
+
+def settings_of(redis_url: str, folder: Path, *, port: int, graph_port: int) -> dict[str, str]:
+    """Return what our processes are told, so that they meet nobody but each other, the Graph and us."""
+    return {
+        "REDIS_URL": redis_url,
+        "META_APP_SECRET": SECRET,
+        "META_VERIFY_TOKEN": "unused",
+        "PAGE_TOKENS": f"{PAGE}=x",
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "GRAPH_URL": f"http://127.0.0.1:{graph_port}",
+        "GRAPH_VERSION": "v26.0",
+        "CALL_HANDLER": "workers.handlers.echo:answer",
+        "MEDIA_ADDRESSES": "127.0.0.1",
+        "MEDIA_CAPACITY": "1000",
+        "DRAIN_SECONDS": "1",
+        "DATA_DIR": str(folder),
+        "LOG_FORMAT": "json",
+        "WEB_CONCURRENCY": "1",
+    }
 
 
 @contextmanager

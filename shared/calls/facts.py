@@ -83,6 +83,10 @@ class HandedBack(Fact, frozen=True):
     worker: str
 
 
+class LogRestored(Fact, frozen=True):
+    """Redis was emptied; who owned the call wrote everything above from memory. What was queued is gone."""
+
+
 class DeadlinePassed(Fact, frozen=True):
     """The deadline that was armed for the call has passed."""
 
@@ -210,6 +214,7 @@ CallFact = (
     | Unrecognized
     | Claimed
     | HandedBack
+    | LogRestored
     | DeadlinePassed
     | ActionGranted
     | Closed

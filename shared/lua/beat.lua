@@ -1,7 +1,9 @@
 -- beat: renew a lease (or join, or only look after things), reap dead workers, let passed deadlines be facts, place what waits.
 -- ARGV 1 worker ('' = look after things only), 2 lease ms, 3 capacity ('' = takes no new calls), 4 '1' to join,
---      5 last inbox id handled ('' = none), 6 how many calls to handle at the most, 7 retention ms
+--      5 last inbox id handled ('' = none), 6 how many calls to handle at the most, 7 retention ms, 8 the memory joined under
 local worker, lease, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[6])
+redis.call('SET', P .. 'memory', clock[1] .. '.' .. clock[2], 'NX')
+local memory = redis.call('GET', P .. 'memory')
 local last = tonumber(redis.call('GET', P .. 'beaten') or now)
 redis.call('SET', P .. 'beaten', now)
 if now - last > lease / 2 then
@@ -9,7 +11,11 @@ if now - last > lease / 2 then
   for _, w in ipairs(redis.call('ZRANGE', P .. 'workers', 0, -1)) do redis.call('ZINCRBY', P .. 'workers', now - last, w) end
 end
 if worker ~= '' then
-  if ARGV[4] ~= '1' and not redis.call('ZSCORE', P .. 'workers', worker) then return {'fenced', now} end
+  if ARGV[4] ~= '1' and ARGV[8] ~= memory then return {'forgotten', now, memory} end
+  if ARGV[4] ~= '1' then
+    local lease_end = redis.call('ZSCORE', P .. 'workers', worker)
+    if not lease_end or lease_end == '-inf' then return {'fenced', now, memory} end
+  end
   redis.call('ZADD', P .. 'workers', now + lease, worker)
   if ARGV[3] == '' then redis.call('HDEL', P .. 'capacity', worker)
   else redis.call('HSET', P .. 'capacity', worker, ARGV[3]) end
@@ -17,6 +23,7 @@ if worker ~= '' then
 end
 for _, dead in ipairs(redis.call('ZRANGEBYSCORE', P .. 'workers', '-inf', now, 'LIMIT', 0, 4)) do
   redis.call('HDEL', P .. 'capacity', dead)
+  redis.call('ZADD', P .. 'workers', '-inf', dead)  -- it may have more calls than fit in this step, and must not wake between two
   for _, call in ipairs(redis.call('SRANDMEMBER', owned(dead), most)) do
     redis.call('SREM', owned(dead), call)
     if redis.call('HGET', hash(call), 'own') == dead then
@@ -46,4 +53,4 @@ for _, call in ipairs(redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', now, 'LIMI
 end
 admit(most)
 redis.call('ZREMRANGEBYSCORE', P .. 'index', '-inf', now - tonumber(ARGV[7]))
-return {'ok', now}
+return {'ok', now, memory}

@@ -3,6 +3,7 @@
 local call, worker, epoch = ARGV[1], ARGV[2], ARGV[3]
 local key = hash(call)
 if redis.call('HGET', key, 'st') == 'closed' then return 'closed' end
+if forgotten(call) then return 'forgotten' end
 if not holds(call, worker, epoch) then return 'stale' end
 deliver(worker, call, append(call, ARGV[4], epoch), ARGV[4], epoch)
 redis.call('HSET', key, 'st', 'closed')

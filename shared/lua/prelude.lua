@@ -7,6 +7,7 @@
 --   workers    zset    worker -> lease end, ms        capacity  hash  worker -> slots (absent: takes no new calls)
 --   own:<w>    set     calls the worker owns          wait      zset  call -> answer by: calls without an owner
 --   due        zset    call -> armed deadline, ms     index     zset  call -> first heard of, ms
+--   beaten     when anybody last beat, ms             memory    made anew by the first beat after the server was emptied
 local P = 'pl:{0}:'
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -25,11 +26,6 @@ end
 
 local function deliver(worker, call, seq, fact, epoch)
   redis.call('XADD', inbox(worker), '*', 'c', call, 's', seq, 't', now, 'e', epoch, 'f', fact)
-end
-
-local function alive(worker)
-  local lease = redis.call('ZSCORE', P .. 'workers', worker)
-  return lease and tonumber(lease) > now
 end
 
 -- the live worker with the most free slots (capacity - owned, so that it cannot drift); an ending needs no free slot
@@ -75,6 +71,12 @@ local function admit(most)
     if redis.call('EXISTS', hash(call)) == 0 then redis.call('ZREM', P .. 'wait', call)
     elseif not place(call) then return end
   end
+end
+
+-- whether the server has lost what it knew of a call that somebody owns
+local function forgotten(call)
+  local h = redis.call('HMGET', hash(call), 'ep', 'as')
+  return not (h[1] or h[2])
 end
 
 -- the owner and epoch, if this worker still has the call

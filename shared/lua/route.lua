@@ -9,7 +9,7 @@ if h[4] then -- Meta's id of a call we placed
   h = redis.call('HMGET', key, 'st', 'own', 'ep')
 end
 local state, owner, current = h[1], h[2], h[3] or '0'
-if epoch ~= '0' and epoch ~= current then return {'stale', 0} end
+if epoch ~= '0' and epoch ~= current then return {h[3] and 'stale' or 'forgotten', 0} end
 if identity ~= '' and redis.call('HSETNX', key, 's:' .. identity, 1) == 0 then return {'duplicate', 0} end
 local seq = append(call, fact, epoch)
 if seq == 1 then

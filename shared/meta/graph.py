@@ -1,10 +1,13 @@
 """Bodies of Graph's `/{page}/calls` edge and its error envelope (page-calls reference; error-handling guide)."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from shared.meta.sdp import EitherSpelling, text_of
+
+T = TypeVar("T")
 
 
 class GraphError(msgspec.Struct, frozen=True):
@@ -17,30 +20,32 @@ class GraphError(msgspec.Struct, frozen=True):
     fbtrace_id: str | None = None
 
 
-class _Session(msgspec.Struct, frozen=True):
-    sdp_response: EitherSpelling = None
-    sdp_renegotiation: EitherSpelling = None
-
-
 class CallsReply(msgspec.Struct, frozen=True):
     """`PageCallsResponse`, or an error."""
 
-    success: bool | str | None = None
-    session: _Session | None = None
+    success: Any = None
+    answer: str | None = None
+    """Meta's answer to our offer."""
+    renegotiation: str | None = None
+    """The offer that Meta sends along with its answer."""
     error: GraphError | None = None
 
-    @property
-    def answer(self) -> str | None:
-        """Return Meta's answer to our offer."""
-        return None if self.session is None else text_of(self.session.sdp_response)
 
-    @property
-    def renegotiation(self) -> str | None:
-        """Return the offer that Meta sends along with its answer."""
-        return None if self.session is None else text_of(self.session.sdp_renegotiation)
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_any = msgspec.json.Decoder().decode
+_decode_spelling = msgspec.json.Decoder(EitherSpelling).decode
+_decode_text = msgspec.json.Decoder(str).decode
+_decode_whole = msgspec.json.Decoder(int | None, strict=False).decode
+_decode_flag = msgspec.json.Decoder(bool, strict=False).decode
+_ERROR_FIELDS: Final[dict[str, Callable[[msgspec.Raw], Any]]] = {
+    "message": _decode_text,
+    "code": _decode_whole,
+    "error_subcode": _decode_whole,
+    "is_transient": _decode_flag,
+    "fbtrace_id": _decode_text,
+}
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-
-_decode = msgspec.json.Decoder(CallsReply, strict=False).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -53,8 +58,37 @@ def request_body(action: str, call_id: str, offer: str | None = None) -> bytes:
 
 
 def read_reply(body: bytes) -> CallsReply | None:
-    """Decode a reply; none where it is no JSON of Graph's, such as a gateway's HTML."""
+    """Decode a reply; none where it is no JSON of Graph's, such as a gateway's HTML.
+
+    Each part is read on its own: this reply is the only copy of Meta's answer, and an odd neighbour must not cost it.
+    """
     try:
-        return _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        reply = _decode_object(body)
+    except _UNREADABLE:
+        return None
+    session = _part(reply, "session", _decode_object) or {}
+    return CallsReply(
+        success=_part(reply, "success", _decode_any),
+        answer=text_of(_part(session, "sdp_response", _decode_spelling)),
+        renegotiation=text_of(_part(session, "sdp_renegotiation", _decode_spelling)),
+        error=_error_of(reply),
+    )
+
+
+def _error_of(reply: dict[str, msgspec.Raw]) -> GraphError | None:
+    """Return Graph's error with what can be read of it; an odd one is an error all the same."""
+    if bytes(reply.get("error", b"null")) == b"null":
+        return None
+    fields = _part(reply, "error", _decode_object)
+    if fields is None:
+        return GraphError(message=_part(reply, "error", _decode_text) or "")
+    read = {name: _part(fields, name, decode) for name, decode in _ERROR_FIELDS.items()}
+    return GraphError(**{name: value for name, value in read.items() if value is not None})
+
+
+def _part(whole: dict[str, msgspec.Raw], name: str, decode: Callable[[msgspec.Raw], T]) -> T | None:
+    """Return one part; none where it is missing, null or odd."""
+    try:
+        return decode(whole[name])
+    except (KeyError, *_UNREADABLE):
         return None

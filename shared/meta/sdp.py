@@ -6,10 +6,9 @@ import msgspec
 
 
 class Description(msgspec.Struct, frozen=True):
-    """The object spelling (page-calls reference)."""
+    """The object spelling (page-calls reference); where it stands tells offers from answers, not its `sdp_type`."""
 
     sdp: str = ""
-    sdp_type: str = ""
 
 
 EitherSpelling = str | Description | None

@@ -5,6 +5,7 @@ mixes Pages). Source: calling/webhooks; contradictions of the pages are accepted
 """
 
 import hashlib
+import re
 from typing import Final
 
 import msgspec
@@ -17,6 +18,12 @@ _NOT_FIELDS: Final = frozenset({"id", "time", CALL_FIELD})
 _DIRECTIONS: Final = ("user_initiated", "business_initiated")
 _DAY_MS: Final = 86_400_000
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_ESCAPES: Final = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+"""Escapes in JSON text; half of a surrogate pair, as in a message cut after so many UTF-16 units, is a `lone` one."""
+_AROUND_AN_ENTRY: Final = (b'{"object":"page","entry":[', b"]}")
 _MILLISECONDS_FROM: Final = 100_000_000_000
 """Timestamps above this are milliseconds; calling pages show seconds, messaging pages milliseconds."""
 
@@ -55,10 +62,17 @@ class CallEvent(msgspec.Struct, frozen=True):
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """A signed element that could not be read, kept whole."""
+    """What of a signed body could not be read, kept whole: the body, an entry, or an element."""
 
     body: bytes
     why: str
+    around: tuple[bytes, bytes] = (b"", b"")
+    """The envelope it came in, without its neighbours."""
+
+    @property
+    def alone(self) -> bytes:
+        """Return it as a body of its own, which `read` takes."""
+        return self.body.join(self.around)
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -81,7 +95,7 @@ def read(body: bytes, *, now_ms: int, answer_window_ms: int) -> Received:
     """Decode a signed body. Never raises: what cannot be read is returned as unreadable."""
     received = Received([], [], [])
     try:
-        envelope = _decode_envelope(body)
+        envelope = _open(body)
         if envelope.object != "page":
             received.other_fields.append(envelope.object)
             return received
@@ -94,7 +108,7 @@ def read(body: bytes, *, now_ms: int, answer_window_ms: int) -> Received:
             elements = _decode_elements(entry[CALL_FIELD]) if CALL_FIELD in entry else []
             page = str(_decode_page(entry["id"])) if elements else ""
         except (*_UNREADABLE, KeyError) as error:
-            received.unreadable.append(Unreadable(bytes(raw_entry), f"entry: {error!r}"))
+            received.unreadable.append(Unreadable(bytes(raw_entry), f"entry: {error!r}", _AROUND_AN_ENTRY))
             continue
         received.other_fields.extend(name for name in entry if name not in _NOT_FIELDS)
         for raw_element in elements:
@@ -103,8 +117,24 @@ def read(body: bytes, *, now_ms: int, answer_window_ms: int) -> Received:
                     _event(_decode_element(raw_element), raw_element, page, now_ms, answer_window_ms)
                 )
             except (*_UNREADABLE, ValueError, OverflowError) as error:
-                received.unreadable.append(Unreadable(bytes(raw_element), str(error)))
+                received.unreadable.append(Unreadable(bytes(raw_element), str(error), _around_an_element(page)))
     return received
+
+
+def _around_an_element(page: str) -> tuple[bytes, bytes]:
+    before, after = _AROUND_AN_ENTRY
+    return before + b'{"id":%s,"calls":[' % msgspec.json.encode(page), b"]}" + after
+
+
+def _open(body: bytes) -> _Envelope:
+    """Decode the envelope; a lone surrogate anywhere would cost the whole of it, so it becomes U+FFFD."""
+    try:
+        return _decode_envelope(body)
+    except msgspec.DecodeError:
+        mended = _ESCAPES.sub(lambda escape: b"\\ufffd" if escape["lone"] else escape[0], body)
+        if mended == body:
+            raise
+        return _decode_envelope(mended)
 
 
 def _event(element: _Element, raw: msgspec.Raw, page: str, now_ms: int, answer_window_ms: int) -> CallEvent:
@@ -150,7 +180,7 @@ def _event(element: _Element, raw: msgspec.Raw, page: str, now_ms: int, answer_w
 
 
 def _ms(timestamp: float) -> int:
-    return int(timestamp if timestamp > _MILLISECONDS_FROM else timestamp * 1000)
+    return int(timestamp if abs(timestamp) > _MILLISECONDS_FROM else timestamp * 1000)
 
 
 def _whole(value: float | str | None) -> int | None:

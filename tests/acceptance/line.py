@@ -159,10 +159,10 @@ class Line:
 
     def await_ready(self, status: str = "ready") -> Self:
         """Wait until calls would be answered: `/readyz` says so and the action worker has registered with RQ."""
-        until(lambda: readiness(self.base) == status, f"{self.base}/readyz says {status}", timeout_s=30)
+        until(lambda: readiness(self.base) == status, f"{self.base}/readyz says {status}", timeout_s=60)
         if "action" in self.processes:
             with redis.Redis.from_url(self.valkey.url) as client:
-                until(lambda: rq.Worker.all(client), "an RQ worker")
+                until(lambda: rq.Worker.all(client), "an RQ worker", timeout_s=60)
         return self
 
     # -- what became of calls

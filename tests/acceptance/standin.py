@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, Self, TypeVar
 
 import httpx
 import numpy as np
-from aioice import Connection
+from aioice import Candidate, Connection
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
@@ -38,6 +38,8 @@ SECRET: Final = "s3cret"
 RATE_HZ: Final = 48_000
 FRAME_SAMPLES: Final = 960
 FRAME_S: Final = FRAME_SAMPLES / RATE_HZ
+LOUD: Final = 500
+"""What is louder than this is no silence (16-bit samples)."""
 
 Samples = NDArray[np.int16]
 Spelling = Literal["objects", "strings", "answer only"]
@@ -56,7 +58,7 @@ def until(condition: Callable[[], T], what: str, *, timeout_s: float = 20.0) -> 
 def dominant_hz(sound: Samples) -> float:
     """Return the strongest frequency; at least half a second of sound is wanted, and no silence."""
     assert len(sound) >= RATE_HZ // 2, f"only {len(sound) / RATE_HZ:.2f} s were heard"
-    assert np.abs(sound).max() > 500, "silence has no pitch"
+    assert np.abs(sound).max() > LOUD, "silence has no pitch"
     spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
     return float(np.argmax(spectrum) * RATE_HZ / len(sound))
 
@@ -129,19 +131,25 @@ class Tone(MediaStreamTrack):
 class Consumer:
     """Somebody who calls a Page: a call id, a telephone that hums one tone, and ears."""
 
-    def __init__(self, meta: "Meta", page: str, hz: int, spelling: Spelling) -> None:
+    def __init__(self, meta: "Meta", page: str, hz: int, spelling: Spelling = "objects") -> None:
         self.call_id = f"c_{secrets.token_urlsafe(24)}"
         self.page = page
         self.hz = hz
         self.lost_packets = 0
         self.replies: dict[str, list[Reply]] = {}
         self.gone = threading.Event()
+        self.reachable = True
+        """Whether media gets through to the telephone; where not, the call stays connecting for ever."""
+        self.datagrams: list[bytes] = []
+        """What came to the telephone's socket, as it came."""
         self._meta = meta
         self.psid = str(5 * 10**15 + secrets.randbelow(10**15))
         self._spelling: Spelling = spelling
         self._heard: list[Samples] = []
         self._peer: RTCPeerConnection | None = None
         self._listening: asyncio.Task[None] | None = None
+        self._last_sound_s: float | None = None
+        self._gone_s: float | None = None
         self._rang_s = int(time.time())
 
     # -- what the consumer does
@@ -193,11 +201,22 @@ class Consumer:
         """Whether the business has closed the connection."""
         return self._peer is not None and self._peer.connectionState == "closed"
 
+    @property
+    def dismissed(self) -> bool:
+        """Whether the business said goodbye on the line itself, by RTCP BYE or by closing DTLS."""
+        return self.left or (self._listening is not None and self._listening.done())
+
+    @property
+    def silence_s(self) -> float:
+        """For how long nothing was heard before the call was over, or until now; at first since the pick-up."""
+        assert self._last_sound_s is not None, "nobody has picked up"
+        return (self._gone_s or time.monotonic()) - self._last_sound_s
+
     def await_sound(self, seconds: float, *, timeout_s: float = 20.0) -> Samples:
         """Wait until so much more that is no silence was heard, and return the last so many seconds."""
         before, wanted = len(self._heard), int(seconds / FRAME_S)
         until(
-            lambda: sum(1 for piece in self._heard[before:] if piece.max() > 500) >= wanted,
+            lambda: sum(1 for piece in self._heard[before:] if piece.max() > LOUD) >= wanted,
             f"{seconds:g} s more of sound for {self.call_id}",
             timeout_s=timeout_s,
         )
@@ -207,15 +226,18 @@ class Consumer:
 
     async def answer(self, offer: str) -> dict[str, Any]:
         """Answer the business's offer and return the `session` of Graph's reply."""
+        self._last_sound_s = time.monotonic()
         peer = self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        peer.addTrack(Tone(self.hz))
-        peer.on("track", self._listen)
+        self.pick_up(peer)
         transport = peer.getTransceivers()[0].sender.transport
         ice: Connection = transport.transport._connection
         ice._local_username, ice._local_password = SAMPLE_UFRAG, SAMPLE_PASSWORD
         ice._local_candidates_start = True  # aioice leaves loopback out when it gathers by itself
-        ice._local_candidates += await ice.get_component_candidates(1, ["127.0.0.1"])
+        ice._local_candidates += await self.gather(ice)
         ice._local_candidates_end = True
+        endpoints: list[Any] = ice._protocols
+        for endpoint in endpoints:
+            endpoint.datagram_received = self._noting(endpoint.datagram_received)
         # Meta is the DTLS server; without header extensions the telephone does not go on naming the old section
         for_device = re.sub(r"a=extmap.*\r\n", "", offer).replace("a=setup:actpass", "a=setup:active")
         await peer.setRemoteDescription(RTCSessionDescription(for_device, "offer"))
@@ -227,6 +249,8 @@ class Consumer:
             "ssrc": str(peer.getSenders()[0]._ssrc),
         }
         answer, renegotiation = _with_transport(ANSWER, **at), _with_transport(RENEGOTIATION, **at)
+        if not self.reachable:
+            await peer.close()
         match self._spelling:
             case "strings":
                 return {"sdp_response": answer, "sdp_renegotiation": renegotiation}
@@ -238,13 +262,33 @@ class Consumer:
                     "sdp_renegotiation": {"sdp_type": "offer", "sdp": renegotiation},
                 }
 
+    def pick_up(self, peer: RTCPeerConnection) -> None:
+        """Give the connection a voice and ears."""
+        peer.addTrack(Tone(self.hz))
+        peer.on("track", self._listen)
+
+    async def gather(self, ice: Connection) -> list[Candidate]:
+        """Open the telephone's sockets."""
+        candidates: list[Candidate] = await ice.get_component_candidates(1, ["127.0.0.1"])
+        return candidates
+
     def _listen(self, track: MediaStreamTrack) -> None:
         async def listen() -> None:
             with contextlib.suppress(MediaStreamError):
                 while isinstance(frame := await track.recv(), AudioFrame):
-                    self._heard.append(frame.to_ndarray().reshape(-1)[::2].astype(np.int16))
+                    piece = frame.to_ndarray().reshape(-1)[::2].astype(np.int16)
+                    self._heard.append(piece)
+                    if piece.max() > LOUD:
+                        self._last_sound_s = time.monotonic()
 
         self._listening = asyncio.create_task(listen())
+
+    def _noting(self, receive: Callable[[bytes, Any], None]) -> Callable[[bytes, Any], None]:
+        def note(data: bytes, address: Any) -> None:
+            self.datagrams.append(data)
+            receive(data, address)
+
+        return note
 
     async def close(self) -> None:
         """Put the receiver down, having looked how many packets were lost."""
@@ -254,6 +298,7 @@ class Consumer:
             await self._peer.close()
         if self._listening is not None:
             self._listening.cancel()
+        self._gone_s = self._gone_s or time.monotonic()
         self.gone.set()
 
 
@@ -271,6 +316,9 @@ def _find(pattern: str, text: str) -> str:
     found = re.search(pattern, text)
     assert found is not None, f"{pattern} is not in the description"
     return found[1]
+
+
+C = TypeVar("C", bound=Consumer)
 
 
 class Meta:
@@ -305,7 +353,10 @@ class Meta:
 
     def consumer(self, page: str = PAGE, *, hz: int = 620, spelling: Spelling = "objects") -> Consumer:
         """Return somebody who may ring."""
-        consumer = Consumer(self, page, hz, spelling)
+        return self.know(Consumer(self, page, hz, spelling))
+
+    def know(self, consumer: C) -> C:
+        """Let somebody ring, whatever their telephone."""
         self._consumers[consumer.call_id] = consumer
         return consumer
 
@@ -322,13 +373,18 @@ class Meta:
         for connection in self._connections:
             connection.close()
         await asyncio.gather(*(consumer.close() for consumer in self._consumers.values()), *self._chores)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:  # aiortc's: a telephone that never got through waits for ever
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     # -- Graph
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Speak HTTP/1.1 on one connection for as long as it is kept alive."""
         self._connections.add(writer)
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError), contextlib.closing(writer):
+        ends = (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError)
+        with contextlib.suppress(*ends), contextlib.closing(writer):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 length = re.search(r"(?im)^content-length: (\d+)", head)

@@ -67,6 +67,21 @@ def test_up_killed_outright_in_the_middle_of_a_call_leaves_no_process_behind(up:
     assert not left
 
 
+def test_a_valkey_that_is_killed_under_up_is_started_again_and_the_conversation_goes_on(up: Up) -> None:
+    consumer = up.meta.consumer(hz=620).ring()
+    consumer.await_sound(0.5)
+    valkey = next(child for child in up.children if "valkey-server" in " ".join(child.cmdline()))
+    valkey.kill()
+    until(lambda: "it runs again" in up.process.said, "the next Valkey")
+    consumer.await_sound(2.0)
+    assert consumer.actions("terminate") == []
+    another = up.meta.consumer(hz=620).ring()
+    assert abs(dominant_hz(another.await_sound(1.0)) - 620) <= 5
+    for each in (consumer, another):
+        each.hang_up()
+        until(lambda each=each: f'"call": "{each.call_id}", "outcome": "completed"' in up.process.said, "the end")
+
+
 def test_up_that_is_told_to_end_drains_and_says_goodbye_to_the_caller(up: Up) -> None:
     consumer = up.meta.consumer(hz=620).ring()
     consumer.await_sound(0.3)

@@ -1,6 +1,6 @@
 """`adopt`: a call we placed gets Meta's id, and webhooks that overtook Graph's reply join its log."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -16,8 +16,8 @@ ACCEPTED = facts.StatusChanged(status="accepted")
 
 
 @pytest.fixture
-async def bus(redis_url: str) -> AsyncIterator[Bus]:
-    async with Wire.from_url(redis_url) as wire:
+async def bus(wire_to: Callable[[], Wire]) -> AsyncIterator[Bus]:
+    async with wire_to() as wire:
         bus = Bus(wire)
         now_ms = await bus.beat("one", lease_ms=60_000, capacity=10, join=True)
         placed = facts.Arrived(

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from shared.bus import Bus, Delivery, Fenced, Routed
+from shared.bus import CALLS_PER_BEAT, Bus, Delivery, Fenced, Routed
 from shared.calls import facts
+from shared.dead import Letter
 from shared.errors import LeaseLost
 from shared.wire import Wire
 
@@ -20,14 +21,14 @@ CALL = "c_1"
 
 
 @pytest.fixture
-async def bus(redis_url: str) -> AsyncIterator[Bus]:
-    async with Wire.from_url(redis_url) as wire:
+async def bus(wire_to: Callable[[], Wire]) -> AsyncIterator[Bus]:
+    async with wire_to() as wire:
         yield Bus(wire)
 
 
 @pytest.fixture
-async def inbox_wire(redis_url: str) -> AsyncIterator[Wire]:
-    async with Wire.from_url(redis_url) as wire:
+async def inbox_wire(wire_to: Callable[[], Wire]) -> AsyncIterator[Wire]:
+    async with wire_to() as wire:
         yield wire
 
 
@@ -128,9 +129,9 @@ async def test_facts_without_an_identity_are_never_duplicates(bus: Bus) -> None:
     assert await kinds(bus) == ["RecordingStarted"] * 2
 
 
-async def test_of_200_duplicates_at_once_one_is_written(bus: Bus, redis_url: str) -> None:
+async def test_of_200_duplicates_at_once_one_is_written(bus: Bus, wire_to: Callable[[], Wire]) -> None:
     await join(bus, "one")
-    async with Wire.from_url(redis_url) as other_wire:
+    async with wire_to() as other_wire:
         routes = [ring(which) for which in (bus, Bus(other_wire)) for _ in range(100)]
         routed = await asyncio.gather(*routes)
 
@@ -467,6 +468,28 @@ async def _time_ms(bus: Bus) -> int:
     return int(seconds) * 1000 + int(microseconds) // 1000
 
 
+async def test_a_worker_with_more_calls_than_one_beat_takes_over_cannot_wake_in_between(bus: Bus) -> None:
+    await join(bus, "late", capacity=1_000)
+    for number in range(CALLS_PER_BEAT + 1):
+        await ring(bus, f"c_{number}")
+    await bus.beat("late", lease_ms=LEASE_MS, capacity=1_000)
+
+    async def being_reaped() -> bool:
+        return (await bus.census()).waiting > 0
+
+    await until(being_reaped, bus)
+    with pytest.raises(LeaseLost):
+        await bus.beat("late", lease_ms=60_000, capacity=1_000)
+    await until(reaped_wholly(bus), bus)
+
+
+def reaped_wholly(bus: Bus) -> Callable[[], Awaitable[bool]]:
+    async def nobody_is_left() -> bool:
+        return (await bus.census()).waiting == CALLS_PER_BEAT + 1
+
+    return nobody_is_left
+
+
 async def test_a_worker_that_leaves_is_reaped_by_its_own_last_beat(bus: Bus) -> None:
     await join(bus, "one")
     await ring(bus)
@@ -771,7 +794,7 @@ async def test_the_newest_fact_of_a_kind_is_found_by_its_epoch(ringing: Bus) -> 
 
 async def test_a_dead_letter_is_kept_and_counted_by_its_reason(bus: Bus) -> None:
     for why in ("odd", "odd", "other"):
-        await bus.bury(why, body=b"\xff\x00")
+        await bus.bury(Letter(why=why, body=b"\xff\x00"))
     assert await bus.dead_letter_counts() == {"odd": 2, "other": 1}
 
 

@@ -21,8 +21,9 @@ from rq import Queue
 
 from ingress.app import create_app
 from ingress.webhook import MAX_BODY_BYTES
-from shared.bus import DEAD_LETTERS, Bus
+from shared.bus import Bus
 from shared.calls import facts
+from shared.dead import LETTERS
 from shared.embedded import EmbeddedValkey
 from shared.errors import BadSetting
 from shared.jobs import JsonSerializer
@@ -194,7 +195,7 @@ async def test_a_signed_body_that_cannot_be_read_is_a_dead_letter_and_200(
     assert post(web, odd).status_code == 200
     assert await bus.dead_letter_counts() == {"webhook_unreadable": 1}
     with redis.Redis.from_url(redis_url) as client:
-        ((_, letter),) = client.xrange(DEAD_LETTERS)
+        ((_, letter),) = client.xrange(LETTERS)
     assert letter[b"body"] == odd
 
 

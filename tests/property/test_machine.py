@@ -251,6 +251,7 @@ _happenings: Final[dict[type[facts.Fact], st.SearchStrategy[facts.Fact]]] = {
     facts.Unrecognized: st.builds(facts.Unrecognized, event=st.just("hold"), body=st.just("{}")),
     facts.Claimed: st.builds(facts.Claimed, worker=st.sampled_from(("one", "two"))),
     facts.HandedBack: st.builds(facts.HandedBack, worker=st.just("one")),
+    facts.LogRestored: st.builds(facts.LogRestored),
     facts.DeadlinePassed: st.builds(facts.DeadlinePassed, deadline_ms=st.sampled_from((ARMED, ARMED, NOON_MS - 1))),
     facts.ActionGranted: st.builds(facts.ActionGranted, action=st.sampled_from(("accept", "terminate"))),
     facts.Closed: st.builds(facts.Closed, outcome=st.just("")),
@@ -272,6 +273,7 @@ _INERT: Final[frozenset[type[facts.Fact]]] = frozenset(
         facts.StatusChanged,
         facts.Unrecognized,
         facts.HandedBack,
+        facts.LogRestored,
         facts.RecordingStarted,
         facts.HandlerStarted,
     }

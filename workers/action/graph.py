@@ -1,16 +1,32 @@
 """Graph, spoken here only: one warm pool of connections, typed attempts instead of exceptions."""
 
-from typing import Self
+import asyncio
+from typing import Final, Self
 
 import httpx
+from msgspec.structs import replace
 
 from shared.clock import monotonic_s
-from shared.meta.graph import read_reply, request_body
+from shared.meta.graph import CallsReply, read_reply, request_body
+from workers.action.usage import read_usage
 from workers.action.verdict import Attempt, Sent
 
 POOL_SIZE = 50
 CONNECT_TIMEOUT_S = 2.0
 REPLY_TIMEOUT_S = 5.0
+"""For the first byte of a reply, and between two of its pieces."""
+
+WHOLE_REPLY_TIMEOUT_S = 8.0
+"""For everything, from the connection to the reply's last byte: one that trickles has no other end."""
+
+MAX_REPLY_BYTES = 1024 * 1024
+"""A reply holds two session descriptions at the most, some 10 KiB."""
+
+SHORTEST_TOKEN: Final = 16
+"""Shorter ones open nothing: a stand-in's."""
+
+_HEADERS: Final = {"content-type": "application/json", "accept-encoding": "identity"}
+"""Replies are asked for and read uncompressed, so that what arrives is what it weighs."""
 
 
 class Graph:
@@ -20,7 +36,8 @@ class Graph:
     ambiguous.
     """
 
-    def __init__(self, url: str, version: str) -> None:
+    def __init__(self, url: str, version: str, *, within_s: float = WHOLE_REPLY_TIMEOUT_S) -> None:
+        self._within_s = within_s
         self._base = f"{url.rstrip('/')}/{version}"
         self._client = httpx.AsyncClient(
             limits=httpx.Limits(max_connections=POOL_SIZE, max_keepalive_connections=POOL_SIZE, keepalive_expiry=60),
@@ -41,22 +58,30 @@ class Graph:
     async def act(self, page: str, token: str, action: str, call_id: str, *, offer: str | None = None) -> Attempt:
         """Post one action and tell how far it got; raises nothing of httpx's."""
         started = monotonic_s()
+        request = self._client.build_request(
+            "POST",
+            f"{self._base}/{page}/calls",
+            content=request_body(action, call_id, offer),
+            headers={**_HEADERS, "authorization": f"Bearer {token}"},
+        )
         try:
-            response = await self._client.post(
-                f"{self._base}/{page}/calls",
-                content=request_body(action, call_id, offer),
-                headers={"authorization": f"Bearer {token}", "content-type": "application/json"},
-            )
+            async with asyncio.timeout(self._within_s):
+                response = await self._client.send(request, stream=True)
+                try:
+                    body = await _read(response)
+                finally:
+                    await response.aclose()
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
             return Attempt(Sent.NEVER, took_ms=_since_ms(started), trouble=f"no connection: {error!r}")
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             return Attempt(Sent.MAYBE, took_ms=_since_ms(started), trouble=f"no reply: {error!r}")
         return Attempt(
             Sent.REPLIED,
             status=response.status_code,
-            reply=read_reply(response.content),
+            reply=None if body is None else _without(token, read_reply(body)),
             retry_after_s=_retry_after_s(response),
             took_ms=_since_ms(started),
+            usage=read_usage(response.headers),
         )
 
     async def pass_on(self, url: str, body: bytes, signature: bytes) -> int:
@@ -66,13 +91,32 @@ class Graph:
             httpx.HTTPError: it could not be reached.
         """
         headers = {b"content-type": b"application/json", b"x-hub-signature-256": signature}
-        return (await self._client.post(url, content=body, headers=headers)).status_code
+        async with self._client.stream("POST", url, content=body, headers=headers) as response:
+            return response.status_code  # what it says beside that is not read
+
+
+def _without(token: str, reply: CallsReply | None) -> CallsReply | None:
+    """Take the token out of an error's words, which are logged: "Malformed access token" is followed by it."""
+    if reply is None or reply.error is None or len(token) < SHORTEST_TOKEN:
+        return reply
+    said = replace(reply.error, message=reply.error.message.replace(token, "..."))
+    return replace(reply, error=said)
 
 
 def _since_ms(started: float) -> int:
     return int((monotonic_s() - started) * 1000)
 
 
+async def _read(response: httpx.Response) -> bytes | None:
+    """Return the body as it came; none where it is larger than any reply of Graph's."""
+    body = bytearray()
+    async for piece in response.aiter_raw():
+        body += piece
+        if len(body) > MAX_REPLY_BYTES:
+            return None
+    return bytes(body)
+
+
 def _retry_after_s(response: httpx.Response) -> float | None:
     value = response.headers.get("retry-after", "")
-    return float(value) if value.isdigit() else None
+    return float(value) if value.isascii() and value.isdigit() else None

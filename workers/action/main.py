@@ -12,8 +12,8 @@ from shared.bus import Bus
 from shared.errors import RedisAway
 from shared.settings import Settings
 from shared.wire import Wire
+from workers.action.desk import Desk
 from workers.action.graph import Graph
-from workers.action.jobs import Desk
 from workers.action.pool import PoolWorker
 
 LAST_JOBS_S = 5.0
@@ -43,6 +43,7 @@ async def _work(settings: Settings, url: str, tokens: dict[str, str]) -> None:
         desk = Desk(bus=bus, graph=graph, tokens=tokens, forward_url=settings.webhook_forward_url)
         log.get().info("pages.loaded", pages=sorted(tokens))
         sweeper = asyncio.create_task(bus.look_after(lease_ms=settings.lease_ms))
+        counting = asyncio.create_task(desk.tally.keep_adding_to(wire))
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(
@@ -52,8 +53,10 @@ async def _work(settings: Settings, url: str, tokens: dict[str, str]) -> None:
         try:
             await worker.serve(desk, handle_signals=False)
         finally:
-            sweeper.cancel()
-            stopping.cancel()
+            for task in (sweeper, counting, stopping):
+                task.cancel()
+            with contextlib.suppress(RedisAway):
+                await desk.tally.add_to(wire)
     client.close()
 
 

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from shared.calls.machine import CALL_OVER_CODES
 from shared.meta.graph import CallsReply, GraphError
+from workers.action.usage import Usage
 
 
 class Verdict(StrEnum):
@@ -36,6 +37,7 @@ class Attempt(NamedTuple):
     retry_after_s: float | None = None
     took_ms: int = 0
     trouble: str = ""
+    usage: Usage | None = None
 
     @property
     def error(self) -> GraphError | None:
@@ -43,9 +45,11 @@ class Attempt(NamedTuple):
         return None if self.reply is None else self.reply.error
 
 
-_FAREWELLS: Final = frozenset({"reject", "terminate"})
+FAREWELLS: Final = frozenset({"reject", "terminate"})
 _TRANSIENT: Final = frozenset({1, 2})
-_THROTTLED: Final = frozenset({4, 17, 32, 341, 613, *range(80000, 80015)})
+THROTTLED_CODES: Final = frozenset({4, 17, 32, 341, 613, *range(80000, 80015)})
+_RECIPIENT_CODES: Final = frozenset({551, 1545041, 2018001, 2018108})
+"""The person cannot be reached, whoever asks."""
 
 
 def judge(action: str, attempt: Attempt, *, probing: bool = False) -> Verdict:
@@ -59,11 +63,11 @@ def judge(action: str, attempt: Attempt, *, probing: bool = False) -> Verdict:
     error = attempt.error
     if error is None:
         return _judge_without_error(action, attempt, probing=probing)
-    if action in _FAREWELLS and is_over(error):
+    if action in FAREWELLS and is_over(error):
         return Verdict.SETTLED
     if probing:
         return Verdict.HOPELESS
-    if error.is_transient or {error.code, error.error_subcode} & (_TRANSIENT | _THROTTLED):
+    if error.is_transient or {error.code, error.error_subcode} & (_TRANSIENT | THROTTLED_CODES):
         return Verdict.AGAIN
     return Verdict.HOPELESS
 
@@ -75,9 +79,15 @@ def is_ambiguous(action: str, attempt: Attempt) -> bool:
     return attempt.sent is Sent.REPLIED and attempt.error is None and not _succeeded(action, attempt)
 
 
-def is_throttled(error: GraphError | None) -> bool:
+def is_throttled(attempt: Attempt) -> bool:
     """Tell whether Graph asks us to slow down."""
-    return error is not None and bool({error.code, error.error_subcode} & _THROTTLED)
+    error = attempt.error
+    return attempt.status == 429 or (error is not None and bool({error.code, error.error_subcode} & THROTTLED_CODES))
+
+
+def is_about_this_call(error: GraphError) -> bool:
+    """Tell whether the error says nothing about the Page: this call is over, or this person cannot be reached."""
+    return is_over(error) or bool({error.code, error.error_subcode} & _RECIPIENT_CODES)
 
 
 def is_over(error: GraphError) -> bool:

@@ -12,8 +12,10 @@ from shared.wire import patiently
 from workers.media.performer import Performer
 
 
-async def drive(bus: Bus, worker: str, performer: Performer, inbox: "asyncio.Queue[Delivery]") -> Call:
-    """Fold a call until it has ended, and carry out its orders.
+async def drive(
+    bus: Bus, worker: str, performer: Performer, inbox: "asyncio.Queue[Delivery]", log: list[LogEntry]
+) -> Call:
+    """Fold a call until it has ended, and carry out its orders; `log` is filled with what was folded.
 
     A successor folds its predecessor's facts in silence until it meets its own `Claimed`; there the machine says what
     is left to do. Crash recovery is no other path than this one.
@@ -21,11 +23,11 @@ async def drive(bus: Bus, worker: str, performer: Performer, inbox: "asyncio.Que
     Raises:
         LeaseLost: another worker owns the call. Send nothing after this.
     """
-    call, seq = Call(), 0
+    call = Call()
     armed: int | None = -1
     while call.phase is not Phase.ENDED:
-        for entry in await _next_entries(bus, performer.call_id, inbox, seq):
-            seq = entry.seq
+        for entry in await _next_entries(bus, performer.call_id, inbox, len(log)):
+            log.append(entry)
             call, todo = transition(call, entry.fact)
             handed_back = isinstance(entry.fact, facts.HandedBack) and entry.fact.epoch == performer.epoch
             if call.epoch > performer.epoch or handed_back:

@@ -70,6 +70,8 @@ class Leg:
     ) -> None:
         self.on_ended: Callable[[str], None] | None = None
         self.on_packet: Callable[[bytes, int], None] | None = None
+        self.may_speak: Callable[[], bool] = lambda: True
+        """Asked before anything is sent, goodbyes included: whether the call is still ours."""
         self._incoming = IncomingAudio()
         self._outgoing = OutgoingAudio()
         self._playout = Playout()
@@ -201,7 +203,9 @@ class Leg:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        if self.live:
+        if not self.may_speak():
+            self.mute_forever()
+        elif self.live:
             self._send_bye()
         self._left = True
         self._stop_reports()
@@ -217,7 +221,7 @@ class Leg:
 
     def send_packet(self, payload: bytes, *, samples: int = 960) -> bool:
         """Send one Opus packet that plays `samples` at 48 kHz; tell whether it left."""
-        if not self.live:
+        if not self.live or not self.may_speak():
             return False
         packet = self._outgoing.packet(payload, samples, time.monotonic())
         return packet is not None and self._peer.media.send(packet)
@@ -250,7 +254,8 @@ class Leg:
         self._reports.read(data, at_s)
 
     def _report(self) -> None:
-        self._peer.media.send(self._reports.write(time.monotonic()), rtcp=True)
+        if self.may_speak():
+            self._peer.media.send(self._reports.write(time.monotonic()), rtcp=True)
         pause_s = REPORT_INTERVAL_S * random.uniform(0.8, 1.2)
         self._next_report = asyncio.get_running_loop().call_later(pause_s, self._report)
 

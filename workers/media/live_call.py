@@ -43,7 +43,6 @@ class LiveCall:
         self._idle_ticks = IDLE_TICKS
         self._bridged: LiveCall | None = None
         self._bridge_over: asyncio.Future[None] | None = None
-        self.muted = False
 
     def tick(self, heard: list[tuple[Ear, Frame]]) -> None:
         """Send what is due, and add what was heard to the tick's harvest."""
@@ -56,7 +55,7 @@ class LiveCall:
                 heard.extend((ear, frame) for ear in self._ears)
                 if self._recorder is not None:
                     self._recorder.write(pcm)
-        if self.muted or self._bridged is not None:
+        if self._bridged is not None:
             return
         payload = self._next_payload()
         if payload is not None:
@@ -173,8 +172,7 @@ class LiveCall:
         self._bridged = other
 
         def pass_on(payload: bytes, _timestamp: int) -> None:
-            if not other.muted:
-                other.leg.send_packet(payload)
+            other.leg.send_packet(payload)
 
         self.leg.on_packet = pass_on
 

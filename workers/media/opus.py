@@ -40,12 +40,10 @@ def _candidates() -> Iterator[str]:
         yield found
 
 
-def _load() -> ctypes.PyDLL:
+def _load(kind: type[ctypes.CDLL]) -> ctypes.CDLL:
     for path in _candidates():
         try:
-            # PyDLL keeps the interpreter lock: a frame takes some 50 µs, while a thread that gives the lock away may
-            # wait 5 ms to have it back from a busy handler, once per frame and call.
-            library = ctypes.PyDLL(path)
+            library = kind(path)
             library.opus_decoder_create.restype = library.opus_encoder_create.restype = ctypes.c_void_p
         except (OSError, AttributeError):
             continue
@@ -58,7 +56,11 @@ def _load() -> ctypes.PyDLL:
     raise OSError("libopus is missing. Reinstall PyAV from its wheel (pip install av), or: apt-get install libopus0")
 
 
-_library = _load()
+_library = _load(ctypes.PyDLL)
+"""Keeps the interpreter lock: a frame takes some 50 µs, while who gives the lock away may wait 5 ms to have it back."""
+
+_library_for_clips = _load(ctypes.CDLL)
+"""Gives the lock away: a clip is encoded in a thread of its own, beside calls that go on."""
 
 
 def packet_samples(payload: bytes) -> int:
@@ -129,12 +131,14 @@ class OpusEncoder:
         complexity: int = 5,
         fec: bool = True,
         expected_loss_percent: int = 5,
+        library: ctypes.CDLL = _library,
     ) -> None:
         error = ctypes.c_int()
+        self._library = library
         self.rate = rate
         self._frame_samples = rate * FRAME_MS // 1000
         self._packet = ctypes.create_string_buffer(MAX_PACKET_BYTES)
-        self._state = _library.opus_encoder_create(rate, 1, _VOIP, ctypes.byref(error))
+        self._state = library.opus_encoder_create(rate, 1, _VOIP, ctypes.byref(error))
         if not self._state:
             raise OpusError(f"make an encoder of {rate} Hz", error.value)
         for request, value in (
@@ -143,13 +147,13 @@ class OpusEncoder:
             (_SET_INBAND_FEC, int(fec)),
             (_SET_PACKET_LOSS_PERC, expected_loss_percent),
         ):
-            code: int = _library.opus_encoder_ctl(self._state, request, ctypes.c_int(value))
+            code: int = library.opus_encoder_ctl(self._state, request, ctypes.c_int(value))
             if code:
                 raise OpusError(f"set option {request} to {value}", code)
 
     def __del__(self) -> None:
         if getattr(self, "_state", None):
-            _library.opus_encoder_destroy(self._state)
+            self._library.opus_encoder_destroy(self._state)
 
     def encode(self, pcm: bytes) -> bytes:
         """Return the packet of one 20 ms frame.
@@ -159,7 +163,7 @@ class OpusEncoder:
         """
         if len(pcm) != self._frame_samples * 2:
             raise ValueError(f"a frame at {self.rate} Hz has {self._frame_samples * 2} bytes, not {len(pcm)}")
-        made: int = _library.opus_encode(self._state, pcm, self._frame_samples, self._packet, MAX_PACKET_BYTES)
+        made: int = self._library.opus_encode(self._state, pcm, self._frame_samples, self._packet, MAX_PACKET_BYTES)
         if made < 0:
             raise OpusError("encode a frame", made)
         return ctypes.string_at(self._packet, made)
@@ -170,6 +174,6 @@ def encode_clip(pcm48k: bytes) -> tuple[bytes, ...]:
 
     A prompt is encoded once and its packets are sent to any number of calls.
     """
-    encoder = OpusEncoder(CLIP_RATE, bitrate=32_000)
+    encoder = OpusEncoder(CLIP_RATE, bitrate=32_000, library=_library_for_clips)
     size = CLIP_RATE * FRAME_MS // 1000 * 2
     return tuple(encoder.encode(pcm48k[at : at + size].ljust(size, b"\0")) for at in range(0, len(pcm48k), size))

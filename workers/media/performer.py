@@ -44,7 +44,7 @@ class Performer:
         host: Host,
         script_of: Callable[[str], Script],
         legs: SpareLegs,
-        lives: set[LiveCall],
+        lives: dict[LiveCall, None],
         recordings: Path,
     ) -> None:
         self.call_id = call_id
@@ -116,13 +116,14 @@ class Performer:
         """Append a fact to the call's log, under this epoch and after those said before."""
         self._facts.put_nowait(facts.under(fact, self.epoch))
 
-    async def abandon(self) -> None:
-        """Let go of everything without a word: the call is another worker's."""
+    async def abandon(self, *, quietly: bool = True) -> None:
+        """Let go of everything, `quietly` without a word on the media path: the call is another worker's."""
         self._host.stop(self.call_id, "lost")
         live, self.live = self.live, None
         if live is not None:
-            self._lives.discard(live)
-            live.leg.mute_forever()
+            self._lives.pop(live, None)
+            if quietly:
+                live.leg.mute_forever()
         await self._stop_tasks()
         if live is not None:
             await live.close()
@@ -132,7 +133,7 @@ class Performer:
         await self._stop_tasks()
         live, self.live = self.live, None
         if live is not None:
-            self._lives.discard(live)
+            self._lives.pop(live, None)
             await live.close()
 
     # -- what the handler asks for (media loop) ----------------------------------------------------------------
@@ -185,7 +186,7 @@ class Performer:
         self.say(facts.HangUpAsked(by=because))
         self._host.stop(self.call_id, because)
         if self.live is not None:
-            self._lives.discard(self.live)
+            self._lives.pop(self.live, None)
             self._spawn(self.live.leg.close())
 
     def ask_to_end(self, fact: facts.RejectAsked | facts.HangUpAsked) -> None:
@@ -263,7 +264,7 @@ class Performer:
             return
         if self.live is not live:  # closed meanwhile
             return
-        self._lives.add(live)
+        self._lives[live] = None
         self.say(facts.LegConnected(setup_ms=self._bus.now_ms() - started_ms))
         if not self._answered.done():
             self._answered.set_result(None)
@@ -284,7 +285,7 @@ class Performer:
             self.say(facts.LegClosed())
             return
         live.leg.on_ended = None
-        self._lives.discard(live)
+        self._lives.pop(live, None)
         self.say(await live.close())
 
     async def _close_call(self, outcome: str) -> None:

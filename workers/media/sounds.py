@@ -5,6 +5,7 @@ An Ogg Opus file of 20 ms packets, which is what `opusenc` writes, is played as 
 
 import io
 import os
+import threading
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,9 @@ from workers.media.opus import encode_clip
 RATE = 48_000
 CLIPS_KEPT = 64
 
+_one_at_a_time = threading.Lock()
+"""Who wants a sound that is being encoded waits for it: a hundred calls that play it at once encode it once."""
+
 
 def load(sound: Sound) -> tuple[bytes, ...]:
     """Return the sound as 20 ms Opus packets; it blocks while reading and encoding for the first time.
@@ -25,11 +29,12 @@ def load(sound: Sound) -> tuple[bytes, ...]:
         FileNotFoundError: there is no such file.
         ValueError: it is no sound.
     """
-    if isinstance(sound, bytes):
-        return _encoded_bytes(sound)
-    path = Path(os.fspath(sound))
-    changed_ns = path.stat().st_mtime_ns
-    return _encoded_file(str(path), changed_ns)
+    with _one_at_a_time:
+        if isinstance(sound, bytes):
+            return _encoded_bytes(sound)
+        path = Path(os.fspath(sound))
+        changed_ns = path.stat().st_mtime_ns
+        return _encoded_file(str(path), changed_ns)
 
 
 @lru_cache(CLIPS_KEPT)

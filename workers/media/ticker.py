@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from shared.clock import boot_ms, monotonic_s
+from workers.media.load import Load
 
 TICK_S: Final = 0.02
 
@@ -27,6 +28,7 @@ class Ticker:
         self._frozen_after_ms = frozen_after_ms
         self._on_frozen = on_frozen
         self._last_ms = boot_ms()
+        self.load = Load(every_s)
 
     @property
     def froze(self) -> bool:
@@ -42,6 +44,7 @@ class Ticker:
                 self._on_frozen()
             self._last_ms = boot_ms()
             now_s = monotonic_s()
+            self.load.note(now_s - due_s)
             if now_s - due_s > self.MADE_UP_FOR * self._every_s:
                 due_s = now_s
             while due_s <= now_s:

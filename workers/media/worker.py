@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import socket
 import uuid
@@ -9,11 +10,11 @@ from collections.abc import Callable
 from typing import Final
 
 from shared import log
-from shared.bus import Bus, Delivery
+from shared.bus import Bus, Delivery, LogEntry
 from shared.calls import facts
 from shared.calls.state import Call
 from shared.clock import boot_ms
-from shared.errors import LeaseLost, RedisAway
+from shared.errors import LeaseLost, RedisAway, RedisForgot
 from shared.handling import Frame
 from shared.settings import Settings
 from shared.wire import patiently
@@ -39,7 +40,10 @@ class _Held:
     def __init__(self, performer: Performer) -> None:
         self.performer = performer
         self.inbox: asyncio.Queue[Delivery] = asyncio.Queue()
+        self.log: list[LogEntry] = []
         self.accepted = False
+        self.forgotten = False
+        """Redis lost it; nobody else speaks for it, so that it may end with a goodbye."""
         self.task: asyncio.Task[None] | None = None
         self.returning: asyncio.Task[None] | None = None
 
@@ -65,26 +69,27 @@ class Worker:
         self._host = host
         self._script_of = script_of
         self._held: dict[str, _Held] = {}
-        self._lives: set[LiveCall] = set()
-        self._legs = SpareLegs(make_leg)
+        self._lives: dict[LiveCall, None] = {}
+        self._make_free_leg = make_leg
+        self._legs = SpareLegs(self._make_leg)
         self._handled = ""
         self._draining = False
         self._left = False
         """Conversations were ended because Redis stayed away."""
+        self._froze_ms: int | None = None
+        """When we noticed that we had stood still beyond our lease, until a later beat confirms our calls."""
         self._confirmed_ms = boot_ms()
         self._ticker = Ticker(
             self._tick,
             frozen_after_ms=settings.lease_ms - LEASE_MARGIN_MS,
-            on_frozen=self._mute_all,
+            on_frozen=self._fall_silent,
             every_s=tick_s,
         )
         self._log = log.get()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop, then drain."""
-        await self._bus.beat(
-            self.name, lease_ms=self._settings.lease_ms, capacity=self._settings.media_capacity, join=True
-        )
+        await self._join()
         self._log.info("worker.joined", worker=self.name, capacity=self._settings.media_capacity)
         chores: list[asyncio.Task[None]] = [
             asyncio.create_task(self._take(), name="inbox"),
@@ -116,11 +121,13 @@ class Worker:
     async def _beat(self) -> None:
         while True:
             asked_ms = boot_ms()
-            capacity = None if self._draining else self._settings.media_capacity
+            capacity = None if self._draining else self._ticker.load.slots(self._settings.media_capacity)
             try:
                 await self._bus.beat(
                     self.name, lease_ms=self._settings.lease_ms, capacity=capacity, handled=self._handled
                 )
+            except RedisForgot:
+                await self._remember()
             except RedisAway as error:
                 away_s = (boot_ms() - self._confirmed_ms) / 1000
                 self._log.warning("redis.away", for_s=round(away_s, 1), because=str(error))
@@ -134,9 +141,32 @@ class Worker:
                 raise
             else:
                 self._confirmed_ms, self._left = asked_ms, False
-                for live in self._lives:
-                    live.muted = False
+                if self._froze_ms is not None and self._froze_ms <= asked_ms:
+                    self._froze_ms = None
             await asyncio.sleep(BEAT_EVERY_S)
+
+    async def _join(self) -> None:
+        capacity = None if self._draining else self._settings.media_capacity
+        await self._bus.beat(self.name, lease_ms=self._settings.lease_ms, capacity=capacity, join=True)
+
+    async def _remember(self) -> None:
+        """Let go of our calls, join an emptied Redis anew, and write their logs into it for somebody to take over.
+
+        Raises:
+            LeaseLost: we stood still for so long that others may own them, and nobody knows any more.
+        """
+        self._log.error("redis.forgot", worker=self.name, calls=len(self._held))
+        if self._froze_ms is not None:
+            raise LeaseLost(f"worker {self.name} was away for longer than its lease, and Redis was emptied since")
+        forgotten = tuple(self._held.values())
+        for held in forgotten:
+            held.forgotten = True
+            held.performer.lease_lost.set()
+        await self._until_empty(GOODBYE_S)
+        await patiently(self._join)
+        for held in forgotten:
+            if held.log:
+                await patiently(functools.partial(self._bus.restore, held.performer.call_id, held.log))
 
     async def _take(self) -> None:
         last = "0-0"
@@ -161,17 +191,17 @@ class Worker:
 
     async def _hold(self, held: _Held) -> None:
         performer = held.performer
-        driving = asyncio.create_task(drive(self._bus, self.name, performer, held.inbox))
+        driving = asyncio.create_task(drive(self._bus, self.name, performer, held.inbox, held.log))
         fenced = asyncio.create_task(performer.lease_lost.wait())
         try:
             await asyncio.wait([driving, fenced], return_when=asyncio.FIRST_COMPLETED)
             if not driving.done():
-                raise LeaseLost(f"a fact of call {performer.call_id} was refused: epoch {performer.epoch} is over")
+                raise LeaseLost(f"epoch {performer.epoch} of call {performer.call_id} is over")
             self._log_end(driving.result(), performer)
             await performer.finish()
         except LeaseLost as lost:
             self._log.warning("call.abandoned", call=performer.call_id, epoch=performer.epoch, because=str(lost))
-            await performer.abandon()
+            await performer.abandon(quietly=not held.forgotten)
         except Exception as error:  # noqa: BLE001 whatever it is, it must not leave a call that sounds and is nobody's
             self._log.error("call.broken", call=performer.call_id, epoch=performer.epoch, exc_info=error)
             await performer.abandon()
@@ -202,18 +232,26 @@ class Worker:
             try:
                 live.tick(heard)
             except Exception:  # noqa: BLE001 logged, and the end of this call only
-                self._lives.discard(live)  # one call's sound must not stop everybody's
+                self._lives.pop(live, None)  # one call's sound must not stop everybody's
                 self._log.exception("call.sound_failed")
                 if live.leg.on_ended is not None:
                     live.leg.on_ended("its sound could not be carried")
         if heard:
             self._host.deliver(heard)
 
-    def _mute_all(self) -> None:
+    def _make_leg(self) -> Leg:
+        leg = self._make_free_leg()
+        leg.may_speak = self._may_speak
+        return leg
+
+    def _may_speak(self) -> bool:
+        """Tell whether our calls are still ours as far as our own clock knows; asked before anything is sent."""
+        return self._froze_ms is None and not self._ticker.froze
+
+    def _fall_silent(self) -> None:
         """Say nothing more until a beat confirms that our calls are still ours."""
         self._log.error("worker.froze", calls=len(self._held))
-        for live in self._lives:
-            live.muted = True
+        self._froze_ms = boot_ms()
 
     def _log_end(self, call: Call, performer: Performer) -> None:
         self._log.info(
@@ -223,7 +261,7 @@ class Worker:
             page=call.page,
             consumer=log.pseudonym(call.consumer),
             epoch=performer.epoch,
-            lasted_ms=self._bus.now_ms() - call.arrived_ms,
+            lasted_ms=self._bus.now_ms() - call.arrived_ms if call.arrived_ms else None,
         )
 
     # -- the end ----------------------------------------------------------------------------------------------

@@ -1,0 +1,81 @@
+"""What Redis knows of all processes, as Prometheus wants it."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from shared.breaker import Trouble
+from shared.bus import Census
+from shared.dead import Standing
+from shared.tally import Tallied
+
+
+class Known(NamedTuple):
+    """What was read for one scrape."""
+
+    census: Census
+    dead: Standing
+    troubles: list[Trouble]
+    tallied: Tallied
+
+
+class Exposition(Collector):
+    """The metrics of one scrape; without anything known, that Redis is away."""
+
+    def __init__(self, known: Known | None) -> None:
+        self._known = known
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the metrics (prometheus_client calls this)."""
+        return _families(self._known)
+
+
+def _families(known: Known | None) -> Iterator[Metric]:
+    yield GaugeMetricFamily("pageline_redis_up", "1 while Redis answers.", value=known is not None)
+    if known is None:
+        return
+    workers = known.census.workers
+    held, slots = sum(w.held for w in workers), sum(w.capacity or 0 for w in workers)
+    yield GaugeMetricFamily("pageline_calls_held", "Calls owned by live media workers.", value=held)
+    yield GaugeMetricFamily("pageline_media_slots", "Calls the live media workers can hold.", value=slots)
+    yield GaugeMetricFamily("pageline_calls_waiting", "Calls without an owner.", value=known.census.waiting)
+    yield from _of_dead_letters(known.dead)
+    yield from _of_graph(known.tallied)
+    yield from _of_pages(known.troubles)
+
+
+def _of_dead_letters(dead: Standing) -> Iterator[Metric]:
+    buried = CounterMetricFamily("pageline_dead_letters", "Dead letters ever buried, by reason.", labels=["why"])
+    for why, count in sorted(dead.buried.items()):
+        buried.add_metric([why], count)
+    yield buried
+    yield GaugeMetricFamily("pageline_dead_letters_kept", "Dead letters to be retried or dropped.", value=dead.kept)
+    gone = CounterMetricFamily(
+        "pageline_dead_letters_gone", "Dead letters that left: retried, dropped, or overflowed.", labels=["how"]
+    )
+    for how, count in sorted(dead.gone.items()):
+        gone.add_metric([how], count)
+    yield gone
+
+
+def _of_graph(tallied: Tallied) -> Iterator[Metric]:
+    actions = CounterMetricFamily("pageline_actions", "Graph actions by how they ended.", labels=["action", "verdict"])
+    for (action, verdict), count in sorted(tallied.actions.items()):
+        actions.add_metric([action, verdict], count)
+    yield actions
+    took = HistogramMetricFamily("pageline_graph_seconds", "What Graph's replies took.", labels=["action"])
+    for action, latency in tallied.latencies.items():
+        took.add_metric([action], latency.buckets, latency.sum_s)
+    yield took
+
+
+def _of_pages(troubles: list[Trouble]) -> Iterator[Metric]:
+    tripped = GaugeMetricFamily("pageline_breaker_open", "1 for a Page that Graph refuses.", labels=["page"])
+    crowded = GaugeMetricFamily("pageline_graph_usage_percent", "Graph's limits, nearly used up.", labels=["page"])
+    for trouble in troubles:
+        tripped.add_metric([trouble.page], trouble.tripped)
+        if trouble.percent:
+            crowded.add_metric([trouble.page], trouble.percent)
+    yield from (tripped, crowded)

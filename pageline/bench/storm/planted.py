@@ -1,0 +1,69 @@
+"""Runs one of our processes with a bug in it: `python -m pageline.bench.storm.planted BUG PROCESS`.
+
+The product has no switch for this. Each bug takes one mechanism out of the process that it is loaded into, so that the
+storm's figure for it can be seen to turn red.
+"""
+
+import sys
+from typing import Final
+
+from pageline import cli
+from pageline.bench.storm.fleet import Kind
+from shared import bus
+from shared.wire import Script
+
+DOUBLE_ACCEPT: Final = "double-accept"
+LOSE_WEBHOOK: Final = "lose-webhook"
+NO_TAKEOVER: Final = "no-takeover"
+
+BUGS: Final[dict[str, tuple[Kind, ...]]] = {
+    DOUBLE_ACCEPT: (Kind.ACTION,),
+    LOSE_WEBHOOK: (Kind.WEB,),
+    NO_TAKEOVER: (Kind.WEB, Kind.MEDIA, Kind.ACTION),
+}
+"""What can be planted, and in which processes."""
+
+
+def double_accept() -> None:
+    """Deliver each accept twice, as RQ may, to a fence that forgets what it granted."""
+    from workers.action import jobs
+
+    _rewrite("fence", "if not h[3] then", "if action == 'accept' then")
+    act = jobs.act
+
+    async def act_twice(desk: jobs.Desk, call_id: str, page: str, action: str, epoch: int, deadline_ms: int) -> str:
+        if action == "accept":
+            await act(desk, call_id, page, action, epoch, deadline_ms)
+        return await act(desk, call_id, page, action, epoch, deadline_ms)
+
+    jobs.act = act_twice
+
+
+def lose_webhook() -> None:
+    """In one millisecond of fifty, say of a webhook that it was kept when it was not."""
+    keep = "local seq = append(call, fact, epoch)"
+    _rewrite("route", keep, f"if epoch == '0' and now % 50 == 0 then return {{'logged', 0}} end\n{keep}")
+
+
+def no_takeover() -> None:
+    """Let the calls of dead workers lie."""
+    _rewrite("beat", "'-inf', now, 'LIMIT', 0, 4)", "'-inf', '-inf', 'LIMIT', 0, 4)")
+
+
+def _rewrite(step: str, mechanism: str, instead: str) -> None:
+    """Have a step loaded with other text."""
+    load = bus._script
+
+    def load_rewritten(name: str) -> Script:
+        script = load(name)
+        if name != step:
+            return script
+        assert script.source.count(mechanism) == 1, f"{step}.lua no longer holds {mechanism!r}: mend this plant"
+        return Script(script.source.replace(mechanism, instead))
+
+    bus._script = load_rewritten
+
+
+if __name__ == "__main__":
+    {DOUBLE_ACCEPT: double_accept, LOSE_WEBHOOK: lose_webhook, NO_TAKEOVER: no_takeover}[sys.argv.pop(1)]()
+    cli.main()

@@ -1,0 +1,217 @@
+"""Dead letters for whoever runs the line: list, show, retry, drop (docs/decisions/0004-dead-letters.md)."""
+
+import base64
+import datetime as dt
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pageline.story import ask
+from shared import actions
+from shared.bus import Bus
+from shared.calls.machine import FAREWELL_USEFUL_MS
+from shared.dead import Gone, Letter
+from shared.errors import PagelineError
+from shared.meta import webhook
+from shared.settings import Settings
+
+FAREWELLS: Final = frozenset({"reject", "terminate"})
+ID: Final = re.compile(r"\d{1,15}-\d{1,9}")
+
+
+class Selection(NamedTuple):
+    """Which letters: these, or all, or all of one reason."""
+
+    ids: Sequence[str] = ()
+    why: str = ""
+
+
+class Done(NamedTuple):
+    """What became of one letter."""
+
+    id: str
+    done: bool
+    message: str
+
+
+class NotRetriable(PagelineError):
+    """Nothing can come of another try; the message says why and what can be done instead."""
+
+
+def kept(settings: Settings, *, why: str = "") -> list[Letter]:
+    """Return the letters, the oldest first, without their bodies."""
+
+    async def read(bus: Bus) -> list[Letter]:
+        return [replace(letter, body=b"") async for letter in bus.dead_letters.all() if why in ("", letter.why)]
+
+    return ask(settings, read)
+
+
+def of(settings: Settings, letter_id: str) -> Letter | None:
+    """Return one letter, or none if there is no such letter (any more)."""
+    return ask(settings, lambda bus: bus.dead_letters.find(letter_id))
+
+
+def retry(settings: Settings, selection: Selection) -> list[Done]:
+    """Try again what the letters are about; each leaves by its outcome, and stays if it fails once more."""
+
+    async def one(bus: Bus, letter: Letter) -> str:
+        if letter.why == "webhook_unreadable":
+            return await _read_again(bus, letter, int(settings.accept_deadline_seconds * 1000))
+        if letter.why != "not_forwarded" and letter.action not in FAREWELLS:
+            raise NotRetriable(_why_not(letter))
+        now_s, _ = await bus.wire.call("TIME")
+        queued = await actions.retry(bus, letter.id, deadline_ms=int(now_s) * 1000 + FAREWELL_USEFUL_MS)
+        what = f"{letter.action} for call {letter.call_id}" if letter.action else "the webhook for WEBHOOK_FORWARD_URL"
+        return f"{what} is queued{'' if queued else ' already'}; the letter goes when it has succeeded"
+
+    return ask(settings, lambda bus: _each(bus, selection, one))
+
+
+def drop(settings: Settings, selection: Selection) -> list[Done]:
+    """Forget letters."""
+
+    async def one(bus: Bus, letter: Letter) -> str:
+        await bus.dead_letters.unbury(letter.id, Gone.DROPPED)
+        return "dropped"
+
+    return ask(settings, lambda bus: _each(bus, selection, one))
+
+
+async def _each(bus: Bus, selection: Selection, one: Callable[[Bus, Letter], Awaitable[str]]) -> list[Done]:
+    done = []
+    for letter_id in selection.ids or [each.id async for each in bus.dead_letters.all()]:
+        letter = await bus.dead_letters.find(letter_id)
+        if letter is None:
+            done.append(Done(letter_id, False, unknown(letter_id)))
+        elif selection.why in ("", letter.why):
+            try:
+                done.append(Done(letter_id, True, await one(bus, letter)))
+            except NotRetriable as error:
+                done.append(Done(letter_id, False, str(error)))
+    return done
+
+
+async def _read_again(bus: Bus, letter: Letter, answer_window_ms: int) -> str:
+    """Decode a webhook with today's code and route what it says; killed midway, it can be done once more."""
+    received = webhook.read(letter.body, now_ms=letter.buried_ms, answer_window_ms=answer_window_ms)
+    if received.unreadable:
+        raise NotRetriable(
+            f"It is unreadable still: {received.unreadable[0].why}. "
+            f"A newer pageline may know it; `pageline dead drop {letter.id}` forgets it."
+        )
+    for event in received.events:
+        await bus.route(event.call_id, event.fact, identity=event.identity)
+    await bus.dead_letters.unbury(letter.id, Gone.RETRIED)
+    told = ", ".join(f"{type(event.fact).__name__} of call {event.call_id}" for event in received.events)
+    return f"read: {told or 'nothing about calls'}"
+
+
+def _why_not(letter: Letter) -> str:
+    drop_it = f"`pageline dead drop {letter.id}` forgets it"
+    if letter.action:
+        return (
+            f"{letter.action} of call {letter.call_id} cannot be tried again: it had to come while the call rang, and "
+            f"that is over; {drop_it}."
+        )
+    return f"Nothing is known that could be tried again for {letter.why}; {drop_it}."
+
+
+def unknown(letter_id: str) -> str:
+    """Return what to say of an id that no letter has."""
+    return f"There is no dead letter {letter_id} (any more). `pageline dead list` lists them."
+
+
+def summary(letter: Letter) -> dict[str, Any]:
+    """Return what fits on a line."""
+    return {
+        "id": letter.id,
+        "why": letter.why,
+        "at_ms": letter.first_buried_ms or letter.buried_ms,
+        "call_id": letter.call_id or None,
+        "page": letter.page or None,
+        "action": letter.action or None,
+        "verdict": letter.verdict or None,
+        "attempts": len(letter.attempts),
+        "detail": letter.detail,
+    }
+
+
+def full(letter: Letter) -> dict[str, Any]:
+    """Return everything, the body as text if it is some, and in base64 otherwise."""
+    told = summary(letter) | {
+        "epoch": letter.epoch or None,
+        "deadline_ms": letter.deadline_ms or None,
+        "attempts": [msgspec.to_builtins(trial) for trial in letter.attempts],
+        "body": None,
+    }
+    if letter.body:
+        try:
+            told["body"] = letter.body.decode()
+        except UnicodeDecodeError:
+            told["body_base64"] = base64.b64encode(letter.body).decode()
+    return told
+
+
+def print_list(letters: list[Letter]) -> None:
+    """Print the letters as a table."""
+    console = Console()
+    if not letters:
+        console.print("No dead letters.", style="dim")
+        return
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in ("id", "buried", "why", "call", "action"):
+        table.add_column(column, no_wrap=column == "id")
+    table.add_column("tries", justify="right")
+    table.add_column("detail", overflow="fold")
+    for letter in letters:
+        tries = str(len(letter.attempts) or "")
+        detail = Text(letter.detail, style="dim")
+        table.add_row(letter.id, _clock(letter.buried_ms), letter.why, letter.call_id, letter.action, tries, detail)
+    console.print(table)
+
+
+def print_one(letter: Letter) -> None:
+    """Print a letter with every attempt."""
+    console = Console()
+    console.print(Text(letter.id, style="bold"), Text(letter.why, style="red"), _clock(letter.buried_ms))
+    if letter.action:
+        until = f" · useful until {_clock(letter.deadline_ms)}" if letter.deadline_ms else ""
+        console.print(f"{letter.action} · call {letter.call_id} · Page {letter.page} · epoch {letter.epoch}{until}")
+    console.print(Text(letter.detail))
+    if letter.attempts:
+        console.print()
+        console.print(_trials(letter))
+    if letter.body:
+        console.print()
+        console.print(Text(letter.body.decode(errors="replace")))
+
+
+def _trials(letter: Letter) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in ("at", "verdict", "status", "code", "subcode", "fbtrace_id", "took", "trouble"):
+        table.add_column(column, overflow="fold")
+    for trial in letter.attempts:
+        said = (trial.status, trial.code, trial.subcode, trial.fbtrace_id)
+        told = ("" if each is None else str(each) for each in said)
+        table.add_row(_clock(trial.at_ms), trial.verdict, *told, f"{trial.took_ms} ms", Text(trial.trouble))
+    return table
+
+
+def print_done(done: list[Done]) -> None:
+    """Print what became of each letter."""
+    console = Console()
+    for each in done:
+        console.print(Text(each.id, style="bold"), Text(each.message, style="" if each.done else "red"))
+    if not done:
+        console.print("No dead letters.", style="dim")
+
+
+def _clock(unix_ms: int) -> str:
+    return dt.datetime.fromtimestamp(unix_ms / 1000, dt.UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,97 @@
+"""Which Pages Graph refuses, and whose limits are nearly used up: shown by the web process, gating nothing.
+
+    pl:breaker:pages     set   Pages of which there may be something to say
+    pl:breaker:<page>    hash  run (actions given up since the last success), because
+    pl:breaker:usage:<page>    hash  percent, because; for as long as it lasts
+
+Every call is tried all the same: the next one is the probe that closes the breaker again. Decided in
+docs/decisions/0004-dead-letters.md.
+"""
+
+import asyncio
+from typing import Final, NamedTuple
+
+from shared import log
+from shared.wire import Wire
+
+TRIPS_AT: Final = 5
+"""So many actions in a row; one may be the call's own fault, five are the Page's."""
+
+REMEMBERED_S: Final = 24 * 3600
+"""A Page that is called once an hour trips it too."""
+
+PAGES: Final = "pl:breaker:pages"
+
+_log = log.get()
+
+
+class Trouble(NamedTuple):
+    """What is wrong with Graph for one Page; `run` is 0, or `percent` is, where that is not it."""
+
+    page: str
+    run: int
+    because: str
+    percent: float
+    usage: str
+
+    @property
+    def tripped(self) -> bool:
+        """Tell whether the breaker is open."""
+        return self.run >= TRIPS_AT
+
+
+class Breaker:
+    """One breaker per Page, over one connection. Every method raises `RedisAway` when the server did not confirm."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    async def refused(self, page: str, because: str) -> None:
+        """Count an action that was given up; `because` is shown: the cause and the remedy."""
+        run, *_ = await self._wire.transaction(
+            [
+                ("HINCRBY", _run(page), "run", 1),
+                ("HSET", _run(page), "because", because),
+                ("EXPIRE", _run(page), REMEMBERED_S),
+                *_remember(page),
+            ]
+        )
+        if run == TRIPS_AT:  # of all workers, one counts to it
+            _log.error("breaker.tripped", page=page, in_a_row=run, because=because)
+
+    async def succeeded(self, page: str) -> None:
+        """Close the Page's breaker."""
+        run, _ = await self._wire.transaction([("HGET", _run(page), "run"), ("DEL", _run(page))])
+        if int(run or 0) >= TRIPS_AT:
+            _log.info("breaker.reset", page=page, refused=int(run))
+
+    async def is_crowded(self, page: str, percent: float, because: str, *, for_s: float) -> None:
+        """Note that a limit of Graph's is nearly used up."""
+        key = _usage(page)
+        note = ("HSET", key, "percent", percent, "because", because)
+        await self._wire.transaction([note, ("EXPIRE", key, int(for_s)), *_remember(page)])
+
+    async def troubles(self) -> list[Trouble]:
+        """Return what there is to say of each Page."""
+        pages = sorted(page.decode() for page in await self._wire.call("SMEMBERS", PAGES))
+        read = await asyncio.gather(*(self._trouble(page) for page in pages))
+        return [trouble for trouble in read if trouble.run or trouble.percent]
+
+    async def _trouble(self, page: str) -> Trouble:
+        (run, because), (percent, usage) = await asyncio.gather(
+            self._wire.send("HMGET", _run(page), "run", "because"),
+            self._wire.send("HMGET", _usage(page), "percent", "because"),
+        )
+        return Trouble(page, int(run or 0), (because or b"").decode(), float(percent or 0), (usage or b"").decode())
+
+
+def _remember(page: str) -> list[tuple[str | int, ...]]:
+    return [("SADD", PAGES, page), ("EXPIRE", PAGES, REMEMBERED_S)]
+
+
+def _run(page: str) -> str:
+    return f"pl:breaker:{page}"
+
+
+def _usage(page: str) -> str:
+    return f"pl:breaker:usage:{page}"

@@ -1,0 +1,151 @@
+"""What goes wrong, when, and for how long: drawn from the seed, over before the settling begins."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from tests.simulation import processes
+from tests.simulation.cable import Weather
+from tests.simulation.graph import Temper
+from tests.simulation.postman import Manners
+from tests.simulation.processes import Machine
+from tests.simulation.world import World
+
+KINDS: Final = ("calm", "media", "media", "action", "graph", "redis", "redis", "storm", "storm")
+
+
+class Troubles:
+    """The troubles of one run; `windows` says when there were any, for whoever has to excuse something."""
+
+    def __init__(self, world: World, machines: Sequence[Machine]) -> None:
+        self.windows: list[tuple[float, float, str]] = []
+        self._world = world
+        self._machines = machines
+        self._chance = world.chance
+
+    def plan(self, for_s: float) -> None:
+        """Draw them all."""
+        chance = self._chance
+        kind = chance.choice(KINDS)
+        self._world.trace.note(f"seed {self._world.seed}: {kind}", who="plan")
+        self._world.postman.manners = Manners(late=0.2, latest_s=4.0, together=0.2, twice=0.2, lost_answer=0.05)
+        if kind == "calm":
+            return
+        many = chance.randint(1, 3) if chance.random() < 0.5 else chance.randint(4, 12)
+        for _ in range(many):
+            self._world.outside(chance.uniform(0.5, for_s - 5), self._strike, kind)
+
+    def end(self) -> None:
+        """Let everything be well."""
+        world = self._world
+        world.trace.note("troubles are over", who="plan")
+        for calm, state in ((Weather(), world.weather), (Temper(), world.temper), (Manners(), world.postman.manners)):
+            _copy(calm, state)
+        for machine in self._machines:
+            machine.thaw()
+            if machine.line is not None:
+                machine.line.cut_until_s = 0.0
+                machine.line.fuse = 0
+
+    # -- strokes -----------------------------------------------------------------------------------------------------
+
+    def _strike(self, kind: str) -> None:
+        chance = self._chance
+        strokes: dict[str, tuple[Callable[[], None], ...]] = {
+            "media": tuple(
+                self._on(processes.media, do)
+                for do in (self._kill, self._kill, self._freeze, self._deploy, self._light)
+            ),
+            "action": tuple(
+                self._on(processes.action, do) for do in (self._kill, self._freeze, self._light, self._light)
+            ),
+            "graph": (self._graph_ails, self._graph_ails, self._media_ails),
+            "redis": (self._redis_ails, self._redis_goes, self._on(None, self._cut), self._on(None, self._cut)),
+        }
+        strokes["storm"] = (
+            *(stroke for several in tuple(strokes.values()) for stroke in several),
+            self._on(processes.web, self._kill),
+            self._on(processes.web, self._freeze),
+        )
+        chance.choice(strokes[kind])()
+
+    def _on(self, life: processes.Life | None, do: Callable[[Machine], None]) -> Callable[[], None]:
+        def stroke() -> None:
+            do(self._chance.choice([each for each in self._machines if life is None or each.life is life]))
+
+        return stroke
+
+    def _kill(self, machine: Machine) -> None:
+        machine.kill("SIGKILL", again_after_s=self._chance.choice((0.5, self._chance.uniform(0.5, 15.0))))
+
+    def _light(self, machine: Machine) -> None:
+        """Have the process killed or frozen right after one of its next steps."""
+        if machine.line is None:
+            return
+        machine.line.fuse = self._chance.randint(1, 25)
+        fate = self._kill if self._chance.random() < 0.7 else self._freeze
+        machine.line.on_burnt = lambda: fate(machine)
+
+    def _freeze(self, machine: Machine) -> None:
+        machine.freeze()
+        self._world.outside(self._chance.choice((0.3, 2.0, 5.5, 7.0, self._chance.uniform(1.0, 25.0))), machine.thaw)
+
+    def _deploy(self, machine: Machine) -> None:
+        if machine.stop is None or machine.process is None:
+            return
+        self._world.trace.note(f"{machine.process} gets SIGTERM", who="machine")
+        machine.process.context.run(machine.stop.set)
+
+    def _cut(self, machine: Machine) -> None:
+        if machine.line is None:
+            return
+        for_s = self._chance.choice((0.5, 3.0, 8.0, self._chance.uniform(0.5, 20.0)))
+        self._world.trace.note(f"{machine.process} is cut off from Redis for {for_s:.1f} s", who="weather")
+        machine.line.cut_until_s = self._world.loop.time() + for_s
+
+    def _redis_goes(self) -> None:
+        for_s = self._chance.choice((0.3, 4.0, self._chance.uniform(1.0, 30.0)))
+        self._world.trace.note(f"Redis is away for {for_s:.1f} s", who="weather")
+        self._world.weather.down_until_s = self._world.loop.time() + for_s
+        for machine in self._machines:
+            if machine.line is not None:
+                for cable in machine.line.cables:
+                    cable.hang_up()
+
+    def _redis_ails(self) -> None:
+        chance, weather = self._chance, self._world.weather
+        weather.lost_request = chance.choice((0.0, 0.03))
+        weather.lost_reply = chance.choice((0.0, 0.03, 0.1))
+        weather.arrives_late = chance.choice((0.0, 0.0, 0.5))
+        weather.slow, weather.slowest_s = chance.choice(((0.0, 0.0), (0.2, 0.3), (0.1, 3.0)))
+        self._for_a_while(weather, "lost_request", "lost_reply", "arrives_late", "slow")
+
+    def _graph_ails(self) -> None:
+        chance, temper = self._chance, self._world.temper
+        names = [each.name for each in fields(temper)]
+        for name in chance.sample(names, chance.randint(1, 3)):
+            setattr(temper, name, chance.choice((0.2, 0.6, 1.0)))
+        self._for_a_while(temper, *names)
+
+    def _media_ails(self) -> None:
+        chance, air = self._chance, self._world.air
+        air.no_offer, air.no_connection, air.answer_refused, air.goodbye_lost = (
+            chance.choice((0.0, 0.5)) for _ in range(4)
+        )
+        self._for_a_while(air, "no_offer", "no_connection", "answer_refused", "goodbye_lost")
+
+    def _for_a_while(self, state: Any, *names: str) -> None:
+        """Set the named rates back to 0 after a while."""
+        told = ", ".join(f"{name} {getattr(state, name)}" for name in names if getattr(state, name))
+        self._world.trace.note(f"for a while: {told or 'nothing'}", who="weather")
+
+        def be_well() -> None:
+            for name in names:
+                setattr(state, name, 0.0)
+
+        self._world.outside(self._chance.uniform(1.0, 20.0), be_well)
+
+
+def _copy(calm: Any, state: Any) -> None:
+    for each in fields(calm):
+        setattr(state, each.name, getattr(calm, each.name))

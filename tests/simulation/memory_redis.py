@@ -1,0 +1,423 @@
+"""A Redis in memory: the commands that `shared.bus` and `shared/lua` use, on any clock, and nothing else.
+
+It runs the product's own Lua (`lua.py`), so that what the simulation proves it proves of the steps that go to
+production. Replies have the shapes in which hiredis hands them over; whatever is unordered in Redis (sets, SRANDMEMBER)
+keeps the order of insertion here, so that a run can be repeated to the byte.
+"""
+
+import bisect
+import fnmatch
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeAlias
+
+from shared.wire import Argument, Reply, ReplyError
+from tests.simulation.lua import Interpreter
+
+Fields: TypeAlias = list[bytes]
+EntryId: TypeAlias = tuple[int, int]
+Answer: TypeAlias = Callable[[Reply], None]
+GiveUp: TypeAlias = Callable[[], None]
+
+OLDEST: Final[EntryId] = (0, 0)
+
+
+class Stream:
+    """Entries in the order of their ids."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[EntryId, Fields]] = []
+        self.last: EntryId = OLDEST
+
+    def after(self, entry_id: EntryId, most: int) -> list[tuple[EntryId, Fields]]:
+        """Return up to `most` entries behind this one."""
+        start = bisect.bisect_right(self.entries, entry_id, key=lambda entry: entry[0])
+        return self.entries[start : start + most]
+
+
+class MemoryRedis:
+    """One server; every command is one step, because nothing else runs meanwhile."""
+
+    def __init__(self, now_us: Callable[[], int], *, edit: Callable[[bytes], bytes] = bytes) -> None:
+        self.on_append: Callable[[bytes, EntryId, Fields], None] = lambda *_: None
+        """Told of every entry of every stream."""
+        self._now_us = now_us
+        self._values: dict[bytes, Any] = {}
+        self._ends_ms: dict[bytes, float] = {}
+        self._waiting: dict[bytes, list[Callable[[], None]]] = {}
+        self._lua = Interpreter(self.run, edit)
+        self._commands: dict[Argument, Callable[..., Reply]] = {
+            name[3:].encode(): getattr(self, name) for name in dir(self) if name.startswith("do_")
+        }
+
+    def learn(self, name: str, command: Callable[..., Reply]) -> None:
+        """Teach the server a command that Redis does not have."""
+        self._commands[name.lower().encode()] = command
+
+    def run(self, *args: Argument) -> Reply:
+        """Carry out one command and return its reply.
+
+        Raises:
+            ReplyError: Redis would answer with an error.
+        """
+        command = self._commands.get(args[0]) or self._command(args[0])
+        given = [arg if arg.__class__ is bytes else _bytes(arg) for arg in args[1:]]
+        return command(*given)
+
+    def _command(self, name: Argument) -> Callable[..., Reply]:
+        """Find a command by its name in any spelling, and remember the spelling."""
+        command = self._commands.get(_bytes(name).lower())
+        if command is None:
+            raise ReplyError(f"ERR unknown command {name!r} (tests/simulation/memory_redis.py)")
+        self._commands[name] = command
+        return command
+
+    def run_when_rung(self, bell: bytes, args: tuple[Argument, ...], answer: Answer) -> GiveUp:
+        """Carry out a command that waits while it has nothing to say: answer now, or when the bell brings something.
+
+        The returned function ends the waiting.
+        """
+        reply = self.run(*args)
+        if reply is not None:
+            answer(reply)
+            return lambda: None
+        waiting = self._waiting.setdefault(bell, [])
+
+        def look_again() -> None:
+            found = self.run(*args)
+            if found is not None:
+                waiting.remove(look_again)
+                answer(found)
+
+        def give_up() -> None:
+            if look_again in waiting:
+                waiting.remove(look_again)
+                answer(None)
+
+        waiting.append(look_again)
+        return give_up
+
+    def ring(self, bell: bytes) -> None:
+        """Let those who wait look again."""
+        for look_again in tuple(self._waiting.get(bell, ())):
+            look_again()
+
+    # -- what values are kept in -------------------------------------------------------------------------------------
+
+    def _now_ms(self) -> int:
+        return self._now_us() // 1000
+
+    def _get(self, key: bytes, kind: type[Any]) -> Any:
+        """Return the key's value, or an empty one that is not kept."""
+        self._expire(key)
+        value = self._values.get(key)
+        if value is None:
+            return kind()
+        if not isinstance(value, kind):
+            raise ReplyError("WRONGTYPE Operation against a key holding the wrong kind of value")
+        return value
+
+    def _keep(self, key: bytes, kind: type[Any]) -> Any:
+        """Return the key's value, made where there is none."""
+        value = self._get(key, kind)
+        self._values.setdefault(key, value)
+        return value
+
+    def _tidy(self, key: bytes) -> None:
+        if not self._values.get(key, True):
+            self._drop(key)
+
+    def _drop(self, key: bytes) -> bool:
+        self._ends_ms.pop(key, None)
+        return self._values.pop(key, None) is not None
+
+    def _expire(self, key: bytes) -> None:
+        if self._ends_ms and self._ends_ms.get(key, float("inf")) <= self._now_ms():
+            self._drop(key)
+
+    # -- keys --------------------------------------------------------------------------------------------------------
+
+    def do_time(self) -> Reply:
+        seconds, micros = divmod(self._now_us(), 1_000_000)
+        return [b"%d" % seconds, b"%d" % micros]
+
+    def do_ping(self) -> Reply:
+        return b"PONG"
+
+    def do_get(self, key: bytes) -> Reply:
+        return self._get(key, bytes) or None
+
+    def do_set(self, key: bytes, value: bytes, *options: bytes) -> Reply:
+        if b"NX" in options and self.do_exists(key):
+            return None
+        self._drop(key)
+        self._values[key] = value
+        return b"OK"
+
+    def do_del(self, *keys: bytes) -> Reply:
+        return sum(self._drop(key) for key in keys)
+
+    def do_exists(self, *keys: bytes) -> Reply:
+        for key in keys:
+            self._expire(key)
+        return sum(key in self._values for key in keys)
+
+    def do_expire(self, key: bytes, seconds: bytes) -> Reply:
+        return self.do_pexpire(key, b"%d" % (int(seconds) * 1000))
+
+    def do_pexpire(self, key: bytes, ms: bytes) -> Reply:
+        if not self.do_exists(key):
+            return 0
+        self._ends_ms[key] = self._now_ms() + int(ms)
+        return 1
+
+    def do_persist(self, key: bytes) -> Reply:
+        return int(self._ends_ms.pop(key, None) is not None)
+
+    def do_pttl(self, key: bytes) -> Reply:
+        if not self.do_exists(key):
+            return -2
+        ends_ms = self._ends_ms.get(key)
+        return -1 if ends_ms is None else int(ends_ms - self._now_ms())
+
+    def do_keys(self, pattern: bytes) -> Reply:
+        return [key for key in list(self._values) if self.do_exists(key) and fnmatch.fnmatchcase(key, pattern)]
+
+    def do_flushall(self) -> Reply:
+        self._values.clear()
+        self._ends_ms.clear()
+        return b"OK"
+
+    # -- hashes ------------------------------------------------------------------------------------------------------
+
+    def do_hget(self, key: bytes, field: bytes) -> Reply:
+        return self._get(key, dict).get(field)
+
+    def do_hmget(self, key: bytes, *fields: bytes) -> Reply:
+        value = self._get(key, dict)
+        return [value.get(field) for field in fields]
+
+    def do_hgetall(self, key: bytes) -> Reply:
+        return [part for pair in self._get(key, dict).items() for part in pair]
+
+    def do_hset(self, key: bytes, *pairs: bytes) -> Reply:
+        value = self._keep(key, dict)
+        new = sum(field not in value for field in pairs[::2])
+        value.update(zip(pairs[::2], pairs[1::2], strict=True))
+        return new
+
+    def do_hsetnx(self, key: bytes, field: bytes, to: bytes) -> Reply:
+        value = self._keep(key, dict)
+        if field in value:
+            return 0
+        value[field] = to
+        return 1
+
+    def do_hincrby(self, key: bytes, field: bytes, by: bytes) -> Reply:
+        value = self._keep(key, dict)
+        count = int(value.get(field, 0)) + int(by)
+        value[field] = b"%d" % count
+        return count
+
+    def do_hdel(self, key: bytes, *fields: bytes) -> Reply:
+        value = self._get(key, dict)
+        gone = sum(value.pop(field, None) is not None for field in fields)
+        self._tidy(key)
+        return gone
+
+    def do_hexists(self, key: bytes, field: bytes) -> Reply:
+        return int(field in self._get(key, dict))
+
+    # -- sets --------------------------------------------------------------------------------------------------------
+
+    def do_sadd(self, key: bytes, *members: bytes) -> Reply:
+        value = self._keep(key, _Set)
+        new = sum(member not in value for member in members)
+        value.update(dict.fromkeys(members))
+        return new
+
+    def do_srem(self, key: bytes, *members: bytes) -> Reply:
+        value = self._get(key, _Set)
+        gone = 0
+        for member in members:
+            if member in value:
+                del value[member]
+                gone += 1
+        self._tidy(key)
+        return gone
+
+    def do_scard(self, key: bytes) -> Reply:
+        return len(self._get(key, _Set))
+
+    def do_smembers(self, key: bytes) -> Reply:
+        return list(self._get(key, _Set))
+
+    def do_sismember(self, key: bytes, member: bytes) -> Reply:
+        return int(member in self._get(key, _Set))
+
+    def do_srandmember(self, key: bytes, most: bytes) -> Reply:
+        return list(self._get(key, _Set))[: int(most)]
+
+    # -- sorted sets -------------------------------------------------------------------------------------------------
+
+    def do_zadd(self, key: bytes, *rest: bytes) -> Reply:
+        only_new = rest[0].upper() == b"NX"
+        score, member = rest[-2:]
+        value = self._keep(key, _Scores)
+        new = member not in value
+        if new or not only_new:
+            value[member] = float(score)
+        return int(new)
+
+    def do_zincrby(self, key: bytes, by: bytes, member: bytes) -> Reply:
+        value = self._keep(key, _Scores)
+        value[member] = value.get(member, 0.0) + float(by)
+        return _number(value[member])
+
+    def do_zrem(self, key: bytes, *members: bytes) -> Reply:
+        value = self._get(key, _Scores)
+        gone = sum(value.pop(member, None) is not None for member in members)
+        self._tidy(key)
+        return gone
+
+    def do_zscore(self, key: bytes, member: bytes) -> Reply:
+        score = self._get(key, _Scores).get(member)
+        return None if score is None else _number(score)
+
+    def do_zcard(self, key: bytes) -> Reply:
+        return len(self._get(key, _Scores))
+
+    def do_zrange(self, key: bytes, first: bytes, last: bytes) -> Reply:
+        return _between(self._get(key, _Scores).ranked(), int(first), int(last))
+
+    def do_zrevrange(self, key: bytes, first: bytes, last: bytes) -> Reply:
+        return _between(self._get(key, _Scores).ranked()[::-1], int(first), int(last))
+
+    def do_zrangebyscore(self, key: bytes, low: bytes, high: bytes, *limit: bytes) -> Reply:
+        scores = self._get(key, _Scores)
+        found = [member for member in scores.ranked() if _within(scores[member], low, high)]
+        return found[int(limit[1]) : int(limit[1]) + int(limit[2])] if limit else found
+
+    def do_zremrangebyscore(self, key: bytes, low: bytes, high: bytes) -> Reply:
+        return self.do_zrem(key, *self.do_zrangebyscore(key, low, high))
+
+    # -- streams -----------------------------------------------------------------------------------------------------
+
+    def do_xadd(self, key: bytes, *rest: bytes) -> Reply:
+        most = None
+        if rest[0].upper() == b"MAXLEN":
+            most, rest = int(rest[2]), rest[3:]
+        stream = self._keep(key, Stream)
+        if rest[0] == b"*":
+            entry_id = max((self._now_ms(), 0), (stream.last[0], stream.last[1] + 1))
+        else:
+            entry_id = _entry_id(rest[0])
+            if entry_id <= stream.last:
+                raise ReplyError("ERR The ID specified in XADD is equal or smaller than the target stream top item")
+        stream.last = entry_id
+        stream.entries.append((entry_id, list(rest[1:])))
+        self.on_append(key, entry_id, stream.entries[-1][1])
+        if most is not None:
+            del stream.entries[:-most]
+        self.ring(key)
+        return _entry_name(entry_id)
+
+    def do_xlen(self, key: bytes) -> Reply:
+        return len(self._get(key, Stream).entries)
+
+    def do_xrange(self, key: bytes, first: bytes, last: bytes, *count: bytes) -> Reply:
+        low, high = _bound(first, OLDEST), _bound(last, (2**63, 0))
+        found = [_entry(entry) for entry in self._get(key, Stream).entries if low <= entry[0] <= high]
+        return found[: int(count[1])] if count else found
+
+    def do_xrevrange(self, key: bytes, last: bytes, first: bytes, *count: bytes) -> Reply:
+        found = self.do_xrange(key, first, last)[::-1]
+        return found[: int(count[1])] if count else found
+
+    def do_xtrim(self, key: bytes, how: bytes, limit: bytes) -> Reply:
+        stream = self._get(key, Stream)
+        if how.upper() == b"MINID":
+            kept = [entry for entry in stream.entries if entry[0] >= _entry_id(limit)]
+        else:
+            kept = stream.entries[-int(limit) :]
+        gone = len(stream.entries) - len(kept)
+        stream.entries = kept
+        return gone
+
+    def do_xdel(self, key: bytes, *entry_ids: bytes) -> Reply:
+        stream = self._get(key, Stream)
+        gone = {_entry_id(entry_id) for entry_id in entry_ids}
+        kept = [entry for entry in stream.entries if entry[0] not in gone]
+        count = len(stream.entries) - len(kept)
+        stream.entries = kept
+        return count
+
+    def do_xread(self, *args: bytes) -> Reply:
+        """Read one stream; waiting is `run_when_rung`'s."""
+        count = int(args[args.index(b"COUNT") + 1])
+        key, after = args[-2:]
+        found = self._get(key, Stream).after(_entry_id(after), count)
+        return [[key, [_entry(entry) for entry in found]]] if found else None
+
+    # -- scripts -----------------------------------------------------------------------------------------------------
+
+    def do_script(self, what: bytes, source: bytes) -> Reply:
+        if what.upper() != b"LOAD":
+            raise ReplyError("ERR only SCRIPT LOAD is known here")
+        return self._lua.load(source)
+
+    def do_evalsha(self, sha: bytes, keys: bytes, *rest: bytes) -> Reply:
+        return self._lua.run(sha, rest[: int(keys)], rest[int(keys) :])
+
+
+class _Set(dict[bytes, None]):
+    """A set that keeps the order of insertion."""
+
+
+class _Scores(dict[bytes, float]):
+    """A sorted set."""
+
+    def ranked(self) -> list[bytes]:
+        """Return the members by score, then by name, as Redis does."""
+        return sorted(self, key=lambda member: (self[member], member))
+
+
+def _bytes(argument: Argument) -> bytes:
+    if isinstance(argument, bytes):
+        return argument
+    if isinstance(argument, str):
+        return argument.encode()
+    return _number(argument)
+
+
+def _number(value: float) -> bytes:
+    return b"%d" % value if math.isfinite(value) and value == int(value) else repr(value).encode()
+
+
+def _within(score: float, low: bytes, high: bytes) -> bool:
+    def limit(text: bytes) -> float:
+        return float(text.removeprefix(b"("))
+
+    above = score > limit(low) if low[:1] == b"(" else score >= limit(low)
+    return above and (score < limit(high) if high[:1] == b"(" else score <= limit(high))
+
+
+def _between(ranked: list[bytes], first: int, last: int) -> list[bytes]:
+    return ranked[first:] if last == -1 else ranked[first : last + 1]
+
+
+def _entry_id(text: bytes) -> EntryId:
+    ms, _, number = text.partition(b"-")
+    return int(ms), int(number or 0)
+
+
+def _entry_name(entry_id: EntryId) -> bytes:
+    return b"%d-%d" % entry_id
+
+
+def _bound(text: bytes, open_end: EntryId) -> EntryId:
+    return open_end if text in (b"-", b"+") else _entry_id(text)
+
+
+def _entry(entry: tuple[EntryId, Iterable[bytes]]) -> list[Any]:
+    return [_entry_name(entry[0]), list(entry[1])]

@@ -1,0 +1,162 @@
+"""One run of one seed: a world, its processes, consumers that call, troubles that come and go, and the verdict."""
+
+import asyncio
+import gc
+import random
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from shared import clock
+from shared.bus import Bus
+from tests.simulation import processes, scripts
+from tests.simulation.faults import Troubles
+from tests.simulation.memory_wire import MemoryWire
+from tests.simulation.plants import NOTHING, Plant
+from tests.simulation.processes import Machine
+from tests.simulation.virtual_loop import Stuck
+from tests.simulation.world import World, WorldClock
+
+TROUBLED_FOR_S: Final = 60.0
+CALLS_BEGIN_WITHIN_S: Final = 40.0
+SETTLED_WITHIN_S: Final = 900.0
+"""A farewell that was lost with its job is given up after ten minutes."""
+AT_MOST_STEPS: Final = 2_000_000
+SOUNDS_ON_S: Final = 6.0
+"""A leg may sound that long after its call was closed: it is being closed itself, or its worker does not know yet."""
+
+
+@dataclass
+class Result:
+    """What became of a run."""
+
+    seed: int
+    violations: list[str]
+    trace: list[str]
+    outcomes: dict[str, int] = field(default_factory=dict)
+    lasted_s: float = 0.0
+    steps: int = 0
+
+
+class Run:
+    """See the module."""
+
+    def __init__(self, seed: int, plant: Plant) -> None:
+        self.world = World(seed, self._post, plant)
+        chance = self.world.chance
+        lives = [("web", processes.web)] * 2 + [("media", processes.media)] * 3 + [("action", processes.action)] * 2
+        self.machines = [
+            Machine(self.world, f"{kind}{number}", life, clock_off_ms=chance.randint(-1500, 1500))
+            for number, (kind, life) in enumerate(lives, 1)
+        ]
+        self.troubles = Troubles(self.world, self.machines)
+
+    def go(self) -> Result:
+        """Run to the end."""
+        world, trace = self.world, self.world.trace
+        try:
+            world.loop.run(self._live(), at_most_steps=AT_MOST_STEPS)
+        except Stuck as stuck:
+            trace.violated(f"everything comes to an end: {stuck}")
+        finally:
+            trace.over = True
+            world.loop.bury()
+        outcomes: dict[str, int] = {}
+        for _, story in sorted(world.watch.stories.items()):
+            outcomes[story.outcome] = outcomes.get(story.outcome, 0) + 1
+        return Result(world.seed, trace.violations, trace.lines, outcomes, world.loop.time(), world.loop.steps)
+
+    async def _live(self) -> None:
+        world, chance = self.world, self.world.chance
+        for machine in self.machines:
+            world.outside(chance.uniform(0.0, 1.0), machine.start)
+        for _ in range(chance.randint(3, 9)):
+            world.outside(chance.uniform(0.0, CALLS_BEGIN_WITHIN_S), self._call)
+        self.troubles.plan(TROUBLED_FOR_S)
+        while world.loop.time() < TROUBLED_FOR_S:
+            await asyncio.sleep(1)
+            self._look_at_legs()
+        self.troubles.end()
+        census = Bus(MemoryWire(world.server))
+        while not await self._is_quiet(census):
+            if world.loop.time() > TROUBLED_FOR_S + SETTLED_WITHIN_S:
+                self._say_what_is_left()
+                return
+            await asyncio.sleep(1)
+            self._look_at_legs()
+        await asyncio.sleep(SOUNDS_ON_S + 1)
+        self._look_at_legs()
+        world.watch.check_in_the_end(world.postman.taken)
+
+    def _call(self) -> None:
+        chance = self.world.chance
+        page = chance.choice(scripts.PAGES)
+        patience_s = chance.choice((0.0, chance.uniform(0.0, 1.5), chance.uniform(2.0, 30.0), 90.0, 90.0, 90.0))
+        self.world.meta.ring(page, patience_s=patience_s, talks_for_s=chance.uniform(1.0, 25.0))
+
+    async def _post(self, body: bytes, signature: bytes) -> int | None:
+        """Bring a webhook to an ingress process, as a proxy in front of them would; none where no answer came."""
+        world = self.world
+        machine = world.chance.choice([each for each in self.machines if each.life is processes.web])
+        await asyncio.sleep(world.chance.uniform(0.002, 0.05))
+        if machine.process is None or machine.webhook is None:
+            return None
+        task = world.loop.spawn(machine.process, machine.webhook.take(body, signature))
+        await asyncio.wait([task], timeout=5)
+        if not task.done():
+            return None
+        if world.chance.random() < world.postman.manners.lost_answer:
+            return None
+        return task.result()
+
+    # -- liveness ----------------------------------------------------------------------------------------------------
+
+    async def _is_quiet(self, bus: Bus) -> bool:
+        world = self.world
+        if not (world.postman.idle and not world.queues.unfinished):
+            return False
+        if any(not call.over or world.watch.stories[call.id].closed_s is None for call in world.meta.calls.values()):
+            return False
+        census = await bus.census()
+        return not census.waiting and not any(worker.held for worker in census.workers)
+
+    def _say_what_is_left(self) -> None:
+        world, trace = self.world, self.world.trace
+        for call in world.meta.calls.values():
+            if not call.over:
+                trace.violated(f"{call.id}: Meta has every call over: it is {call.state}")
+            if world.watch.stories[call.id].closed_s is None:
+                trace.violated(f"{call.id}: every call is closed in the end")
+        for job_id in world.queues.unfinished:
+            trace.violated(f"no job is left: {job_id}")
+        if not world.postman.idle:
+            trace.violated("every webhook is taken in the end")
+        trace.violated("nothing is owned and nothing waits in the end")
+
+    def _look_at_legs(self) -> None:
+        world = self.world
+        for leg in world.air.legs:
+            if leg.live and leg.call is not None and leg.process.alive and not leg.process.frozen:
+                closed_s = world.watch.stories[leg.call.id].closed_s
+                if closed_s is not None and world.loop.time() - closed_s > SOUNDS_ON_S:
+                    world.trace.violated(f"{leg.call.id}: a closed call makes no sound")
+
+
+def run(seed: int, plant: Plant = NOTHING) -> Result:
+    """Run one seed, alone in this process meanwhile: the clock, the product's log and chance are the run's."""
+    before = structlog.get_config()
+    state = random.getstate()
+    gc.disable()  # a collection at another moment would be another run
+    try:
+        random.seed(seed)
+        this = Run(seed, plant)
+        clock.use(WorldClock(this.world.loop))
+        structlog.configure(processors=[this.world.trace.take_event], cache_logger_on_first_use=False)
+        return this.go()
+    finally:
+        clock.use(clock.SystemClock())
+        structlog.configure(**before)
+        random.setstate(state)
+        gc.enable()
+        gc.collect()

@@ -1,0 +1,93 @@
+"""Handlers for simulated calls, as users might write them; each Page has its own."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from pageline import Call, CallEnded
+from workers.handlers.announce import GOODBYE
+from workers.media.handler import Script
+
+PLANNED: Final = "planned by the simulation"
+
+
+async def talk(call: Call) -> None:
+    """Answer, say something and then nothing for a while."""
+    await call.answer()
+    await call.play(GOODBYE)
+    await asyncio.sleep(6)
+
+
+async def hear(call: Call) -> None:
+    """Answer and listen until the consumer goes."""
+    await call.answer()
+    async for _frame in call.hear():
+        pass
+
+
+async def forward(call: Call) -> None:
+    """Answer, and send back whatever comes."""
+    await call.answer()
+    await call.bridge(call)
+
+
+async def hesitate(call: Call) -> None:
+    """Take long to answer."""
+    await asyncio.sleep(9)
+    await talk(call)
+
+
+async def reject(call: Call) -> None:
+    """Decline."""
+    await asyncio.sleep(0.5)
+    await call.reject("closed")
+
+
+async def hang_up(call: Call) -> None:
+    """Answer, and end it."""
+    await call.answer()
+    await call.hang_up()
+
+
+async def break_down(call: Call) -> None:
+    """Answer, and raise."""
+    await call.answer()
+    await asyncio.sleep(2)
+    raise RuntimeError(PLANNED)
+
+
+async def ignore(_call: Call) -> None:
+    """Return without a word."""
+
+
+async def linger(call: Call) -> None:
+    """Take longer to leave than anybody waits."""
+    try:
+        await hear(call)
+    except CallEnded:
+        await asyncio.sleep(20)  # longer than the grace
+
+
+async def mourn(_call: Call) -> None:
+    """Run where a call was lost."""
+    await asyncio.sleep(1)
+
+
+_HANDLERS: Final = (talk, talk, hear, forward, hesitate, reject, hang_up, break_down, ignore, linger)
+SCRIPTS: Final = {
+    str(100 + number): Script(f"scripts:{handler.__name__}", handler, mourn if number % 2 else None)
+    for number, handler in enumerate(_HANDLERS)
+}
+"""By Page."""
+TOKENLESS: Final = "100" + "0"
+"""A Page that nobody gave a token for."""
+
+PAGES: Final = (*SCRIPTS, TOKENLESS)
+
+
+def script_of(page: str) -> Script:
+    """Return what answers for a Page."""
+    return SCRIPTS.get(page, SCRIPTS["100"])
+
+
+ScriptOf = Callable[[str], Script]

@@ -1,0 +1,154 @@
+"""Safety: what must never happen, checked on every fact that any log takes and every request that leaves for Graph."""
+
+from collections import defaultdict
+from typing import Any, Final
+
+import msgspec
+
+from shared.bus import PREFIX
+from shared.calls import facts
+from tests.simulation.graph import Request
+from tests.simulation.memory_redis import MemoryRedis
+from tests.simulation.meta import Event, Meta
+from tests.simulation.trace import Trace
+from workers.action.verdict import Attempt, Sent
+
+LOG: Final = f"{PREFIX}log:".encode()
+STALE_SENDER_S: Final = 5.0
+"""Between passing the fence and the request a takeover may happen, and news of it takes a while."""
+
+
+class Story:
+    """What a call's log says so far."""
+
+    def __init__(self) -> None:
+        self.facts: list[facts.Fact] = []
+        self.epoch = 0
+        self.claimed_s = 0.0
+        self.grants = 0
+        self.closed_s: float | None = None
+        self.outcome = ""
+
+
+class Accepts:
+    """The accepts of one call as their sender saw them."""
+
+    def __init__(self) -> None:
+        self.offers: set[str | None] = set()
+        self.unsure = 0
+        """Sent and not answered, or not yet."""
+        self.after_unsure = 0
+        self.won = False
+
+
+class Watch:
+    """Sees everything; see the module."""
+
+    def __init__(self, server: MemoryRedis, trace: Trace, meta: Meta) -> None:
+        self.stories: defaultdict[str, Story] = defaultdict(Story)
+        self._trace = trace
+        self._meta = meta
+        self._accepts: defaultdict[str, Accepts] = defaultdict(Accepts)
+        self._decode = msgspec.json.Decoder(facts.CallFact).decode
+        server.on_append = self._appended
+
+    # -- logs --------------------------------------------------------------------------------------------------------
+
+    def _appended(self, key: bytes, entry_id: tuple[int, int], fields: list[bytes]) -> None:
+        if not key.startswith(LOG):
+            return
+        call_id = key.removeprefix(LOG).decode()
+        named = dict(zip(fields[::2], fields[1::2], strict=True))
+        epoch, fact = int(named[b"e"]), self._decode(named[b"f"])
+        self._trace.note(f"log {call_id} {entry_id[0]} e{epoch} {_brief(named[b'f'])}", who="redis")
+        story = self.stories[call_id]
+        story.facts.append(fact)
+        if entry_id[0] != len(story.facts):
+            self._violated(call_id, f"a log has no gaps: entry {entry_id[0]} follows {len(story.facts) - 1}")
+        match fact:
+            case facts.Claimed():
+                if epoch <= story.epoch:
+                    self._violated(call_id, f"epochs rise: {epoch} after {story.epoch}")
+                story.epoch, story.claimed_s = epoch, self._trace.time_s()
+            case facts.ActionGranted(action="accept"):
+                story.grants += 1
+                if story.grants > 1:
+                    self._violated(call_id, "at most one accept is granted")
+            case facts.Closed(outcome=outcome):
+                if story.closed_s is not None:
+                    self._violated(call_id, f"a call is closed once: {story.outcome}, then {outcome}")
+                story.closed_s, story.outcome = self._trace.time_s(), outcome
+        if epoch not in (0, story.epoch):
+            self._violated(call_id, f"a fact of epoch {epoch} does not follow the claim of epoch {story.epoch}")
+
+    # -- Graph -------------------------------------------------------------------------------------------------------
+
+    def sent(self, request: Request, epoch: int, *, thawed: bool) -> None:
+        """See a request leave; `thawed` says that its sender stood still a moment ago, perhaps behind the fence."""
+        story, call = self.stories[request.call_id], self._meta.calls.get(request.call_id)
+        overtaken_s = self._trace.time_s() - story.claimed_s
+        if epoch < story.epoch and overtaken_s > STALE_SENDER_S and not thawed:
+            told = f"{request.action} of epoch {epoch} was sent {overtaken_s:.1f} s after the claim of {story.epoch}"
+            self._violated(request.call_id, f"an epoch that is over sends nothing: {told}")
+        if request.action != "accept":
+            return
+        accepts = self._accepts[request.call_id]
+        accepts.offers.add(request.offer)
+        if len(accepts.offers) > 1:
+            self._violated(request.call_id, "an accept is repeated with the same offer only")
+        if accepts.won:
+            self._violated(request.call_id, "no accept follows one that was answered")
+        if accepts.unsure:
+            accepts.after_unsure += 1
+            if accepts.after_unsure > 1:
+                self._violated(request.call_id, "an accept of which nobody knows whether it arrived is probed once")
+        accepts.unsure += 1
+        if call is not None and call.farewell_s is not None and not thawed and request.sent_s > call.farewell_s:
+            self._violated(request.call_id, "no accept is sent after our farewell reached Graph")
+
+    def concluded(self, request: Request, attempt: Attempt) -> None:
+        """See what a sender made of its request."""
+        if request.action != "accept":
+            return
+        accepts = self._accepts[request.call_id]
+        certain = attempt.sent is Sent.NEVER or attempt.error is not None
+        answered = attempt.reply is not None and attempt.reply.answer is not None
+        if certain or answered:
+            accepts.unsure -= 1
+        accepts.won |= answered
+
+    # -- in the end --------------------------------------------------------------------------------------------------
+
+    def check_in_the_end(self, taken: list[Event]) -> None:
+        """Compare what the logs say with what happened."""
+        for event in taken:
+            if not any(_tells(fact, event) for fact in self.stories[event["id"]].facts):
+                self._violated(event["id"], f"a webhook answered 200 is in its log: {event['event']}")
+        for call_id, story in self.stories.items():
+            call = self._meta.calls.get(call_id)
+            connected = call is not None and call.connected_s is not None
+            if story.outcome == "completed" and not connected:
+                self._violated(call_id, "completed means that both were connected")
+            if story.outcome == "lost" and not story.grants:
+                self._violated(call_id, "only an accepted call can be lost")
+
+    def _violated(self, call_id: str, promise: str) -> None:
+        self._trace.violated(f"{call_id}: {promise}")
+
+
+def _tells(fact: facts.Fact, event: Event) -> bool:
+    match fact, event["event"]:
+        case facts.Arrived(), "connect":
+            return True
+        case facts.Terminated(status=status), "terminate":
+            return bool(status == event["status"].lower())
+        case facts.MediaChanged(version=version), "media_update":
+            return bool(version == event["session"]["version"])
+        case _:
+            return False
+
+
+def _brief(fact: bytes) -> str:
+    told: dict[str, Any] = msgspec.json.decode(fact)
+    name = told.pop("fact")
+    return f"{name} " + " ".join(f"{key}={value}" for key, value in told.items() if key != "traceback")

@@ -1,0 +1,23 @@
+"""What every job works with; one per action worker."""
+
+from dataclasses import dataclass, field
+
+from shared.breaker import Breaker
+from shared.bus import Bus
+from shared.tally import Tally
+from workers.action.graph import Graph
+
+
+@dataclass
+class Desk:
+    """The bus, Graph, the Pages' access tokens, and where experiences with Graph are noted."""
+
+    bus: Bus
+    graph: Graph
+    tokens: dict[str, str]
+    forward_url: str = ""
+    tally: Tally = field(default_factory=Tally)
+
+    def __post_init__(self) -> None:
+        """Make the breaker, which is on the same wire."""
+        self.breaker = Breaker(self.bus.wire)

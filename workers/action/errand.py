@@ -1,0 +1,207 @@
+"""One Graph action on its way: past the fence, sent, judged, and sent again while that can help and time allows.
+
+Graph may ask for the pause before the next try, by `Retry-After` or as the time until access returns; otherwise pauses
+grow. The first try is never delayed. A farewell that would have to wait beyond its deadline is tried once more just
+before it.
+"""
+
+import asyncio
+import datetime as dt
+from typing import Final
+
+import stamina
+
+from shared import log
+from shared.actions import job_id_of
+from shared.bus import Fenced
+from shared.calls import facts
+from shared.dead import Trial
+from shared.errors import RedisAway
+from shared.meta.graph import GraphError
+from workers.action.desk import Desk
+from workers.action.experience import note_usage
+from workers.action.verdict import FAREWELLS, Attempt, Sent, Verdict, is_ambiguous, is_throttled, judge
+
+THROTTLED_WAIT_S: Final = 2.0
+LAST_TRY_S: Final = 6.0
+"""So long before its deadline a farewell is tried at the latest."""
+
+_log = log.get()
+
+
+class TryAgain(Exception):
+    """The attempt did not succeed and another may."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        super().__init__(attempt.trouble or f"HTTP {attempt.status}")
+        self.attempt = attempt
+
+
+class GivenUp(Exception):
+    """No attempt will succeed, or there is no time for one; `cause` as in `facts.ActionFailed`."""
+
+    def __init__(self, attempt: Attempt | None, cause: str, message: str = "") -> None:
+        super().__init__(cause)
+        self.attempt = attempt
+        self.cause = cause
+        self.message = message or cause
+
+
+class OutOfOffice(Exception):
+    """Another epoch owns the call, and does what is needed."""
+
+
+class Errand:
+    """One action; `trials` is every request that was made for it.
+
+    An operator's retry is not fenced: it can only be a farewell, for a call of which nothing but an ending is left.
+    """
+
+    def __init__(
+        self, desk: Desk, call_id: str, page: str, action: str, epoch: int, deadline_ms: int, *, fenced: bool = True
+    ) -> None:
+        self.desk = desk
+        self.call_id = call_id
+        self.page = page
+        self.action = action
+        self.epoch = epoch
+        self.deadline_ms = deadline_ms
+        self.ambiguous = False
+        self.trials: list[Trial] = []
+        self._fenced = fenced
+        self._offer: str | None = None
+        self._last: Attempt | None = None
+
+    async def run(self) -> Attempt:
+        """Return the attempt that settled it.
+
+        Raises:
+            GivenUp: it will not succeed.
+            OutOfOffice: it is somebody else's now.
+            RedisAway: there was no asking for leave in all the time there was.
+        """
+        if self.page not in self.desk.tokens:
+            raise GivenUp(None, "no_token")
+        if self._left_s() <= 0:
+            raise GivenUp(None, "too_late")
+        retries = stamina.retry_context(
+            on=self._pause_before_next,
+            attempts=None,
+            timeout=None,
+            wait_initial=0.15,
+            wait_max=2.0 if self.action == "accept" else 20.0,
+            wait_jitter=0.15,
+        )
+        try:
+            async for trial in retries:
+                with trial:
+                    return await self._attempt()
+        except TryAgain as end:
+            raise GivenUp(end.attempt, "graph" if (end.attempt.error or GraphError()).code else "unreachable") from end
+        raise AssertionError("stamina ends by returning or raising")
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return the last word so far."""
+        return Verdict(self.trials[-1].verdict) if self.trials else Verdict.HOPELESS
+
+    def _left_s(self) -> float:
+        return (self.deadline_ms - self.desk.bus.now_ms()) / 1000
+
+    async def _attempt(self) -> Attempt:
+        """Ask whether we may, send once, and judge."""
+        if self._left_s() <= 0:
+            raise GivenUp(None, "too_late") if self._last is None else TryAgain(self._last)
+        await asyncio.gather(self._pass_fence(), self._read_offer())  # one round trip
+        probing = self.ambiguous and self.action == "accept"
+        at_ms, token = self.desk.bus.now_ms(), self.desk.tokens[self.page]
+        attempt = await self.desk.graph.act(self.page, token, self.action, self.call_id, offer=self._offer)
+        self._last = attempt
+        verdict = judge(self.action, attempt, probing=probing)
+        self._note(at_ms, attempt, verdict)
+        self.ambiguous |= is_ambiguous(self.action, attempt)
+        match verdict:
+            case Verdict.SETTLED:
+                return attempt
+            case Verdict.AGAIN:
+                await note_usage(self.desk, self.page, attempt)
+                raise TryAgain(attempt)
+            case Verdict.HOPELESS:
+                raise GivenUp(attempt, "unreachable" if attempt.sent is not Sent.REPLIED else "graph")
+
+    def _note(self, at_ms: int, attempt: Attempt, verdict: Verdict) -> None:
+        error = attempt.error or GraphError()
+        trial = Trial(
+            at_ms=at_ms,
+            verdict=verdict,
+            status=attempt.status,
+            code=error.code,
+            subcode=error.error_subcode,
+            fbtrace_id=error.fbtrace_id,
+            trouble=attempt.trouble,
+            took_ms=attempt.took_ms,
+        )
+        self.trials.append(trial)
+        if attempt.sent is Sent.REPLIED:
+            self.desk.tally.replied(self.action, attempt.took_ms)
+        _log.info(
+            "action.attempted",
+            call=self.call_id,
+            action=self.action,
+            epoch=self.epoch,
+            attempt=len(self.trials),
+            verdict=verdict,
+            status=attempt.status,
+            code=error.code,
+            subcode=error.error_subcode,
+            fbtrace_id=error.fbtrace_id,
+            trouble=attempt.trouble or None,
+            usage_percent=attempt.usage and attempt.usage.percent,
+            took_ms=attempt.took_ms,
+        )
+
+    def _pause_before_next(self, error: Exception) -> bool | float | dt.timedelta:
+        """Tell stamina whether to go on, and how long to wait where Graph said so."""
+        left_s = self._left_s()
+        if left_s <= 0 or not isinstance(error, TryAgain | RedisAway):
+            return False
+        pause_s = _asked_for_s(error.attempt) if isinstance(error, TryAgain) else None
+        if pause_s is None:
+            return True
+        if pause_s < left_s:
+            return pause_s
+        return left_s - LAST_TRY_S if self.action in FAREWELLS and left_s > LAST_TRY_S else False
+
+    async def _read_offer(self) -> None:
+        if self.action != "accept" or self._offer is not None:
+            return
+        offer = await self.desk.bus.read_fact(self.call_id, facts.OfferMade, epoch=self.epoch)
+        if not isinstance(offer, facts.OfferMade):
+            raise OutOfOffice
+        self._offer = offer.sdp
+
+    async def _pass_fence(self) -> None:
+        if not self._fenced:
+            return
+        first = not self.trials
+        probe = self.ambiguous and self.action == "accept"
+        fenced = await self._fence(probe=probe)
+        if fenced is Fenced.AGAIN and first and not probe:
+            self.ambiguous = True  # granted to this job before: its worker died, perhaps after sending
+            fenced = await self._fence(probe=True)
+        if fenced is Fenced.STALE:
+            raise OutOfOffice
+        if fenced is Fenced.REFUSED:
+            raise GivenUp(None, "refused")
+
+    async def _fence(self, *, probe: bool) -> Fenced:
+        token = job_id_of(self.action, self.call_id, self.epoch)
+        return await self.desk.bus.fence(self.call_id, self.epoch, self.action, token, probe=probe)
+
+
+def _asked_for_s(attempt: Attempt) -> float | None:
+    """Return how long Graph wants us to wait, or none where it does not say."""
+    if not is_throttled(attempt):
+        return attempt.retry_after_s
+    asked_s = max(attempt.retry_after_s or 0.0, attempt.usage.regain_s if attempt.usage else 0.0)
+    return asked_s or (THROTTLED_WAIT_S if attempt.retry_after_s is None else 0.0)
