@@ -299,7 +299,10 @@ def storm(
     as_json: Json = False,
 ) -> None:
     """Bring thousands of calls in disorder while processes are killed; fail unless nothing is lost or done twice."""
-    from pageline.bench.storm import Order, run
+    from pageline.bench import require
+
+    require("psutil")
+    from pageline.bench.storm.run import Order, run
 
     report = run(Order(calls, random.randrange(1_000_000) if seed is None else seed, kill_every_s, plant))
     if as_json:
@@ -315,7 +318,10 @@ def soak(
     as_json: Json = False,
 ) -> None:
     """Let short calls come for an hour; fail unless memory, tasks, threads and descriptors stay flat."""
-    from pageline.bench.soak import run
+    from pageline.bench import require
+
+    require("psutil")
+    from pageline.bench.soak.run import run
 
     report = run(minutes)
     if as_json:

@@ -14,7 +14,6 @@ from shared.errors import BadSetting, PagelineError
 
 INGRESS: Final = "ingress"
 ANSWER: Final = "answer"
-_NEEDED: Final = ("psutil", "fastapi", "pydantic")
 
 
 def run(only: str = "") -> dict[str, Any]:
@@ -26,7 +25,7 @@ def run(only: str = "") -> dict[str, Any]:
     """
     if only not in ("", INGRESS, ANSWER):
         raise BadSetting(f"--only {only} names no bench. Write --only {INGRESS}, --only {ANSWER}, or nothing for both.")
-    _require_packages()
+    require("psutil", "fastapi", "pydantic")
     from pageline.bench import answer_bench, figures, ingress_bench
     from pageline.bench.show import Show
 
@@ -44,8 +43,13 @@ def run(only: str = "") -> dict[str, Any]:
     return report
 
 
-def _require_packages() -> None:
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+def require(*packages: str) -> None:
+    """Refuse to begin without packages that the pipeline itself does not need.
+
+    Raises:
+        PagelineError: some are missing; the message says how to get them.
+    """
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise PagelineError(
             f"The bench needs {' and '.join(missing)}, which the pipeline itself does not. Run `make bench`, or "

@@ -1,4 +1,4 @@
-"""More calls than one media worker can hold: those it holds sound well, the others wait, then are rejected on the record."""
+"""More calls than a media worker can hold: its own sound well, the others wait and are then rejected on the record."""
 
 import asyncio
 import shutil

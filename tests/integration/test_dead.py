@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import hashlib
+import hmac
 import json
 import os
 from collections.abc import AsyncIterator, Callable
@@ -12,8 +14,9 @@ import redis
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
+from ingress.webhook import Webhook
 from pageline.cli import app
-from shared import jobs
+from shared import jobs, settings
 from shared.bus import Bus
 from shared.calls import facts
 from shared.dead import KEPT, DeadLetters, Gone, Letter
@@ -21,6 +24,7 @@ from shared.wire import Wire
 from tests.integration.graph_server import DONE, TRANSIENT, Reply, Server, error
 from workers.action.graph import Graph
 from workers.action.jobs import Desk, act, forward
+from workers.action.letters import retry
 from workers.action.pool import PoolWorker
 
 PAGE: Final = "106378625516323"
@@ -257,8 +261,6 @@ async def test_an_accept_is_never_tried_again(desk: Desk, graph_server: Server, 
 
 
 async def test_not_even_a_job_of_somebody_else_s_making_accepts(desk: Desk, graph_server: Server) -> None:
-    from workers.action.letters import retry
-
     letter = await refused(desk, graph_server, "accept")
     assert await retry(desk, letter.id, desk.bus.now_ms() + 6_000) == "not retriable"
     assert len(graph_server.requests) == 1
@@ -282,6 +284,22 @@ async def test_a_webhook_read_by_a_command_that_was_killed_is_read_once(bus: Bus
         await bus.dead_letters.bury(Letter(why="webhook_unreadable", body=body))
     assert (await dead("retry", "--why", "webhook_unreadable")).status == 0
     assert [type(entry.fact) for entry in await bus.read_log("c_9")] == [facts.Arrived]
+
+
+async def test_an_odd_element_is_kept_so_that_it_can_be_read_without_its_neighbours(bus: Bus, dead: Any) -> None:
+    webhook = Webhook(bus, settings.load({"META_APP_SECRET": "s", "META_VERIFY_TOKEN": "v"}))
+    calls = [CONNECT | {"id": "c_8"}, CONNECT | {"timestamp": "noon"}]
+    body = json.dumps({"object": "page", "entry": [{"id": PAGE, "calls": calls}]}).encode()
+    signed = b"sha256=" + hmac.new(b"s", body, hashlib.sha256).hexdigest().encode()
+    assert await webhook.take(body, signed) == 200
+    (letter,) = await kept(bus.dead_letters)
+    assert b"c_8" not in letter.body
+    mended = letter.body.replace(b'"noon"', b"1671644824")  # as if today's code knew such a time
+    await bus.dead_letters.bury(Letter(why="webhook_unreadable", body=mended), instead_of=letter.id)
+    assert (await dead("retry", "--all")).status == 0
+    (entry,) = await bus.read_log("c_9")
+    assert isinstance(entry.fact, facts.Arrived)
+    assert entry.fact.page == PAGE
 
 
 async def test_a_webhook_that_is_unreadable_still_stays(bus: Bus, dead: Any) -> None:

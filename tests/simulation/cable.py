@@ -55,7 +55,7 @@ class Line:
 class _Item:
     """A command on its way."""
 
-    __slots__ = ("arrived", "future", "give_up", "limit", "connection", "step")
+    __slots__ = ("arrived", "connection", "future", "give_up", "limit", "step")
 
     def __init__(self, step: Step, future: asyncio.Future[Reply], connection: int) -> None:
         self.step = step

@@ -1,7 +1,7 @@
 """What goes wrong, when, and for how long: drawn from the seed, over before the settling begins."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, Final
 
 from tests.simulation import processes
@@ -26,7 +26,7 @@ class Troubles:
     def plan(self, for_s: float) -> None:
         """Draw them all."""
         chance = self._chance
-        kind = chance.choice(KINDS)
+        kind = self._world.plant.kind or chance.choice(KINDS)
         self._world.trace.note(f"seed {self._world.seed}: {kind}", who="plan")
         self._world.postman.manners = Manners(late=0.2, latest_s=4.0, together=0.2, twice=0.2, lost_answer=0.05)
         if kind == "calm":

@@ -13,7 +13,7 @@ _lupa: Final[Any] = importlib.import_module("lupa.lua51")
 
 
 class Interpreter:
-    """A Lua whose `redis.call` leads to `call`; `edit` may change a script before it is compiled, as a planted bug does."""
+    """A Lua whose `redis.call` leads to `call`; `edit` may change a script, as a planted bug does."""
 
     def __init__(self, call: Callable[..., Reply], edit: Callable[[bytes], bytes]) -> None:
         self._edit = edit

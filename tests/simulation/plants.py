@@ -14,6 +14,8 @@ class Plant:
     """A change to the product: Lua text replaced, or a class that misbehaves."""
 
     name: str
+    kind: str = ""
+    """The troubles that bring it to light soonest (`faults.KINDS`); any where it is empty."""
     lua: tuple[tuple[str, str], ...] = ()
     bus: type[SimBus] = SimBus
     """What media workers use."""

@@ -38,6 +38,14 @@ class Result:
     lasted_s: float = 0.0
     steps: int = 0
 
+    def report(self, *, tail: int = 60) -> str:
+        """Say what was broken, how it came to that, and how to see it again."""
+        broken = "\n".join(f"  {violation}" for violation in self.violations)
+        shown = "\n".join(self.trace[-tail:])
+        return (
+            f"seed {self.seed} broke:\n{broken}\nthe last of its trace:\n{shown}\nagain: make simulate SEED={self.seed}"
+        )
+
 
 class Run:
     """See the module."""

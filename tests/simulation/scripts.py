@@ -1,6 +1,8 @@
 """Handlers for simulated calls, as users might write them; each Page has its own."""
 
 import asyncio
+import contextlib
+import random
 from collections.abc import Callable
 from typing import Final
 
@@ -56,6 +58,18 @@ async def break_down(call: Call) -> None:
     raise RuntimeError(PLANNED)
 
 
+async def lose_patience(call: Call) -> None:
+    """Begin to answer, and think better of it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.01 + random.random() * 0.3):
+            await call.answer()
+
+
+async def sleep(_call: Call) -> None:
+    """Never answer."""
+    await asyncio.sleep(300)  # virtual seconds
+
+
 async def ignore(_call: Call) -> None:
     """Return without a word."""
 
@@ -73,13 +87,26 @@ async def mourn(_call: Call) -> None:
     await asyncio.sleep(1)
 
 
-_HANDLERS: Final = (talk, talk, hear, forward, hesitate, reject, hang_up, break_down, ignore, linger)
+_HANDLERS: Final = (
+    talk,
+    talk,
+    hear,
+    forward,
+    hesitate,
+    reject,
+    hang_up,
+    break_down,
+    ignore,
+    linger,
+    lose_patience,
+    sleep,
+)
 SCRIPTS: Final = {
     str(100 + number): Script(f"scripts:{handler.__name__}", handler, mourn if number % 2 else None)
     for number, handler in enumerate(_HANDLERS)
 }
 """By Page."""
-TOKENLESS: Final = "100" + "0"
+TOKENLESS: Final = "1000"
 """A Page that nobody gave a token for."""
 
 PAGES: Final = (*SCRIPTS, TOKENLESS)

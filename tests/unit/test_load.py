@@ -80,6 +80,13 @@ def test_overload_and_recovery_are_told_once_each_with_figures(load: Load) -> No
     assert told[1]["late_p95_ms"] == pytest.approx(IN_TIME_S * 1000)
 
 
+def test_coming_to_a_tick_too_early_says_nothing(load: Load) -> None:
+    run(load, 3, LATE_S)
+    for _ in range(10 * TICKS_PER_S):
+        load.note(-0.0004)
+    assert load.slots(CAPACITY) == 0
+
+
 def test_a_long_freeze_is_noted_in_no_time(load: Load) -> None:
     load.note(3600.0)
     assert load.slots(CAPACITY) == 0

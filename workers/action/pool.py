@@ -6,8 +6,8 @@ BLMOVE, so that no id is ever in nobody's hands; `runner.py` runs each job as a 
 enqueued: nobody here chains jobs.
 
 A job runs at least once. What was taken off a queue is this worker's duty: while Redis is away it keeps trying to
-register the beginning and the end. If the worker is killed, the maintenance of any worker notices within half a minute
-and enqueues its jobs again, as long as they have retries left.
+register the beginning and the end. If the worker is killed, any other one notices within some seconds and enqueues its
+jobs again, as long as they have retries left (`upkeep.py`).
 """
 
 import asyncio
@@ -30,6 +30,7 @@ from shared import log
 from shared.errors import RedisAway
 from shared.jobs import ALLOWED, JsonSerializer
 from shared.wire import Argument, ReplyError, Wire
+from workers.action import upkeep
 from workers.action.ledger import InertJob, Ledger
 from workers.action.repertoire import JobFunction, Repertoire
 from workers.action.runner import Runner
@@ -68,8 +69,8 @@ class PoolWorker(SimpleWorker):
         concurrency: int = 50,
         reserve: int = 5,
         grace_s: float = 25.0,
-        heartbeat_s: float = 5.0,
-        maintenance_s: int = 15,
+        heartbeat_s: float = 1.0,
+        maintenance_s: int = 2,
         **rq_options: Any,
     ) -> None:
         if concurrency <= len(queues):
@@ -269,6 +270,11 @@ class PoolWorker(SimpleWorker):
             await asyncio.sleep(self.maintenance_interval * random.uniform(0.75, 1.25))
 
     # -- what RQ's base class asks
+
+    def clean_registries(self) -> None:
+        """Look after the jobs of dead workers; RQ calls this in each round of maintenance."""
+        for queue in self.queues:
+            upkeep.look_after(queue, self._exc_handlers)
 
     @property
     def connection_timeout(self) -> int:

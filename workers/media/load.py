@@ -36,10 +36,10 @@ class Load:
     def note(self, late_s: float) -> None:
         """Note that the loop came to a tick so late; those due meanwhile, made up for or not, are late as well."""
         for _ in range(RECOVERED_WINDOW):
-            self._late_s.append(max(0.0, late_s))
+            if late_s < 0:  # nothing is due yet: timers count in whole milliseconds and may fire early
+                return
+            self._late_s.append(late_s)
             late_s -= self._every_s
-            if late_s < 0:
-                break
 
     def slots(self, capacity: int) -> int:
         """Return how many calls to ask for: as many as we may hold, or none, so that those held go on sounding well.

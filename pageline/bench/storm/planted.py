@@ -8,7 +8,6 @@ import sys
 from typing import Final
 
 from pageline import cli
-from pageline.bench.storm.fleet import Kind
 from shared import bus
 from shared.wire import Script
 
@@ -16,10 +15,10 @@ DOUBLE_ACCEPT: Final = "double-accept"
 LOSE_WEBHOOK: Final = "lose-webhook"
 NO_TAKEOVER: Final = "no-takeover"
 
-BUGS: Final[dict[str, tuple[Kind, ...]]] = {
-    DOUBLE_ACCEPT: (Kind.ACTION,),
-    LOSE_WEBHOOK: (Kind.WEB,),
-    NO_TAKEOVER: (Kind.WEB, Kind.MEDIA, Kind.ACTION),
+BUGS: Final[dict[str, tuple[str, ...]]] = {
+    DOUBLE_ACCEPT: ("action",),
+    LOSE_WEBHOOK: ("web",),
+    NO_TAKEOVER: ("web", "media", "action"),
 }
 """What can be planted, and in which processes."""
 
