@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench clean
+.PHONY: help install demo test check format bench storm soak simulate fuzz clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -40,6 +40,20 @@ format: install  ## let ruff rewrite what it can
 bench: install  ## print the figures of docs/performance.md from one run, with baselines beside
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench >&2
 	@$(BIN)/pageline bench $(ARGS)
+
+storm: install  ## 10,000 calls' webhooks while workers are killed; ARGS="--json"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench >&2
+	@$(BIN)/pageline bench storm $(ARGS)
+
+soak: install  ## an hour of short calls: does anything grow? ARGS="--minutes 10" for less
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench >&2
+	@$(BIN)/pageline bench soak $(ARGS)
+
+simulate: install  ## live through thousands of simulated crashes; SEED=123 replays one
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+fuzz: install  ## odd webhooks, descriptions and Graph replies, new ones in every run; TIMES=6 is some minutes
+	@PAGELINE_FUZZ_TIMES=$(or $(TIMES),6) $(BIN)/pytest tests/fuzz --timeout=0 $(ARGS)
 
 clean:  ## remove what make made
 	rm -rf .venv .pageline .mypy_cache .ruff_cache .pytest_cache

@@ -4,15 +4,14 @@ import json
 import random
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from pageline.command import BAD_USAGE, FAILED, Json, die, print_json
+from pageline.letters import letters
 from shared import log, settings
 from shared.errors import BadSetting, HandlerUnusable, PagelineError
-
-if TYPE_CHECKING:
-    from pageline.dead import Done, Selection
 
 app = typer.Typer(
     name="pageline",
@@ -21,13 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Json = Annotated[
-    bool, typer.Option("--json", help="Print exactly one JSON value on stdout; all chatter goes to stderr.")
-]
-
-FAILED = 1
-BAD_USAGE = 2
+app.add_typer(letters, name="dead")
 
 
 def main() -> NoReturn:
@@ -35,9 +28,9 @@ def main() -> NoReturn:
     try:
         app()
     except (BadSetting, HandlerUnusable) as error:
-        _die(str(error), BAD_USAGE)
+        die(str(error), BAD_USAGE)
     except PagelineError as error:
-        _die(str(error), FAILED)
+        die(str(error), FAILED)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)
@@ -92,7 +85,7 @@ def up(*, as_json: Json = False) -> None:
     configured = _start("up")
     status = run_everything(configured)
     if as_json:
-        _print_json({"process": "up", "status": status})
+        print_json({"process": "up", "status": status})
     if status:
         sys.exit(status)
 
@@ -105,7 +98,7 @@ def sim(context: typer.Context) -> None:
     arguments = [argument for argument in context.args if argument != "--json"]
     status = simulate(arguments)
     if "--json" in context.args:
-        _print_json({"process": "sim", "status": status})
+        print_json({"process": "sim", "status": status})
     sys.exit(status)
 
 
@@ -120,7 +113,7 @@ def calls(
 
     stories = story.latest(settings.load(), limit=limit)
     if as_json:
-        _print_json([each.summary() for each in stories])
+        print_json([each.summary() for each in stories])
     else:
         story.print_list(stories)
 
@@ -139,94 +132,19 @@ def call(
 
     told = story.of(settings.load(), call_id)
     if told is None:
-        _die(
+        die(
             f"There is no call {call_id} in the log; logs are kept for RETENTION_HOURS. `pageline calls` lists them.",
             FAILED,
         )
     if export and as_json:
-        _print_json(told.replay_lines())
+        print_json(told.replay_lines())
     elif export:
         for line in told.replay_lines():
             print(json.dumps(line))  # noqa: T201 the file itself
     elif as_json:
-        _print_json(told.full())
+        print_json(told.full())
     else:
         story.print_one(told)
-
-
-letters = typer.Typer(no_args_is_help=True)
-app.add_typer(letters, name="dead", help="Dead letters: what could not be read or done.")
-
-Ids = Annotated[list[str] | None, typer.Argument(metavar="ID...", help="As `dead list` shows them.")]
-All = Annotated[bool, typer.Option("--all", help="All of them.")]
-Why = Annotated[str, typer.Option(help="Only those of this reason.")]
-
-
-@letters.command("list")
-def list_letters(*, why: Why = "", as_json: Json = False) -> None:
-    """List dead letters, the oldest first."""
-    from pageline import dead
-
-    kept = dead.kept(settings.load(), why=why)
-    if as_json:
-        _print_json([dead.summary(letter) for letter in kept])
-    else:
-        dead.print_list(kept)
-
-
-@letters.command("show")
-def show_letter(letter_id: Annotated[str, typer.Argument(metavar="ID")], *, as_json: Json = False) -> None:
-    """Show one with every attempt and what it holds; a webhook's body may name people."""
-    from pageline import dead
-
-    configured, selected = settings.load(), _selected([letter_id], everything=False, why="")
-    letter = dead.of(configured, selected.ids[0])
-    if letter is None:
-        _die(dead.unknown(letter_id), FAILED)
-    if as_json:
-        _print_json(dead.full(letter))
-    else:
-        dead.print_one(letter)
-
-
-@letters.command("retry")
-def retry_letters(ids: Ids = None, *, everything: All = False, why: Why = "", as_json: Json = False) -> None:
-    """Try again: a farewell, a webhook to be passed on or read. A letter goes when that has succeeded."""
-    from pageline import dead
-
-    _report(dead.retry(settings.load(), _selected(ids, everything=everything, why=why)), as_json)
-
-
-@letters.command("drop")
-def drop_letters(ids: Ids = None, *, everything: All = False, why: Why = "", as_json: Json = False) -> None:
-    """Forget them for good."""
-    from pageline import dead
-
-    _report(dead.drop(settings.load(), _selected(ids, everything=everything, why=why)), as_json)
-
-
-def _selected(ids: list[str] | None, *, everything: bool, why: str) -> "Selection":
-    from pageline import dead
-
-    if bool(ids) == (everything or bool(why)):
-        _die(
-            "Name dead letters by their IDs, or say --all, or --why REASON. `pageline dead list` shows both.", BAD_USAGE
-        )
-    odd = [letter_id for letter_id in ids or () if not dead.ID.fullmatch(letter_id)]
-    if odd:
-        _die(f"{odd[0]} is no dead letter's ID: those look like 1700000000000-0. `pageline dead list`.", BAD_USAGE)
-    return dead.Selection(tuple(ids or ()), why)
-
-
-def _report(done: "list[Done]", as_json: bool) -> None:
-    from pageline import dead
-
-    if as_json:
-        _print_json([each._asdict() for each in done])
-    else:
-        dead.print_done(done)
-    if not all(each.done for each in done):
-        sys.exit(FAILED)
 
 
 @app.command()
@@ -245,7 +163,7 @@ def replay(
 
     report = run(files, to=to, speed=speed, as_recorded=as_recorded, secret=settings.load().app_secrets[0])
     if as_json:
-        _print_json(report)
+        print_json(report)
     if report["refused"]:
         sys.exit(FAILED)
 
@@ -261,7 +179,7 @@ def demo(
 
     status, report = run(once=once, quiet=as_json)
     if as_json:
-        _print_json(report)
+        print_json(report)
     if status:
         sys.exit(status)
 
@@ -284,7 +202,7 @@ def bench(
 
     report = run(only=only)
     if as_json:
-        _print_json(report)
+        print_json(report)
 
 
 @benches.command()
@@ -306,7 +224,7 @@ def storm(
 
     report = run(Order(calls, random.randrange(1_000_000) if seed is None else seed, kill_every_s, plant))
     if as_json:
-        _print_json(report)
+        print_json(report)
     if not report["pass"]:
         sys.exit(FAILED)
 
@@ -325,7 +243,7 @@ def soak(
 
     report = run(minutes)
     if as_json:
-        _print_json(report)
+        print_json(report)
     if not report["pass"]:
         sys.exit(FAILED)
 
@@ -338,13 +256,4 @@ def _start(process: str) -> settings.Settings:
 
 def _stopped(process: str, as_json: bool) -> None:
     if as_json:
-        _print_json({"process": process, "status": 0})
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))  # noqa: T201 it is what was asked for
-
-
-def _die(message: str, status: int) -> NoReturn:
-    print(f"pageline: {message}", file=sys.stderr)  # noqa: T201
-    sys.exit(status)
+        print_json({"process": process, "status": 0})

@@ -45,10 +45,11 @@ class NotRetriable(PagelineError):
 
 
 def kept(settings: Settings, *, why: str = "") -> list[Letter]:
-    """Return the letters, the oldest first, without their bodies."""
+    """Return the letters, the newest first, without their bodies."""
 
     async def read(bus: Bus) -> list[Letter]:
-        return [replace(letter, body=b"") async for letter in bus.dead_letters.all() if why in ("", letter.why)]
+        letters = bus.dead_letters.all()
+        return [replace(letter, body=b"") async for letter in letters if why in ("", letter.why)][::-1]
 
     return ask(settings, read)
 
@@ -67,7 +68,7 @@ def retry(settings: Settings, selection: Selection) -> list[Done]:
         if letter.why != "not_forwarded" and letter.action not in FAREWELLS:
             raise NotRetriable(_why_not(letter))
         now_s, _ = await bus.wire.call("TIME")
-        queued = await actions.retry(bus, letter.id, deadline_ms=int(now_s) * 1000 + FAREWELL_USEFUL_MS)
+        queued = await actions.retry(bus, letter, deadline_ms=int(now_s) * 1000 + FAREWELL_USEFUL_MS)
         what = f"{letter.action} for call {letter.call_id}" if letter.action else "the webhook for WEBHOOK_FORWARD_URL"
         return f"{what} is queued{'' if queued else ' already'}; the letter goes when it has succeeded"
 
@@ -167,7 +168,7 @@ def print_list(letters: list[Letter]) -> None:
         return
     table = Table(box=None, header_style="dim", pad_edge=False)
     for column in ("id", "buried", "why", "call", "action"):
-        table.add_column(column, no_wrap=column == "id")
+        table.add_column(column, overflow="fold", no_wrap=column == "id")
     table.add_column("tries", justify="right")
     table.add_column("detail", overflow="fold")
     for letter in letters:

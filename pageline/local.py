@@ -33,7 +33,7 @@ def run_everything(configured: Settings) -> int:
 
 @contextlib.contextmanager
 def valkey_unless_given(configured: Settings) -> Iterator[tuple[str, EmbeddedValkey | None]]:
-    """Yield REDIS_URL, or that of an embedded Valkey under DATA_DIR, and the Valkey: it lives as long as the context."""
+    """Yield REDIS_URL and none, or the URL of an embedded Valkey that lives as long as the context, and the Valkey."""
     if configured.redis_url:
         yield configured.redis_url, None
         return

@@ -6,6 +6,7 @@ from typing import Final
 
 from shared import jobs
 from shared.bus import Bus
+from shared.dead import Letter
 
 ACT: Final = "workers.action.jobs.act"
 FORWARD: Final = "workers.action.jobs.forward"
@@ -39,14 +40,14 @@ async def forward(bus: Bus, body: bytes, signature: bytes) -> None:
     await bus.enqueue(jobs.BULK, FORWARD, [digest], job_id=f"forward-{digest}", within_s=FORWARD_WITHIN_S)
 
 
-async def retry(bus: Bus, letter_id: str, *, deadline_ms: int) -> bool:
+async def retry(bus: Bus, letter: Letter, *, deadline_ms: int) -> bool:
     """Queue another try of what a dead letter is about; False if that is queued already."""
     return await jobs.enqueue(
         bus.wire,
-        jobs.CONTROL,
+        jobs.CONTROL if letter.action else jobs.BULK,
         RETRY,
-        [letter_id, deadline_ms],
-        job_id=f"retry-{letter_id}",
+        [letter.id, deadline_ms],
+        job_id=f"retry-{letter.id}",
         timeout_s=ACT_WITHIN_S,
         failure_ttl_s=RETRIABLE_AGAIN_S,
     )

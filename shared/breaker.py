@@ -65,7 +65,7 @@ class Breaker:
         if int(run or 0) >= TRIPS_AT:
             _log.info("breaker.reset", page=page, refused=int(run))
 
-    async def is_crowded(self, page: str, percent: float, because: str, *, for_s: float) -> None:
+    async def crowded(self, page: str, percent: float, because: str, *, for_s: float) -> None:
         """Note that a limit of Graph's is nearly used up."""
         key = _usage(page)
         note = ("HSET", key, "percent", percent, "because", because)

@@ -22,9 +22,9 @@ BULK: Final = "bulk"
 QUEUES: Final = (ACCEPT, CONTROL, BULK)
 """All queues, the most urgent first."""
 
-RETRIES: Final = {ACCEPT: 1, CONTROL: 60, BULK: 1}
+RETRIES: Final = {ACCEPT: 1, CONTROL: 160, BULK: 1}
 """How often a job is started again. A farewell is tried for ten minutes, however many workers die meanwhile: a death is
-noticed after 16 s at the earliest (`PoolWorker`), so there is time for 37. An `accept` has no time for a second one."""
+noticed after 4 s at the earliest (`PoolWorker`), so there is time for 150. An `accept` has none for a second one."""
 
 ALLOWED: Final = frozenset({"workers.action.jobs.act", "workers.action.jobs.forward", "workers.action.letters.retry"})
 """The functions a job may name. The action worker runs no other, whatever somebody writes into Redis."""

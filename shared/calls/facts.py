@@ -196,7 +196,7 @@ class ActionFailed(Fact, frozen=True):
 
     action: str
     cause: str
-    """`graph`, `unreachable`, `too_late`, `refused` (by the fence), `redis_away` or `no_token`."""
+    """`graph`, `unreachable`, `too_late`, `refused` (by the fence), `redis_away`, `no_token` or `broken` (by us)."""
     message: str = ""
     code: int | None = None
     subcode: int | None = None

@@ -6,7 +6,7 @@ local key = hash(call)
 local h = redis.call('HMGET', key, 'ep', 'own', 'accept', 'st')
 if h[1] ~= epoch or h[4] == 'closed' then return 'stale' end
 if action == 'reject' or action == 'terminate' then
-  redis.call('HSETNX', key, 'accept', 'barred')
+  redis.call('HSET', key, 'accept', 'barred')
   return 'go'
 end
 if action ~= 'accept' then return 'go' end

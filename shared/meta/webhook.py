@@ -6,7 +6,7 @@ mixes Pages). Source: calling/webhooks; contradictions of the pages are accepted
 
 import hashlib
 import re
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -26,6 +26,8 @@ _ESCAPES: Final = re.compile(
 _AROUND_AN_ENTRY: Final = (b'{"object":"page","entry":[', b"]}")
 _MILLISECONDS_FROM: Final = 100_000_000_000
 """Timestamps above this are milliseconds; calling pages show seconds, messaging pages milliseconds."""
+_LARGEST: Final = 2**53
+"""Larger numbers are not exact everywhere they pass through."""
 
 
 class _Envelope(msgspec.Struct):
@@ -39,18 +41,20 @@ class _Session(msgspec.Struct):
 
 
 class _Element(msgspec.Struct, rename={"sender": "from"}):
+    """An event of a call; what only describes it may be anything: an odd duration must not keep a call from ending."""
+
     id: str
     event: str
-    timestamp: int | float = 0
+    timestamp: Any = 0
     to: str | int = ""
     sender: str | int = ""
     call_direction: str = "user_initiated"
     call_status: str = ""
     session: _Session | None = None
-    status: str | None = None
-    start_time: int | str | None = None
-    end_time: int | str | None = None
-    duration: int | float | str | None = None
+    status: Any = None
+    start_time: Any = None
+    end_time: Any = None
+    duration: Any = None
 
 
 class CallEvent(msgspec.Struct, frozen=True):
@@ -167,7 +171,7 @@ def _event(element: _Element, raw: msgspec.Raw, page: str, now_ms: int, answer_w
             return CallEvent(element.id, facts.MediaChanged(version=session.version, sdp=sdp), identity)
         case "terminate":
             terminated = facts.Terminated(
-                status=(element.status or "").lower(),
+                status=element.status.lower() if isinstance(element.status, str) else "",
                 duration_s=_whole(element.duration),
                 start_s=_whole(element.start_time),
                 end_s=_whole(element.end_time),
@@ -179,10 +183,16 @@ def _event(element: _Element, raw: msgspec.Raw, page: str, now_ms: int, answer_w
             return CallEvent(element.id, facts.Unrecognized(event=unknown, body=body.decode()), identity)
 
 
-def _ms(timestamp: float) -> int:
-    return int(timestamp if abs(timestamp) > _MILLISECONDS_FROM else timestamp * 1000)
+def _ms(timestamp: Any) -> int:
+    """Return a time in Unix milliseconds; 0 where it is none."""
+    number = _whole(timestamp) or 0
+    return number if abs(number) > _MILLISECONDS_FROM else number * 1000
 
 
-def _whole(value: float | str | None) -> int | None:
-    """Return a count of seconds; missing, null and "" all mean none."""
-    return None if value in (None, "") else int(float(value))
+def _whole(value: Any) -> int | None:
+    """Return a whole number, whether it comes as one, as a fraction or as text; none where it is no such thing."""
+    try:
+        number = int(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if abs(number) <= _LARGEST else None

@@ -55,7 +55,7 @@ def test_an_expired_token_is_told_keeps_nobody_from_being_answered_and_its_farew
     assert line.outcome_of(answered) == "completed"
     until(lambda: readiness(line.base) == "ready", "the breaker to be reset")
 
-    letters = dead(line, "list")
+    letters = dead(line, "list")[::-1]
     assert [letter["action"] for letter in letters] == ["accept", "reject"] * 3
     shown = dead(line, "show", letters[1]["id"])
     assert (shown["call_id"], shown["attempts"][0]["code"]) == (consumers[0].call_id, 190)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pageline.bench.storm.graph import Accept, Reply, is_double
+from pageline.bench.storm.planted import BUGS
 
 CALLS = 300
 ENDS_WITHIN_S = 110
@@ -83,6 +84,16 @@ def test_an_accept_may_be_repeated_as_the_design_allows(accepts: list[Accept]) -
 )
 def test_any_other_repeat_of_an_accept_is_a_double(accepts: list[Accept]) -> None:
     assert is_double(accepts)
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_bug_that_can_be_planted_finds_what_it_takes_out(bug: str) -> None:
+    loaded = (
+        "from shared.bus import Bus; from shared.wire import Wire; from pageline.bench.storm.planted import plant; "
+        f"plant({bug!r}); Bus(Wire.from_url('redis://127.0.0.1:1/0'))"
+    )
+    process = subprocess.run([sys.executable, "-c", loaded], check=False, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
 
 
 def test_a_plant_of_no_known_bug_is_bad_usage() -> None:

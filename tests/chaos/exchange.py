@@ -41,6 +41,7 @@ class Exchange(Line):
 
     def open(self, *names: str, **settings: str) -> None:
         """Start these processes and wait until calls would be answered by each of them."""
+        self.meta.webhook_url = f"{self.base}/webhook"
         self.start(*names, **settings)
         self.await_ready()
         joining = [self.processes[name] for name in names if name.startswith("media")]

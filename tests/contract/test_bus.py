@@ -612,6 +612,13 @@ async def test_accept_is_barred_once_a_farewell_was_let_through(ringing: Bus) ->
     assert "ActionGranted" not in await kinds(ringing)
 
 
+async def test_an_accept_that_was_granted_is_not_sent_again_after_a_farewell(ringing: Bus) -> None:
+    assert await ringing.fence(CALL, 1, "accept", "job") is Fenced.GO
+    assert await ringing.fence(CALL, 1, "accept", "job") is Fenced.AGAIN
+    assert await ringing.fence(CALL, 1, "terminate", "goodbye") is Fenced.GO
+    assert await ringing.fence(CALL, 1, "accept", "job") is Fenced.REFUSED
+
+
 async def test_a_farewell_is_let_through_after_an_accept_and_as_often_as_it_is_tried(ringing: Bus) -> None:
     await ringing.fence(CALL, 1, "accept", "job")
     assert [await ringing.fence(CALL, 1, "terminate", "goodbye") for _ in range(3)] == [Fenced.GO] * 3

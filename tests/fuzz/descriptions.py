@@ -88,7 +88,7 @@ STRANGE_LINES: Final = st.sampled_from(
         *(
             f"a=candidate:1 1 udp {'9' * 5000} 127.0.0.1 9 typ host",
             "a=ssrc:0",
-            "a=ssrc:99999999999 x",
+            "a=ssrc:9999999999 cname:x",
             "a=ssrc:1 cname:x",
         ),
         *(

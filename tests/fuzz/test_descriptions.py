@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.fuzz.budget import drawn, examples
 from tests.fuzz.descriptions import DESCRIPTIONS, LOCAL, SAMPLES, spoken
 from tests.integration.test_leg import THEIRS_HZ, Far, call, converse, dominant_hz
-from workers.media.description import MAX_BYTES
+from workers.media.description import MAX_BYTES, MAX_SECTIONS
 from workers.media.leg import CLOSE_TIMEOUT_S, NEGOTIATION_TIMEOUT_S, Leg, LegFailed
 from workers.media.sdp_gate import SdpRefused, admit_answer, admit_offer, audio_terms
 
@@ -42,7 +42,7 @@ def passes(text: str) -> str | None:
     return admitted
 
 
-@given(DESCRIPTIONS)
+@given(DESCRIPTIONS | spoken())
 @examples(500)
 def test_what_passes_the_gate_is_taken_by_the_parser_and_understood_the_same_again(text: str) -> None:
     began_s = time.process_time()
@@ -53,7 +53,14 @@ def test_what_passes_the_gate_is_taken_by_the_parser_and_understood_the_same_aga
     assert len(admitted) <= MAX_BYTES
     parsed = SessionDescription.parse(admitted)
     assert [media.kind for media in parsed.media] == ["audio"] * len(parsed.media)
-    assert parsed.media
+    assert 0 < len(parsed.media) <= MAX_SECTIONS
+    mids = [media.rtp.muxId for media in parsed.media]
+    assert all(mids)
+    assert len(set(mids)) == len(mids)
+    assert [group.items for group in parsed.group] == [mids]
+    for media in parsed.media:
+        assert {codec.clockRate for codec in media.rtp.codecs if codec.name == "opus"} == {48_000}
+        assert all(0 <= stream.ssrc < 1 << 32 for stream in media.ssrc)
     assert admit_offer(admitted) == admitted, "what was written anew reads as before"
     terms = audio_terms(admitted)
     assert terms.opus

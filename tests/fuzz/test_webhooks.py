@@ -65,6 +65,7 @@ def test_any_body_is_read_the_same_each_time_and_what_was_read_can_be_stored(bod
     for odd in received.unreadable:
         assert odd.why
         assert odd.body in body or b"\\ufffd" in odd.body
+        assert [again.body for again in read(odd.alone).unreadable] == [odd.body], "alone it is as odd as among others"
 
 
 def post_of(*elements: bytes) -> bytes:
@@ -164,7 +165,8 @@ def test_a_signed_body_is_taken_and_all_of_it_is_in_redis(redis_url: str) -> Non
         for call_id, by_identity in expected.items():
             kept = [fact for fact in await web.facts_of(call_id) if not isinstance(fact, facts.DeadlinePassed)]
             assert kept == list(by_identity.values())
-        assert sorted(await web.dead_letters()) == sorted(odd.body for odd in received.unreadable)
+        assert sorted(await web.dead_letters()) == sorted(odd.alone for odd in received.unreadable)
+        assert all(odd.body in odd.alone for odd in received.unreadable)
 
     with asyncio.Runner() as runner:
         context = serving(redis_url)

@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import redis
+from rq.job import Job
 
-from shared import actions
+from shared import actions, jobs
 from shared.bus import Bus
 from shared.calls import facts
+from shared.calls.machine import FAREWELL_USEFUL_MS
 from shared.wire import Wire
 from tests.integration.graph_server import DONE, TRANSIENT, Server
+from workers.action.pool import PoolWorker
 
 ROOT: Final = Path(__file__).parents[2]
-DEATHS: Final = 3
+DEATHS: Final = 2
 WORKER: Final = """
 import asyncio, sys
 import redis
@@ -53,6 +57,14 @@ async def until_heard(server: Server, since: int) -> None:
     async with asyncio.timeout(30):
         while len(server.requests) <= since:  # noqa: ASYNC110 another process's doing
             await asyncio.sleep(0.01)
+
+
+def test_a_farewell_has_more_retries_than_workers_can_die_in_its_time(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as connection:
+        noticed_after_s = PoolWorker(jobs.QUEUES, connection=connection, url=redis_url).get_heartbeat_ttl(
+            Job(connection=connection)
+        )
+    assert jobs.RETRIES[jobs.CONTROL] * noticed_after_s * 1000 > FAREWELL_USEFUL_MS
 
 
 async def test_a_farewell_is_said_however_many_workers_die_over_it(

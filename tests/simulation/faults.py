@@ -11,20 +11,28 @@ from tests.simulation.postman import Manners
 from tests.simulation.processes import Machine
 from tests.simulation.world import World
 
-KINDS: Final = ("calm", "media", "media", "action", "graph", "redis", "redis", "storm", "storm")
+KINDS: Final = ("calm", "media", "media", "action", "graph", "redis", "redis", "media and graph", "storm", "storm")
+
+
+STARTED_S: Final = 3.0
+"""What a process takes to be useful again."""
+NEXT_ATTEMPT_S: Final = 12.0
+"""What passes between two attempts at a farewell, at the most."""
+JOB_AGAIN_S: Final = 8.0
+"""What passes before a dead action worker's job is run again, at the most."""
 
 
 class Troubles:
-    """The troubles of one run; `windows` says when there were any, for whoever has to excuse something."""
+    """The troubles of one run, and until when they excuse that a consumer hears nothing."""
 
     def __init__(self, world: World, machines: Sequence[Machine]) -> None:
-        self.windows: list[tuple[float, float, str]] = []
+        self._excuse_until_s = 0.0
         self._world = world
         self._machines = machines
         self._chance = world.chance
 
-    def plan(self, for_s: float) -> None:
-        """Draw them all."""
+    def plan(self, for_s: float, moments_s: Sequence[float]) -> None:
+        """Draw them all, most of them soon after the moments at which calls begin."""
         chance = self._chance
         kind = self._world.plant.kind or chance.choice(KINDS)
         self._world.trace.note(f"seed {self._world.seed}: {kind}", who="plan")
@@ -33,7 +41,16 @@ class Troubles:
             return
         many = chance.randint(1, 3) if chance.random() < 0.5 else chance.randint(4, 12)
         for _ in range(many):
-            self._world.outside(chance.uniform(0.5, for_s - 5), self._strike, kind)
+            soon_s = chance.choice(moments_s) + chance.choice((chance.uniform(0.0, 1.0), chance.uniform(0.0, 8.0)))
+            self._world.outside(soon_s if chance.random() < 0.7 else chance.uniform(0.5, for_s), self._strike, kind)
+
+    def excuse_until_s(self) -> float:
+        """Return until when what went wrong so far excuses silence."""
+        return min(self._excuse_until_s, self._world.loop.time())
+
+    def _excuse(self, for_s: float) -> None:
+        """Excuse silence for that long from now on."""
+        self._excuse_until_s = max(self._excuse_until_s, self._world.loop.time() + for_s)
 
     def end(self) -> None:
         """Let everything be well."""
@@ -54,7 +71,7 @@ class Troubles:
         strokes: dict[str, tuple[Callable[[], None], ...]] = {
             "media": tuple(
                 self._on(processes.media, do)
-                for do in (self._kill, self._kill, self._freeze, self._deploy, self._light)
+                for do in (self._kill, self._freeze, self._deploy, self._light, self._light)
             ),
             "action": tuple(
                 self._on(processes.action, do) for do in (self._kill, self._freeze, self._light, self._light)
@@ -62,6 +79,7 @@ class Troubles:
             "graph": (self._graph_ails, self._graph_ails, self._media_ails),
             "redis": (self._redis_ails, self._redis_goes, self._on(None, self._cut), self._on(None, self._cut)),
         }
+        strokes["media and graph"] = strokes["media"] + strokes["graph"]
         strokes["storm"] = (
             *(stroke for several in tuple(strokes.values()) for stroke in several),
             self._on(processes.web, self._kill),
@@ -76,7 +94,9 @@ class Troubles:
         return stroke
 
     def _kill(self, machine: Machine) -> None:
-        machine.kill("SIGKILL", again_after_s=self._chance.choice((0.5, self._chance.uniform(0.5, 15.0))))
+        again_after_s = self._chance.choice((0.5, self._chance.uniform(0.5, 15.0)))
+        machine.kill("SIGKILL", again_after_s=again_after_s)
+        self._excuse_absence(machine, again_after_s)
 
     def _light(self, machine: Machine) -> None:
         """Have the process killed or frozen right after one of its next steps."""
@@ -88,7 +108,19 @@ class Troubles:
 
     def _freeze(self, machine: Machine) -> None:
         machine.freeze()
-        self._world.outside(self._chance.choice((0.3, 2.0, 5.5, 7.0, self._chance.uniform(1.0, 25.0))), machine.thaw)
+        for_s = self._chance.choice((0.3, 2.0, 5.5, 7.0, self._chance.uniform(1.0, 25.0)))
+        self._world.outside(for_s, machine.thaw)
+        self._excuse_absence(machine, for_s)
+
+    def _excuse_absence(self, machine: Machine, for_s: float) -> None:
+        """Excuse that a process is away: one of several media workers is missed by nobody."""
+        others = [each for each in self._machines if each.life is machine.life and each is not machine]
+        if machine.life is processes.action:
+            self._excuse(for_s + JOB_AGAIN_S)
+        elif any(each.process is not None and not each.process.frozen for each in others):
+            self._excuse(0)
+        else:
+            self._excuse(for_s + STARTED_S)
 
     def _deploy(self, machine: Machine) -> None:
         if machine.stop is None or machine.process is None:
@@ -102,11 +134,13 @@ class Troubles:
         for_s = self._chance.choice((0.5, 3.0, 8.0, self._chance.uniform(0.5, 20.0)))
         self._world.trace.note(f"{machine.process} is cut off from Redis for {for_s:.1f} s", who="weather")
         machine.line.cut_until_s = self._world.loop.time() + for_s
+        self._excuse(for_s + (JOB_AGAIN_S if machine.life is processes.action else STARTED_S))
 
     def _redis_goes(self) -> None:
         for_s = self._chance.choice((0.3, 4.0, self._chance.uniform(1.0, 30.0)))
         self._world.trace.note(f"Redis is away for {for_s:.1f} s", who="weather")
         self._world.weather.down_until_s = self._world.loop.time() + for_s
+        self._excuse(for_s + STARTED_S)
         for machine in self._machines:
             if machine.line is not None:
                 for cable in machine.line.cables:
@@ -143,7 +177,9 @@ class Troubles:
             for name in names:
                 setattr(state, name, 0.0)
 
-        self._world.outside(self._chance.uniform(1.0, 20.0), be_well)
+        for_s = self._chance.uniform(1.0, 20.0)
+        self._world.outside(for_s, be_well)
+        self._excuse(for_s + NEXT_ATTEMPT_S)
 
 
 def _copy(calm: Any, state: Any) -> None:

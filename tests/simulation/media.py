@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.simulation.meta import Meta, MetaCall
@@ -9,6 +10,7 @@ from tests.simulation.virtual_loop import Process, VirtualLoop, current
 from workers.media.leg import Leg, LegFailed, LegFigures
 
 SILENCE_LIMIT_S = 15.0
+CONSUMER_SPEAKS_EVERY_S = 1.0
 FRAME = bytes(1920)
 
 
@@ -24,6 +26,7 @@ class Air:
     answer_refused: float = 0.0
     goodbye_lost: float = 0.0
     legs: list["SimLeg"] = field(default_factory=list)
+    on_packet: "Callable[[SimLeg], None]" = lambda leg: None
 
     def leg(self) -> "SimLeg":
         """Make a leg for the process that asks."""
@@ -40,7 +43,8 @@ class SimLeg(Leg):
         self.on_packet = None
         self.process: Process = current()
         self.call: MetaCall | None = None
-        self.packets_after_claim = 0
+        self.too_late = 0
+        """Packets that were sent after standing still while somebody else was given the call."""
         self._air = air
         self._offer = f"offer {number}"
         self._sent = 0
@@ -77,6 +81,7 @@ class SimLeg(Leg):
             raise LegFailed(f"no media connection within {timeout_s:g} s")
         self._connected = True
         self.call.on_gone.append(self._consumer_left)
+        self._listen()
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -105,6 +110,13 @@ class SimLeg(Leg):
         self._left = True
         await asyncio.sleep(0.001)
 
+    def _listen(self) -> None:
+        """Take a packet of the consumer's, and expect the next."""
+        if self.live:
+            if self.on_packet is not None:
+                self.on_packet(b"", 0)
+            self._air.loop.call_later(CONSUMER_SPEAKS_EVERY_S, self._listen, context=self.process.context)
+
     # -- media -------------------------------------------------------------------------------------------------------
 
     def send_packet(self, payload: bytes, *, samples: int = 960) -> bool:
@@ -112,6 +124,7 @@ class SimLeg(Leg):
         if not self.live or self.call is None:
             return False
         self._sent += 1
+        self._air.on_packet(self)
         self.call.heard_s = self._air.loop.time()
         return True
 

@@ -75,6 +75,7 @@ class Meta:
         self._chance = chance
         self._trace = trace
         self._send_webhook = send_webhook
+        self.on_end: Callable[[MetaCall], None] = lambda call: None
 
     # -- what consumers do -------------------------------------------------------------------------------------------
 
@@ -181,6 +182,7 @@ class Meta:
         talked = {} if call.connected_s is None else {"duration": int(now_s - call.connected_s) + 1}
         call.state, call.ended_s, call.ended_by = "ended", now_s, by
         self._trace.note(f"{call.id} ended by {by}", who="meta")
+        self.on_end(call)
         times = {"start_time": _unix(call.began_s), "end_time": _unix(now_s)}
         self._tell(call, event="terminate", status=status, **times, **talked)
         for gone in call.on_gone:

@@ -16,16 +16,18 @@ class Plant:
     name: str
     kind: str = ""
     """The troubles that bring it to light soonest (`faults.KINDS`); any where it is empty."""
-    lua: tuple[tuple[str, str], ...] = ()
+    handler: str = ""
+    """The handler (`scripts`) that brings it to light soonest; most calls are for it."""
+    lua: tuple[str, str] = ("", "")
+    """Text of a step, and what stands there instead."""
     bus: type[SimBus] = SimBus
     """What media workers use."""
     webhook: type[Webhook] = Webhook
 
     def edit(self, source: bytes) -> bytes:
         """Return a script with the bug in it."""
-        for sound, broken in self.lua:
-            source = source.replace(sound.encode(), broken.encode())
-        return source
+        sound, broken = self.lua
+        return source.replace(sound.encode(), broken.encode()) if sound else source
 
 
 class Deaf(SimBus):
@@ -52,22 +54,32 @@ class Polite(Webhook):
 NOTHING: Final = Plant("nothing")
 
 PLANTS: Final = (
-    Plant("a fence that grants twice", lua=(("if h[3] ~= token then return 'refused' end", "h[3] = token"),)),
-    Plant("a fence that forgets epochs", lua=(("if h[1] ~= epoch or h[4]", "if h[4]"),)),
     Plant(
-        "a beat that loses the calls of the dead",
-        lua=(("      place(call)\n    end\n  end\n  if", "    end\n  end\n  if"),),
+        "a fence that grants twice",
+        kind="graph",
+        handler="lose_patience",
+        lua=("if h[3] ~= token then return 'refused' end", "h[3] = token"),
     ),
     Plant(
-        "a route that takes what old epochs say", lua=(("if epoch ~= '0' and epoch ~= current then", "if false then"),)
+        "a fence that forgets epochs",
+        kind="media and graph",
+        handler="reject",
+        lua=("if h[1] ~= epoch or h[4]", "if h[4]"),
     ),
     Plant(
-        "deadlines that never pass", lua=(("if h[1] == 'open' then\n    local fact", "if false then\n    local fact"),)
+        "a beat that loses the calls of the dead", kind="media", lua=("      place(call)\n    end\n  end", "end end")
     ),
     Plant(
-        "a close that keeps the slot",
-        lua=(("redis.call('SREM', owned(worker), call)\nredis.call('ZREM'", "redis.call('ZREM'"),),
+        "a route that takes what old epochs say",
+        kind="media",
+        lua=("if epoch ~= '0' and epoch ~=", "if epoch == nil and epoch ~="),
     ),
-    Plant("a worker that ignores its lease", bus=Deaf),
-    Plant("an ingress that says 200 too early", webhook=Polite),
+    Plant(
+        "deadlines that never pass",
+        kind="media and graph",
+        lua=("if h[1] == 'open' then\n    local", "if nil then local"),
+    ),
+    Plant("a close that keeps the slot", kind="calm", lua=("redis.call('SREM', owned(worker), call)\nredis", "redis")),
+    Plant("a worker that ignores its lease", kind="media", handler="talk", bus=Deaf),
+    Plant("an ingress that says 200 too early", kind="redis", webhook=Polite),
 )

@@ -15,7 +15,8 @@ from tests.simulation.cable import Cable, Line
 from tests.simulation.graph import Request, SimGraph
 from tests.simulation.postman import SECRET
 from tests.simulation.queues import Pool, SimBus
-from tests.simulation.virtual_loop import Process
+from tests.simulation.virtual_loop import Process, current
+from tests.simulation.watch import TICK_S
 from tests.simulation.world import World
 from workers.action.jobs import Desk, act
 from workers.media.host import Host
@@ -29,7 +30,6 @@ SETTINGS: Final = Settings(
     drain_seconds=8,
     lease_seconds=6,
 )
-TICK_S: Final = 0.2
 THAWED_FOR_S: Final = 1.0
 
 _epoch: contextvars.ContextVar[int] = contextvars.ContextVar("epoch", default=0)
@@ -48,7 +48,6 @@ class Machine:
     line: Line | None = None
     stop: asyncio.Event | None = None
     webhook: Webhook | None = None
-    thawed_s: float = -100.0
 
     def start(self) -> None:
         """Start the process, unless it runs."""
@@ -82,7 +81,6 @@ class Machine:
         """Let it go on."""
         if self.process is not None and self.process.frozen:
             self.world.trace.note(f"{self.process} thaws", who="machine")
-            self.thawed_s = self.world.loop.time()
             self.world.loop.thaw(self.process)
 
     def cable(self) -> Cable:
@@ -142,7 +140,9 @@ async def action(machine: Machine) -> None:
     watch = world.watch
 
     def sent(request: Request) -> None:
-        watch.sent(request, _epoch.get(), thawed=world.loop.time() - machine.thawed_s < THAWED_FOR_S)
+        thawed_s = current().thawed_s
+        thawed = thawed_s >= 0 and world.loop.time() - thawed_s < THAWED_FOR_S
+        watch.sent(request, _epoch.get(), thawed=thawed)
 
     graph = SimGraph(
         world.loop,

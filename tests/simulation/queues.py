@@ -1,6 +1,6 @@
 """What RQ and our pool worker promise of jobs, without either: unique ids, urgent first, at least once and once more.
 
-A job whose worker died, or could not say that it lives, is enqueued again within half a minute, as long as it has a
+A job whose worker died, or could not say that it lives, is enqueued again within seconds, as long as it has a
 retry left (`workers/action/pool.py`). The state is the server's; the action worker reaches it through its wire, like
 everything else.
 """
@@ -16,16 +16,15 @@ import msgspec
 
 from shared.bus import Bus
 from shared.errors import RedisAway
-from shared.jobs import QUEUES
+from shared.jobs import QUEUES, RETRIES
 from shared.wire import Reply, Wire, patiently
 from tests.simulation.memory_redis import MemoryRedis
 from tests.simulation.memory_wire import TAKE_BLOCK_S
 from tests.simulation.trace import Trace
 
-RETRIES: Final = 1
-BEAT_EVERY_S: Final = 5.0
-ALIVE_FOR_S: Final = 16.0
-MAINTAINED_EVERY_S: Final = 15.0
+BEAT_EVERY_S: Final = 1.0
+ALIVE_FOR_S: Final = 4.0
+MAINTAINED_EVERY_S: Final = 2.0
 PAUSE_S: Final = 0.1
 
 
@@ -36,7 +35,7 @@ class Job:
     id: str
     queue: str
     args: list[str | int]
-    retries_left: int = RETRIES
+    retries_left: int
     waiting: bool = True
     beaten_s: float = 0.0
 
@@ -59,7 +58,9 @@ class Queues:
         name = job_id.decode()
         if name in self.jobs:
             return 0
-        self.jobs[name] = self.unfinished[name] = Job(name, queue.decode(), msgspec.json.decode(args))
+        self.jobs[name] = self.unfinished[name] = Job(
+            name, queue.decode(), msgspec.json.decode(args), RETRIES[queue.decode()]
+        )
         self._server.ring(b"job.take")
         return 1
 

@@ -59,6 +59,7 @@ class Run:
             for number, (kind, life) in enumerate(lives, 1)
         ]
         self.troubles = Troubles(self.world, self.machines)
+        self.world.meta.on_end = lambda call: self.world.watch.ended(call, self.troubles.excuse_until_s())
 
     def go(self) -> Result:
         """Run to the end."""
@@ -79,9 +80,10 @@ class Run:
         world, chance = self.world, self.world.chance
         for machine in self.machines:
             world.outside(chance.uniform(0.0, 1.0), machine.start)
-        for _ in range(chance.randint(3, 9)):
-            world.outside(chance.uniform(0.0, CALLS_BEGIN_WITHIN_S), self._call)
-        self.troubles.plan(TROUBLED_FOR_S)
+        moments_s = [chance.uniform(0.0, CALLS_BEGIN_WITHIN_S) for _ in range(chance.randint(3, 9))]
+        for moment_s in moments_s:
+            world.outside(moment_s, self._call)
+        self.troubles.plan(TROUBLED_FOR_S, moments_s)
         while world.loop.time() < TROUBLED_FOR_S:
             await asyncio.sleep(1)
             self._look_at_legs()
@@ -100,6 +102,8 @@ class Run:
     def _call(self) -> None:
         chance = self.world.chance
         page = chance.choice(scripts.PAGES)
+        if self.world.plant.handler and chance.random() < 0.7:
+            page = scripts.page_of(self.world.plant.handler)
         patience_s = chance.choice((0.0, chance.uniform(0.0, 1.5), chance.uniform(2.0, 30.0), 90.0, 90.0, 90.0))
         self.world.meta.ring(page, patience_s=patience_s, talks_for_s=chance.uniform(1.0, 25.0))
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
 from typing import Final
 
 from pageline import Call, CallEnded
@@ -117,4 +116,6 @@ def script_of(page: str) -> Script:
     return SCRIPTS.get(page, SCRIPTS["100"])
 
 
-ScriptOf = Callable[[str], Script]
+def page_of(name: str) -> str:
+    """Return the Page for which a handler answers."""
+    return next(page for page, script in SCRIPTS.items() if script.handler.__name__ == name)

@@ -32,6 +32,7 @@ class Process:
         self.clock_off_ms = clock_off_ms
         self.alive = True
         self.frozen = False
+        self.froze_s = self.thawed_s = -1.0
         self.context = contextvars.Context()
         self.context.run(_current.set, self)
         self.ready: deque[asyncio.Handle] = deque()
@@ -106,12 +107,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def freeze(self, process: Process) -> None:
         """Stop a process as SIGSTOP does."""
-        process.frozen = True
+        process.frozen, process.froze_s = True, self._now_s
         self._waiting.pop(process, None)
 
     def thaw(self, process: Process) -> None:
         """Let it go on as SIGCONT does."""
-        process.frozen = False
+        process.frozen, process.thawed_s = False, self._now_s
         if process.alive and process.ready:
             self._waiting[process] = None
 

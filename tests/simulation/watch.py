@@ -8,12 +8,19 @@ import msgspec
 from shared.bus import PREFIX
 from shared.calls import facts
 from tests.simulation.graph import Request
+from tests.simulation.media import SimLeg
 from tests.simulation.memory_redis import MemoryRedis
-from tests.simulation.meta import Event, Meta
+from tests.simulation.meta import Event, Meta, MetaCall
 from tests.simulation.trace import Trace
 from workers.action.verdict import Attempt, Sent
+from workers.media.live_call import IDLE_TICKS
 
 LOG: Final = f"{PREFIX}log:".encode()
+TICK_S: Final = 0.2
+"""Ten times the real one, so that a virtual minute is cheap."""
+TICKS_TOO_LATE: Final = 2
+SILENT_AT_MOST_S: Final = 10.0 + IDLE_TICKS * TICK_S
+"""The promise's ten seconds, and the pause between two packets of somebody who has nothing to say."""
 STALE_SENDER_S: Final = 5.0
 """Between passing the fence and the request a takeover may happen, and news of it takes a while."""
 
@@ -25,6 +32,7 @@ class Story:
         self.facts: list[facts.Fact] = []
         self.epoch = 0
         self.claimed_s = 0.0
+        self.owner = ""
         self.grants = 0
         self.closed_s: float | None = None
         self.outcome = ""
@@ -66,10 +74,10 @@ class Watch:
         if entry_id[0] != len(story.facts):
             self._violated(call_id, f"a log has no gaps: entry {entry_id[0]} follows {len(story.facts) - 1}")
         match fact:
-            case facts.Claimed():
+            case facts.Claimed(worker=worker):
                 if epoch <= story.epoch:
                     self._violated(call_id, f"epochs rise: {epoch} after {story.epoch}")
-                story.epoch, story.claimed_s = epoch, self._trace.time_s()
+                story.epoch, story.claimed_s, story.owner = epoch, self._trace.time_s(), worker
             case facts.ActionGranted(action="accept"):
                 story.grants += 1
                 if story.grants > 1:
@@ -116,6 +124,28 @@ class Watch:
         if certain or answered:
             accepts.unsure -= 1
         accepts.won |= answered
+
+    # -- media -------------------------------------------------------------------------------------------------------
+
+    def packet(self, leg: SimLeg) -> None:
+        """Hear a packet leave for a consumer."""
+        if leg.call is None:
+            return
+        story, process = self.stories[leg.call.id], leg.process
+        if story.owner != process.name and process.froze_s < story.claimed_s < process.thawed_s:
+            leg.too_late += 1
+            if leg.too_late == TICKS_TOO_LATE:
+                told = f"{process} stood still while {story.owner} was given the call"
+                self._violated(leg.call.id, f"one tick of media leaves a worker that lost its lease: {told}")
+
+    def ended(self, call: MetaCall, troubled_until_s: float) -> None:
+        """See a call end at Meta; silence before that is counted from the last trouble that excuses some."""
+        silent_since_s = call.silent_since_s()
+        if silent_since_s is None:
+            return
+        silent_s = self._trace.time_s() - max(silent_since_s, troubled_until_s)
+        if silent_s > SILENT_AT_MOST_S:
+            self._violated(call.id, f"no consumer hears nothing for long after our fault: {silent_s:.1f} s")
 
     # -- in the end --------------------------------------------------------------------------------------------------
 

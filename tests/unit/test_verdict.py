@@ -113,6 +113,12 @@ def test_only_what_graph_says_about_its_limits_is_throttling(case: Case) -> None
     assert is_throttled(case.attempt) is any(word in case.what for word in ("throttled", "613", "429"))
 
 
+@pytest.mark.parametrize("said", [False, "false"])
+def test_a_farewell_that_graph_did_not_carry_out_is_said_again(said: object) -> None:
+    attempt = Attempt(Sent.REPLIED, status=200, reply=CallsReply(success=said))
+    assert judge("terminate", attempt) is AGAIN
+
+
 def test_that_a_call_is_over_may_be_said_in_any_case() -> None:
     assert is_over(GraphError(message="CALL ALREADY TERMINATED"))
     assert not is_over(GraphError(message="Call already accepted"))

@@ -283,11 +283,19 @@ ODD: Final = [
     pytest.param(connect(id=""), id="an empty id"),
     pytest.param(connect(id="c" * 257), id="an endless id"),
     pytest.param(connect(id=7), id="a number as id"),
-    pytest.param(connect(timestamp="noon"), id="a time that is none"),
-    pytest.param(terminate(duration="long"), id="a duration that is none"),
-    pytest.param(terminate(duration="1e400"), id="an endless duration"),
     pytest.param(media_update({"version": "new", "sdp_renegotiation": "v=0"}), id="a version that is none"),
 ]
+
+
+@pytest.mark.parametrize("odd", ["noon", None, [], {}, "1e400", 1e300, -(2**70)])
+def test_an_odd_description_of_an_event_does_not_cost_the_event(odd: object) -> None:
+    ended = terminate(duration=odd, start_time=odd, end_time=odd, status=[], timestamp=odd)
+    received = read_elements(connect(timestamp=odd), ended)
+    assert received.unreadable == []
+    arrived, over = (event.fact for event in received.events)
+    assert isinstance(arrived, facts.Arrived)
+    assert arrived.sent_at_ms == NOW_MS
+    assert over == facts.Terminated(status="")
 
 
 @pytest.mark.parametrize("odd", ODD)

@@ -98,6 +98,12 @@ class Errand:
                     return await self._attempt()
         except TryAgain as end:
             raise GivenUp(end.attempt, "graph" if (end.attempt.error or GraphError()).code else "unreachable") from end
+        except (GivenUp, OutOfOffice, RedisAway):
+            raise
+        except Exception as error:  # a mistake of ours, which RQ would repeat at once, again and again
+            _log.exception("action.broke", call=self.call_id, action=self.action)
+            self.ambiguous = True
+            raise GivenUp(None, "broken", f"pageline made a mistake, the log shows it: {error!r}") from error
         raise AssertionError("stamina ends by returning or raising")
 
     @property

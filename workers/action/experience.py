@@ -46,6 +46,6 @@ async def note_usage(desk: Desk, page: str, attempt: Attempt) -> None:
     returns = f"; access returns in about {usage.regain_s / 60:.0f} min" if usage.regain_s else ""
     because = f"{usage.of} is at {usage.percent:g} %{returns}. Calls are tried all the same; fewer would help."
     try:
-        await desk.breaker.is_crowded(page, usage.percent, because, for_s=max(CROWDED_FOR_S, usage.regain_s))
+        await desk.breaker.crowded(page, usage.percent, because, for_s=max(CROWDED_FOR_S, usage.regain_s))
     except RedisAway as away:
         _log.warning("breaker.not_told", page=page, because=str(away))

@@ -18,7 +18,7 @@ from workers.action import outcome
 from workers.action.desk import Desk
 from workers.action.errand import Errand, GivenUp, OutOfOffice
 from workers.action.experience import note_failure, note_success
-from workers.action.verdict import Verdict
+from workers.action.verdict import Verdict, is_over
 
 __all__ = ["Desk", "act", "forward", "pass_on"]
 
@@ -40,10 +40,6 @@ async def act(desk: Desk, call_id: str, page: str, action: str, epoch: int, dead
         return await _give_up(errand, end)
     except RedisAway:
         return await _give_up(errand, GivenUp(None, "redis_away"))
-    except Exception as error:  # noqa: BLE001 a mistake of ours, which RQ would repeat at once, up to sixty times
-        _log.exception("action.broke", call=call_id, action=action)
-        errand.ambiguous = True
-        return await _give_up(errand, GivenUp(None, "broken", f"pageline made a mistake, the log shows it: {error!r}"))
     await _report(errand, outcome.settled(errand, attempt))
     desk.tally.ended(action, errand.verdict)
     await note_success(desk, page, attempt)
@@ -53,7 +49,9 @@ async def act(desk: Desk, call_id: str, page: str, action: str, epoch: int, dead
 async def _give_up(errand: Errand, end: GivenUp) -> str:
     desk, page = errand.desk, errand.page
     _log.warning("action.given_up", call=errand.call_id, action=errand.action, cause=end.cause)
-    await patiently(lambda: desk.bus.bury(outcome.letter(errand, end)))
+    error = end.attempt and end.attempt.error
+    if not (error and is_over(error)):  # who hung up before our answer came has lost nothing
+        await patiently(lambda: desk.bus.bury(outcome.letter(errand, end)))
     await _report(errand, outcome.failed(errand, end))
     desk.tally.ended(errand.action, errand.verdict)
     await note_failure(desk, page, end.attempt, cause=end.cause, because=outcome.explanation(errand, end))

@@ -60,7 +60,8 @@ def explanation(errand: Errand, end: GivenUp) -> str:
     said = _what_happened(end, errand.page)
     for_long = f"Tried {len(errand.trials)} times." if errand.verdict is Verdict.AGAIN else ""
     remedy = remedy_for(error) if end.attempt else ""
-    return " ".join(part for part in (f"{named}: {said}" if named else said, for_long, remedy) if part)
+    sentences = (f"{named}: {said}" if named else said, for_long, remedy)
+    return " ".join(f"{sentence.rstrip('.')}." for sentence in sentences if sentence)
 
 
 def _what_happened(end: GivenUp, page: str) -> str:

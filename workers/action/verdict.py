@@ -101,7 +101,8 @@ def is_over(error: GraphError) -> bool:
 def _judge_without_error(action: str, attempt: Attempt, *, probing: bool) -> Verdict:
     if _succeeded(action, attempt):
         return Verdict.SETTLED
-    if attempt.status is not None and (attempt.status >= 500 or attempt.status in {408, 429}):
+    refused = action in FAREWELLS and attempt.reply is not None and _says_no(attempt.reply)
+    if attempt.status is not None and (attempt.status >= 500 or attempt.status in {408, 429} or refused):
         return Verdict.HOPELESS if probing else Verdict.AGAIN
     return Verdict.HOPELESS
 
@@ -109,4 +110,9 @@ def _judge_without_error(action: str, attempt: Attempt, *, probing: bool) -> Ver
 def _succeeded(action: str, attempt: Attempt) -> bool:
     if attempt.status is None or not 200 <= attempt.status < 300 or attempt.reply is None:
         return False
-    return action != "accept" or attempt.reply.answer is not None
+    return not _says_no(attempt.reply) if action != "accept" else attempt.reply.answer is not None
+
+
+def _says_no(reply: CallsReply) -> bool:
+    """Tell whether Graph says that it did not do it, and gives no reason (UNKNOWN whether it ever does)."""
+    return reply.success in (False, "false")

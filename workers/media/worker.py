@@ -18,6 +18,7 @@ from shared.errors import LeaseLost, RedisAway, RedisForgot
 from shared.handling import Frame
 from shared.settings import Settings
 from shared.wire import patiently
+from workers.media.doorway import Doorway
 from workers.media.drive import drive
 from workers.media.handler import Script
 from workers.media.host import Ear, Host
@@ -72,6 +73,7 @@ class Worker:
         self._lives: dict[LiveCall, None] = {}
         self._make_free_leg = make_leg
         self._legs = SpareLegs(self._make_leg)
+        self._doorway = Doorway()
         self._handled = ""
         self._draining = False
         self._left = False
@@ -191,6 +193,7 @@ class Worker:
 
     async def _hold(self, held: _Held) -> None:
         performer = held.performer
+        await self._doorway.enter()
         driving = asyncio.create_task(drive(self._bus, self.name, performer, held.inbox, held.log))
         fenced = asyncio.create_task(performer.lease_lost.wait())
         try:

@@ -4,6 +4,7 @@ The product has no switch for this. Each bug takes one mechanism out of the proc
 storm's figure for it can be seen to turn red.
 """
 
+import asyncio
 import sys
 from typing import Final
 
@@ -24,16 +25,16 @@ BUGS: Final[dict[str, tuple[str, ...]]] = {
 
 
 def double_accept() -> None:
-    """Deliver each accept twice, as RQ may, to a fence that forgets what it granted."""
+    """Deliver each accept to two at once, as RQ may, and have the fence forget what it granted."""
     from workers.action import jobs
 
     _rewrite("fence", "if not h[3] then", "if action == 'accept' then")
     act = jobs.act
 
     async def act_twice(desk: jobs.Desk, call_id: str, page: str, action: str, epoch: int, deadline_ms: int) -> str:
-        if action == "accept":
-            await act(desk, call_id, page, action, epoch, deadline_ms)
-        return await act(desk, call_id, page, action, epoch, deadline_ms)
+        times = 2 if action == "accept" else 1
+        runs = [act(desk, call_id, page, action, epoch, deadline_ms) for _ in range(times)]
+        return (await asyncio.gather(*runs))[0]
 
     jobs.act = act_twice
 
@@ -63,6 +64,11 @@ def _rewrite(step: str, mechanism: str, instead: str) -> None:
     bus._script = load_rewritten
 
 
+def plant(bug: str) -> None:
+    """Take one mechanism out of this process."""
+    {DOUBLE_ACCEPT: double_accept, LOSE_WEBHOOK: lose_webhook, NO_TAKEOVER: no_takeover}[bug]()
+
+
 if __name__ == "__main__":
-    {DOUBLE_ACCEPT: double_accept, LOSE_WEBHOOK: lose_webhook, NO_TAKEOVER: no_takeover}[sys.argv.pop(1)]()
+    plant(sys.argv.pop(1))
     cli.main()

@@ -82,10 +82,10 @@ async def _pass(order: Order, home: Path, redis_url: str, show: Show) -> dict[st
                 await judge.settle(bus, mail.kept, quiet_s=QUIET_S, advance=advance)
                 await asyncio.sleep(AFTERMATH_S)
                 watching.cancel()
+            verdict = await judge.judge(bus, mail.kept, meta.accepts)  # while they run: a drain would end what is stuck
+            dead_letters = await bus.dead_letter_counts()
         finally:
             fleet.stop()
-        verdict = await judge.judge(bus, mail.kept, meta.accepts)
-        dead_letters = await bus.dead_letter_counts()
     return {
         "calls": len(mail.kept),
         "seed": order.seed,
