@@ -10,7 +10,7 @@ from shared.calls import facts
 from tests.simulation.graph import Request
 from tests.simulation.media import SimLeg
 from tests.simulation.memory_redis import MemoryRedis
-from tests.simulation.meta import Event, Meta, MetaCall
+from tests.simulation.meta import RINGS_FOR_S, Event, Meta, MetaCall
 from tests.simulation.trace import Trace
 from workers.action.verdict import Attempt, Sent
 from workers.media.live_call import IDLE_TICKS
@@ -21,6 +21,8 @@ TICK_S: Final = 0.2
 TICKS_TOO_LATE: Final = 2
 SILENT_AT_MOST_S: Final = 10.0 + IDLE_TICKS * TICK_S
 """The promise's ten seconds, and the pause between two packets of somebody who has nothing to say."""
+REJECTED_WITHIN_S: Final = 4.0
+"""Between our answer window and Meta's, if nothing is wrong."""
 STALE_SENDER_S: Final = 5.0
 """Between passing the fence and the request a takeover may happen, and news of it takes a while."""
 
@@ -139,9 +141,12 @@ class Watch:
                 self._violated(leg.call.id, f"one tick of media leaves a worker that lost its lease: {told}")
 
     def ended(self, call: MetaCall, troubled_until_s: float) -> None:
-        """See a call end at Meta; silence before that is counted from the last trouble that excuses some."""
+        """See a call end at Meta; what came before is judged from the last trouble on that excuses anything."""
         silent_since_s = call.silent_since_s()
         if silent_since_s is None:
+            rang_s = self._trace.time_s() - max(call.began_s, troubled_until_s - RINGS_FOR_S + REJECTED_WITHIN_S)
+            if rang_s >= RINGS_FOR_S:
+                self._violated(call.id, "no consumer is left ringing until Meta gives up: we reject in time")
             return
         silent_s = self._trace.time_s() - max(silent_since_s, troubled_until_s)
         if silent_s > SILENT_AT_MOST_S:
