@@ -1,13 +1,13 @@
 """The action worker is killed with an action on its way to Graph; a platform starts another."""
 
 from shared.calls import facts
-from tests.acceptance.standin import Meta, Reply
+from tests.acceptance.standin import Meta, Reply, graph_error
 from tests.chaos.exchange import ANNOUNCE, CONVERSE, DEAD_AIR_AT_MOST_S, Exchange, assert_ended_at_meta
 
 
 def test_an_accept_that_died_with_its_worker_leaves_nobody_in_dead_air(exchange: Exchange, meta: Meta) -> None:
     consumer = meta.consumer(CONVERSE)
-    consumer.replies["accept"] = [Reply(act=True, after_s=1)]
+    consumer.replies["accept"] = [Reply(act=True, after_s=1), Reply(body=graph_error("transient"))]
     consumer.ring().await_action("accept")
     exchange.kill("action")
     exchange.open("action")

@@ -11,7 +11,19 @@ from tests.simulation.postman import Manners
 from tests.simulation.processes import Machine
 from tests.simulation.world import World
 
-KINDS: Final = ("calm", "media", "media", "action", "graph", "redis", "redis", "media and graph", "storm", "storm")
+KINDS: Final = (
+    "calm",
+    "media",
+    "media",
+    "action",
+    "graph",
+    "redis",
+    "redis",
+    "frozen",
+    "media and graph",
+    "storm",
+    "storm",
+)
 
 
 STARTED_S: Final = 3.0
@@ -79,6 +91,7 @@ class Troubles:
             "graph": (self._graph_ails, self._graph_ails, self._media_ails),
             "redis": (self._redis_ails, self._redis_goes, self._on(None, self._cut), self._on(None, self._cut)),
         }
+        strokes["frozen"] = (self._on(processes.media, self._freeze),)
         strokes["media and graph"] = strokes["media"] + strokes["graph"]
         strokes["storm"] = (
             *(stroke for several in tuple(strokes.values()) for stroke in several),

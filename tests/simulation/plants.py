@@ -76,10 +76,11 @@ PLANTS: Final = (
     ),
     Plant(
         "deadlines that never pass",
-        kind="media and graph",
+        kind="calm",
+        handler="sleep",
         lua=("if h[1] == 'open' then\n    local", "if nil then local"),
     ),
     Plant("a close that keeps the slot", kind="calm", lua=("redis.call('SREM', owned(worker), call)\nredis", "redis")),
-    Plant("a worker that ignores its lease", kind="media", handler="talk", bus=Deaf),
+    Plant("a worker that ignores its lease", kind="frozen", handler="talk", bus=Deaf),
     Plant("an ingress that says 200 too early", kind="redis", webhook=Polite),
 )

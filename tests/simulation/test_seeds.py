@@ -13,9 +13,9 @@ import pytest
 from tests.simulation.plants import PLANTS, Plant
 from tests.simulation.run import run
 
-SEEDS = 240
+SEEDS = 160
 AT_ONCE = 20
-PLANTED_SEEDS = 120
+PLANTED_SEEDS = 80
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))

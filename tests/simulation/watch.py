@@ -11,6 +11,7 @@ from tests.simulation.graph import Request
 from tests.simulation.media import SimLeg
 from tests.simulation.memory_redis import MemoryRedis
 from tests.simulation.meta import RINGS_FOR_S, Event, Meta, MetaCall
+from tests.simulation.scripts import TOKENLESS
 from tests.simulation.trace import Trace
 from workers.action.verdict import Attempt, Sent
 from workers.media.live_call import IDLE_TICKS
@@ -145,7 +146,7 @@ class Watch:
         silent_since_s = call.silent_since_s()
         if silent_since_s is None:
             rang_s = self._trace.time_s() - max(call.began_s, troubled_until_s - RINGS_FOR_S + REJECTED_WITHIN_S)
-            if rang_s >= RINGS_FOR_S:
+            if rang_s >= RINGS_FOR_S and call.page != TOKENLESS:
                 self._violated(call.id, "no consumer is left ringing until Meta gives up: we reject in time")
             return
         silent_s = self._trace.time_s() - max(silent_since_s, troubled_until_s)

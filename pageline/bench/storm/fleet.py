@@ -14,6 +14,8 @@ import msgspec
 from pageline.bench.processes import Server, start
 
 LOOK_EVERY_S: Final = 0.1
+LEAVES_WITHIN_S: Final = 5.0
+"""A worker that wakes to find its lease over ends by itself by then."""
 
 
 class Kind(StrEnum):
@@ -77,9 +79,7 @@ class Fleet:
         while True:
             for name, server in list(self._servers.items()):
                 if server.ended is not None:
-                    if name in self._frozen:  # it woke, found its lease over, and left
-                        self._frozen.discard(name)
-                    else:
+                    if name not in self._frozen:
                         self.own_ends.append(f"{name} with status {server.ended}")
                     self._restart(name)
             await asyncio.sleep(LOOK_EVERY_S)
@@ -114,6 +114,7 @@ class Fleet:
             await asyncio.sleep(for_s)
         finally:
             server.signal(signal.SIGCONT)
+            asyncio.get_running_loop().call_later(LEAVES_WITHIN_S, self._frozen.discard, name)
 
     def _note(self, name: str, how: str) -> None:
         self.strikes.append(Strike(round(time.monotonic() - self._began_s, 1), name, how))
