@@ -229,13 +229,6 @@ class Bus:
         """Return everything that happened to the call, in order; empty for an unknown call."""
         return [_log_entry(*entry) for entry in await self.wire.call("XRANGE", f"{PREFIX}log:{call_id}", "-", "+")]
 
-    async def read_fact(self, call_id: str, kind: type[facts.Fact], *, epoch: int) -> facts.Fact | None:
-        """Return the newest fact of this kind said under this epoch."""
-        for entry in reversed(await self.read_log(call_id)):
-            if isinstance(entry.fact, kind) and entry.fact.epoch == epoch:
-                return entry.fact
-        return None
-
     async def recent_calls(self, *, limit: int = 100) -> list[str]:
         """Return the ids of the calls, the latest first."""
         found = await self.wire.call("ZREVRANGE", f"{PREFIX}index", 0, limit - 1)

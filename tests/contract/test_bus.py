@@ -790,15 +790,6 @@ async def test_whoever_follows_is_woken_by_what_comes(ringing: Bus, inbox_wire: 
     assert [type(delivery.fact) for delivery in await waiting] == [facts.Terminated]
 
 
-async def test_the_newest_fact_of_a_kind_is_found_by_its_epoch(ringing: Bus) -> None:
-    for sdp in ("old", "new"):
-        await ringing.route(CALL, facts.OfferMade(sdp=sdp, epoch=1))
-    found = await ringing.read_fact(CALL, facts.OfferMade, epoch=1)
-    assert isinstance(found, facts.OfferMade)
-    assert found.sdp == "new"
-    assert await ringing.read_fact(CALL, facts.OfferMade, epoch=2) is None
-
-
 async def test_a_dead_letter_is_kept_and_counted_by_its_reason(bus: Bus) -> None:
     for why in ("odd", "odd", "other"):
         await bus.bury(Letter(why=why, body=b"\xff\x00"))

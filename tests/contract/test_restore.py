@@ -46,6 +46,7 @@ async def test_a_worker_that_was_reaped_is_not_told_that_redis_was_emptied(bus: 
         return [each.worker for each in (await bus.census()).workers] == ["two"]
 
     await until(reaped, bus)
+    await look_after(bus)
     with pytest.raises(LeaseLost):
         await bus.beat("one", lease_ms=LEASE_MS, capacity=10)
 

@@ -379,11 +379,20 @@ async def test_a_job_that_runs_a_third_time_sends_nothing(granted: Desk, graph_s
     assert graph_server.requests == []
 
 
-async def test_a_job_that_runs_again_after_its_success_takes_nothing_back(desk: Desk, graph_server: Server) -> None:
-    graph_server.will(ANSWERS, error(100, message="Call already accepted"))
+async def test_a_job_that_runs_again_after_its_success_sends_nothing(desk: Desk, graph_server: Server) -> None:
+    graph_server.will(ANSWERS)
     await run(desk, "accept")
     await run(desk, "accept")
     assert isinstance(await outcome(desk.bus), facts.AnswerReceived)
+    assert len(graph_server.requests) == 1
+
+
+async def test_a_job_that_runs_again_after_it_failed_sends_nothing(desk: Desk, graph_server: Server) -> None:
+    graph_server.will(error(100))
+    await run(desk, "accept")
+    await run(desk, "accept")
+    assert isinstance(await outcome(desk.bus), facts.ActionFailed)
+    assert len(graph_server.requests) == 1
 
 
 # -- farewells ---------------------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ class SimLeg(Leg):
 
     async def renegotiate(self, offer: str) -> None:
         """See `Leg.renegotiate`."""
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.001)  # virtual seconds
 
     async def connected(self, timeout_s: float = 10.0) -> None:
         """See `Leg.connected`."""
@@ -108,7 +108,7 @@ class SimLeg(Leg):
     async def close(self) -> None:
         """See `Leg.close`."""
         self._left = True
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.001)  # virtual seconds
 
     def _listen(self) -> None:
         """Take a packet of the consumer's, and expect the next."""

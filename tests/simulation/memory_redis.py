@@ -5,34 +5,31 @@ production. Replies have the shapes in which hiredis hands them over; whatever i
 keeps the order of insertion here, so that a run can be repeated to the byte.
 """
 
-import bisect
 import fnmatch
-import math
-from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from shared.wire import Argument, Reply, ReplyError
 from tests.simulation.lua import Interpreter
+from tests.simulation.memory_values import (
+    OLDEST,
+    EntryId,
+    Fields,
+    Members,
+    Scores,
+    Stream,
+    as_bytes,
+    between,
+    bound,
+    id_of,
+    name_of,
+    number_text,
+    told,
+    within,
+)
 
-Fields: TypeAlias = list[bytes]
-EntryId: TypeAlias = tuple[int, int]
 Answer: TypeAlias = Callable[[Reply], None]
 GiveUp: TypeAlias = Callable[[], None]
-
-OLDEST: Final[EntryId] = (0, 0)
-
-
-class Stream:
-    """Entries in the order of their ids."""
-
-    def __init__(self) -> None:
-        self.entries: list[tuple[EntryId, Fields]] = []
-        self.last: EntryId = OLDEST
-
-    def after(self, entry_id: EntryId, most: int) -> list[tuple[EntryId, Fields]]:
-        """Return up to `most` entries behind this one."""
-        start = bisect.bisect_right(self.entries, entry_id, key=lambda entry: entry[0])
-        return self.entries[start : start + most]
 
 
 class MemoryRedis:
@@ -55,18 +52,14 @@ class MemoryRedis:
         self._commands[name.lower().encode()] = command
 
     def run(self, *args: Argument) -> Reply:
-        """Carry out one command and return its reply.
-
-        Raises:
-            ReplyError: Redis would answer with an error.
-        """
+        """Carry out one command and return its reply; raises `ReplyError` where Redis would answer with an error."""
         command = self._commands.get(args[0]) or self._command(args[0])
-        given = [arg if arg.__class__ is bytes else _bytes(arg) for arg in args[1:]]
+        given = [arg if arg.__class__ is bytes else as_bytes(arg) for arg in args[1:]]
         return command(*given)
 
     def _command(self, name: Argument) -> Callable[..., Reply]:
         """Find a command by its name in any spelling, and remember the spelling."""
-        command = self._commands.get(_bytes(name).lower())
+        command = self._commands.get(as_bytes(name).lower())
         if command is None:
             raise ReplyError(f"ERR unknown command {name!r} (tests/simulation/memory_redis.py)")
         self._commands[name] = command
@@ -140,9 +133,6 @@ class MemoryRedis:
     def do_time(self) -> Reply:
         seconds, micros = divmod(self._now_us(), 1_000_000)
         return [b"%d" % seconds, b"%d" % micros]
-
-    def do_ping(self) -> Reply:
-        return b"PONG"
 
     def do_get(self, key: bytes) -> Reply:
         return self._get(key, bytes) or None
@@ -231,13 +221,13 @@ class MemoryRedis:
     # -- sets --------------------------------------------------------------------------------------------------------
 
     def do_sadd(self, key: bytes, *members: bytes) -> Reply:
-        value = self._keep(key, _Set)
+        value = self._keep(key, Members)
         new = sum(member not in value for member in members)
         value.update(dict.fromkeys(members))
         return new
 
     def do_srem(self, key: bytes, *members: bytes) -> Reply:
-        value = self._get(key, _Set)
+        value = self._get(key, Members)
         gone = 0
         for member in members:
             if member in value:
@@ -247,55 +237,49 @@ class MemoryRedis:
         return gone
 
     def do_scard(self, key: bytes) -> Reply:
-        return len(self._get(key, _Set))
-
-    def do_smembers(self, key: bytes) -> Reply:
-        return list(self._get(key, _Set))
-
-    def do_sismember(self, key: bytes, member: bytes) -> Reply:
-        return int(member in self._get(key, _Set))
+        return len(self._get(key, Members))
 
     def do_srandmember(self, key: bytes, most: bytes) -> Reply:
-        return list(self._get(key, _Set))[: int(most)]
+        return list(self._get(key, Members))[: int(most)]
 
     # -- sorted sets -------------------------------------------------------------------------------------------------
 
     def do_zadd(self, key: bytes, *rest: bytes) -> Reply:
         only_new = rest[0].upper() == b"NX"
         score, member = rest[-2:]
-        value = self._keep(key, _Scores)
+        value = self._keep(key, Scores)
         new = member not in value
         if new or not only_new:
             value[member] = float(score)
         return int(new)
 
     def do_zincrby(self, key: bytes, by: bytes, member: bytes) -> Reply:
-        value = self._keep(key, _Scores)
+        value = self._keep(key, Scores)
         value[member] = value.get(member, 0.0) + float(by)
-        return _number(value[member])
+        return number_text(value[member])
 
     def do_zrem(self, key: bytes, *members: bytes) -> Reply:
-        value = self._get(key, _Scores)
+        value = self._get(key, Scores)
         gone = sum(value.pop(member, None) is not None for member in members)
         self._tidy(key)
         return gone
 
     def do_zscore(self, key: bytes, member: bytes) -> Reply:
-        score = self._get(key, _Scores).get(member)
-        return None if score is None else _number(score)
+        score = self._get(key, Scores).get(member)
+        return None if score is None else number_text(score)
 
     def do_zcard(self, key: bytes) -> Reply:
-        return len(self._get(key, _Scores))
+        return len(self._get(key, Scores))
 
     def do_zrange(self, key: bytes, first: bytes, last: bytes) -> Reply:
-        return _between(self._get(key, _Scores).ranked(), int(first), int(last))
+        return between(self._get(key, Scores).ranked(), int(first), int(last))
 
     def do_zrevrange(self, key: bytes, first: bytes, last: bytes) -> Reply:
-        return _between(self._get(key, _Scores).ranked()[::-1], int(first), int(last))
+        return between(self._get(key, Scores).ranked()[::-1], int(first), int(last))
 
     def do_zrangebyscore(self, key: bytes, low: bytes, high: bytes, *limit: bytes) -> Reply:
-        scores = self._get(key, _Scores)
-        found = [member for member in scores.ranked() if _within(scores[member], low, high)]
+        scores = self._get(key, Scores)
+        found = [member for member in scores.ranked() if within(scores[member], low, high)]
         return found[int(limit[1]) : int(limit[1]) + int(limit[2])] if limit else found
 
     def do_zremrangebyscore(self, key: bytes, low: bytes, high: bytes) -> Reply:
@@ -311,7 +295,7 @@ class MemoryRedis:
         if rest[0] == b"*":
             entry_id = max((self._now_ms(), 0), (stream.last[0], stream.last[1] + 1))
         else:
-            entry_id = _entry_id(rest[0])
+            entry_id = id_of(rest[0])
             if entry_id <= stream.last:
                 raise ReplyError("ERR The ID specified in XADD is equal or smaller than the target stream top item")
         stream.last = entry_id
@@ -320,24 +304,20 @@ class MemoryRedis:
         if most is not None:
             del stream.entries[:-most]
         self.ring(key)
-        return _entry_name(entry_id)
+        return name_of(entry_id)
 
     def do_xlen(self, key: bytes) -> Reply:
         return len(self._get(key, Stream).entries)
 
     def do_xrange(self, key: bytes, first: bytes, last: bytes, *count: bytes) -> Reply:
-        low, high = _bound(first, OLDEST), _bound(last, (2**63, 0))
-        found = [_entry(entry) for entry in self._get(key, Stream).entries if low <= entry[0] <= high]
-        return found[: int(count[1])] if count else found
-
-    def do_xrevrange(self, key: bytes, last: bytes, first: bytes, *count: bytes) -> Reply:
-        found = self.do_xrange(key, first, last)[::-1]
+        low, high = bound(first, OLDEST), bound(last, (2**63, 0))
+        found = [told(entry) for entry in self._get(key, Stream).entries if low <= entry[0] <= high]
         return found[: int(count[1])] if count else found
 
     def do_xtrim(self, key: bytes, how: bytes, limit: bytes) -> Reply:
         stream = self._get(key, Stream)
         if how.upper() == b"MINID":
-            kept = [entry for entry in stream.entries if entry[0] >= _entry_id(limit)]
+            kept = [entry for entry in stream.entries if entry[0] >= id_of(limit)]
         else:
             kept = stream.entries[-int(limit) :]
         gone = len(stream.entries) - len(kept)
@@ -346,7 +326,7 @@ class MemoryRedis:
 
     def do_xdel(self, key: bytes, *entry_ids: bytes) -> Reply:
         stream = self._get(key, Stream)
-        gone = {_entry_id(entry_id) for entry_id in entry_ids}
+        gone = {id_of(entry_id) for entry_id in entry_ids}
         kept = [entry for entry in stream.entries if entry[0] not in gone]
         count = len(stream.entries) - len(kept)
         stream.entries = kept
@@ -356,68 +336,14 @@ class MemoryRedis:
         """Read one stream; waiting is `run_when_rung`'s."""
         count = int(args[args.index(b"COUNT") + 1])
         key, after = args[-2:]
-        found = self._get(key, Stream).after(_entry_id(after), count)
-        return [[key, [_entry(entry) for entry in found]]] if found else None
+        found = self._get(key, Stream).after(id_of(after), count)
+        return [[key, [told(entry) for entry in found]]] if found else None
 
     # -- scripts -----------------------------------------------------------------------------------------------------
 
     def do_script(self, what: bytes, source: bytes) -> Reply:
-        if what.upper() != b"LOAD":
-            raise ReplyError("ERR only SCRIPT LOAD is known here")
+        assert what.upper() == b"LOAD"
         return self._lua.load(source)
 
     def do_evalsha(self, sha: bytes, keys: bytes, *rest: bytes) -> Reply:
         return self._lua.run(sha, rest[: int(keys)], rest[int(keys) :])
-
-
-class _Set(dict[bytes, None]):
-    """A set that keeps the order of insertion."""
-
-
-class _Scores(dict[bytes, float]):
-    """A sorted set."""
-
-    def ranked(self) -> list[bytes]:
-        """Return the members by score, then by name, as Redis does."""
-        return sorted(self, key=lambda member: (self[member], member))
-
-
-def _bytes(argument: Argument) -> bytes:
-    if isinstance(argument, bytes):
-        return argument
-    if isinstance(argument, str):
-        return argument.encode()
-    return _number(argument)
-
-
-def _number(value: float) -> bytes:
-    return b"%d" % value if math.isfinite(value) and value == int(value) else repr(value).encode()
-
-
-def _within(score: float, low: bytes, high: bytes) -> bool:
-    def limit(text: bytes) -> float:
-        return float(text.removeprefix(b"("))
-
-    above = score > limit(low) if low[:1] == b"(" else score >= limit(low)
-    return above and (score < limit(high) if high[:1] == b"(" else score <= limit(high))
-
-
-def _between(ranked: list[bytes], first: int, last: int) -> list[bytes]:
-    return ranked[first:] if last == -1 else ranked[first : last + 1]
-
-
-def _entry_id(text: bytes) -> EntryId:
-    ms, _, number = text.partition(b"-")
-    return int(ms), int(number or 0)
-
-
-def _entry_name(entry_id: EntryId) -> bytes:
-    return b"%d-%d" % entry_id
-
-
-def _bound(text: bytes, open_end: EntryId) -> EntryId:
-    return open_end if text in (b"-", b"+") else _entry_id(text)
-
-
-def _entry(entry: tuple[EntryId, Iterable[bytes]]) -> list[Any]:
-    return [_entry_name(entry[0]), list(entry[1])]

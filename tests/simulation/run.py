@@ -85,7 +85,7 @@ class Run:
             world.outside(moment_s, self._call)
         self.troubles.plan(TROUBLED_FOR_S, moments_s)
         while world.loop.time() < TROUBLED_FOR_S:
-            await asyncio.sleep(1)
+            await asyncio.sleep(1)  # virtual seconds
             self._look_at_legs()
         self.troubles.end()
         census = Bus(MemoryWire(world.server))
@@ -93,7 +93,7 @@ class Run:
             if world.loop.time() > TROUBLED_FOR_S + SETTLED_WITHIN_S:
                 self._say_what_is_left()
                 return
-            await asyncio.sleep(1)
+            await asyncio.sleep(1)  # virtual seconds
             self._look_at_legs()
         await asyncio.sleep(SOUNDS_ON_S + 1)
         self._look_at_legs()

@@ -16,7 +16,7 @@ async def talk(call: Call) -> None:
     """Answer, say something and then nothing for a while."""
     await call.answer()
     await call.play(GOODBYE)
-    await asyncio.sleep(6)
+    await asyncio.sleep(6)  # virtual seconds
 
 
 async def hear(call: Call) -> None:
@@ -34,13 +34,13 @@ async def forward(call: Call) -> None:
 
 async def hesitate(call: Call) -> None:
     """Take long to answer."""
-    await asyncio.sleep(9)
+    await asyncio.sleep(9)  # virtual seconds
     await talk(call)
 
 
 async def reject(call: Call) -> None:
     """Decline."""
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.5)  # virtual seconds
     await call.reject("closed")
 
 
@@ -53,7 +53,7 @@ async def hang_up(call: Call) -> None:
 async def break_down(call: Call) -> None:
     """Answer, and raise."""
     await call.answer()
-    await asyncio.sleep(2)
+    await asyncio.sleep(2)  # virtual seconds
     raise RuntimeError(PLANNED)
 
 
@@ -83,7 +83,7 @@ async def linger(call: Call) -> None:
 
 async def mourn(_call: Call) -> None:
     """Run where a call was lost."""
-    await asyncio.sleep(1)
+    await asyncio.sleep(1)  # virtual seconds
 
 
 _HANDLERS: Final = (

@@ -18,7 +18,7 @@ def run(load: Load, seconds: float, late_s: float = IN_TIME_S) -> list[int]:
     for tick in range(at_once, int(seconds * TICKS_PER_S) + 1, at_once):
         load.note(late_s)
         if tick % TICKS_PER_S == 0:
-            asked.append(load.slots(CAPACITY))
+            asked.append(load.slots(CAPACITY, held=4))
     return asked
 
 
@@ -28,7 +28,7 @@ def load() -> Load:
 
 
 def test_a_worker_asks_for_all_it_may_hold_while_its_ticks_are_in_time(load: Load) -> None:
-    assert load.slots(CAPACITY) == CAPACITY
+    assert load.slots(CAPACITY, held=4) == CAPACITY
     assert set(run(load, 10)) == {CAPACITY}
 
 
@@ -52,13 +52,13 @@ def test_stalls_that_keep_coming_are(load: Load) -> None:
     for _ in range(3):
         load.note(0.1)
         run(load, 0.5)
-    assert load.slots(CAPACITY) == 0
+    assert load.slots(CAPACITY, held=4) == 0
 
 
 def test_ticks_that_were_skipped_count_as_late(load: Load) -> None:
     run(load, 5)
     load.note(0.3)
-    assert load.slots(CAPACITY) == 0
+    assert load.slots(CAPACITY, held=4) == 0
 
 
 def test_an_overloaded_worker_asks_again_only_when_its_ticks_were_in_time_for_long(load: Load) -> None:
@@ -84,10 +84,16 @@ def test_coming_to_a_tick_too_early_says_nothing(load: Load) -> None:
     run(load, 3, LATE_S)
     for _ in range(10 * TICKS_PER_S):
         load.note(-0.0004)
-    assert load.slots(CAPACITY) == 0
+    assert load.slots(CAPACITY, held=4) == 0
 
 
 def test_a_long_freeze_is_noted_in_no_time(load: Load) -> None:
     load.note(3600.0)
-    assert load.slots(CAPACITY) == 0
+    assert load.slots(CAPACITY, held=4) == 0
     assert run(load, 6)[-1] == CAPACITY
+
+
+def test_a_worker_that_holds_no_call_takes_one_however_busy_the_machine_is(load: Load) -> None:
+    run(load, 3, LATE_S)
+    assert load.slots(CAPACITY, held=1) == 0
+    assert load.slots(CAPACITY, held=0) == 1

@@ -181,10 +181,14 @@ class Errand:
     async def _read_offer(self) -> None:
         if self.action != "accept" or self._offer is not None:
             return
-        offer = await self.desk.bus.read_fact(self.call_id, facts.OfferMade, epoch=self.epoch)
-        if not isinstance(offer, facts.OfferMade):
-            raise OutOfOffice
-        self._offer = offer.sdp
+        for entry in reversed(await self.desk.bus.read_log(self.call_id)):
+            match entry.fact:
+                case facts.AnswerReceived(epoch=self.epoch) | facts.ActionFailed(action="accept", epoch=self.epoch):
+                    raise OutOfOffice  # the job is delivered once more: its worker died after it had reported
+                case facts.OfferMade(epoch=self.epoch, sdp=sdp):
+                    self._offer = sdp
+                    return
+        raise OutOfOffice
 
     async def _pass_fence(self) -> None:
         if not self._fenced:

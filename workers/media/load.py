@@ -41,8 +41,10 @@ class Load:
             self._late_s.append(late_s)
             late_s -= self._every_s
 
-    def slots(self, capacity: int) -> int:
+    def slots(self, capacity: int, held: int) -> int:
         """Return how many calls to ask for: as many as we may hold, or none, so that those held go on sounding well.
+
+        Who holds none takes one, however busy the machine is with other things: poor sound is better than no answer.
 
         Called once a second; says so when that changes.
         """
@@ -53,7 +55,7 @@ class Load:
         elif self.overloaded and len(self._late_s) == RECOVERED_WINDOW and longer_s < IN_TIME_S:
             self.overloaded = False
             self._log.info("worker.recovered", **self._figures())
-        return 0 if self.overloaded else capacity
+        return capacity if not self.overloaded else 0 if held else 1
 
     def _usual_s(self, ticks: int) -> float:
         """Return how late all but the latest twentieth of so many ticks ran; 0 where too few are known."""

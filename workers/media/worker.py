@@ -123,10 +123,9 @@ class Worker:
     async def _beat(self) -> None:
         while True:
             asked_ms = boot_ms()
-            capacity = None if self._draining else self._ticker.load.slots(self._settings.media_capacity)
             try:
                 await self._bus.beat(
-                    self.name, lease_ms=self._settings.lease_ms, capacity=capacity, handled=self._handled
+                    self.name, lease_ms=self._settings.lease_ms, capacity=self._slots(), handled=self._handled
                 )
             except RedisForgot:
                 await self._remember()
@@ -148,8 +147,11 @@ class Worker:
             await asyncio.sleep(BEAT_EVERY_S)
 
     async def _join(self) -> None:
-        capacity = None if self._draining else self._settings.media_capacity
-        await self._bus.beat(self.name, lease_ms=self._settings.lease_ms, capacity=capacity, join=True)
+        await self._bus.beat(self.name, lease_ms=self._settings.lease_ms, capacity=self._slots(), join=True)
+
+    def _slots(self) -> int | None:
+        """Return how many calls to ask for; none takes no new ones."""
+        return None if self._draining else self._ticker.load.slots(self._settings.media_capacity, len(self._held))
 
     async def _remember(self) -> None:
         """Let go of our calls, join an emptied Redis anew, and write their logs into it for somebody to take over.

@@ -32,6 +32,8 @@ CALL_EVERY_S: Final = 1.5
 TALK_S: Final = (2.0, 5.0)
 ENDED_WITHIN_S: Final = 60.0
 LOOKS: Final = 120
+REDIS_WITHIN_S: Final = 30.0
+"""How long we wait for Redis ourselves: a busy machine is no finding."""
 ENTRIES_MORE: Final = 20
 """Calls under way come and go: so many entries more in Redis, outside of history, mean nothing."""
 KIB_PER_CALL: Final = 64.0
@@ -97,18 +99,21 @@ async def _soak(
     entries: list[Counter[str]] = []
     weighed: list[tuple[int, int]] = []
     began_s = time.monotonic()
-    async with simulated(meta) as graph_url, Wire.from_url(redis_url, name="pageline-soak") as wire:
-        ringing = asyncio.create_task(_ring(graph_url, lasts_s, ends))
+    async with (
+        simulated(meta) as graph_url,
+        Wire.from_url(redis_url, name="pageline-soak", timeout_s=REDIS_WITHIN_S) as wire,
+    ):
         with show.progress("seconds", round(lasts_s)) as advance:
-            async for _ in _moments(lasts_s, advance):
-                for process, pid in pids.items():
-                    looks[process].append(vitals.look(pid, _inside(home, process)))
-                entries.append(await keys.sizes(wire))
-                weighed.append((ends.total(), await keys.used_bytes(wire)))
-                for recording in (home / "recordings").glob("*.wav"):
-                    if time.time() - recording.stat().st_mtime > ENDED_WITHIN_S:
-                        recording.unlink()
-        await ringing
+            async with asyncio.TaskGroup() as together:
+                together.create_task(_ring(graph_url, lasts_s, ends))
+                async for _ in _moments(lasts_s, advance):
+                    for process, pid in pids.items():
+                        looks[process].append(vitals.look(pid, _inside(home, process)))
+                    entries.append(await keys.sizes(wire))
+                    weighed.append((ends.total(), await keys.used_bytes(wire)))
+                    for recording in (home / "recordings").glob("*.wav"):
+                        if time.time() - recording.stat().st_mtime > ENDED_WITHIN_S:
+                            recording.unlink()
         dead_letters = await Bus(wire).dead_letter_counts()
     flats = [flat for process, seen in looks.items() for flat in vitals.judge(process, _warm(seen))]
     return _report(lasts_s, time.monotonic() - began_s, ends, flats, entries, weighed) | {"dead_letters": dead_letters}

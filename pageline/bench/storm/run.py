@@ -24,6 +24,8 @@ from shared.errors import BadSetting
 from shared.wire import Wire
 
 LEASE_S: Final = 3.0
+REDIS_WITHIN_S: Final = 30.0
+"""How long the judge waits for Redis: a busy machine is no finding."""
 CAPACITY: Final = 60
 ACCEPT_DEADLINE_S: Final = 15.0
 QUIET_S: Final = 90.0
@@ -71,7 +73,8 @@ async def _pass(order: Order, home: Path, redis_url: str, show: Show) -> dict[st
     began_s = time.monotonic()
     ports = [free_port() for _ in range(MEMBERS[Kind.WEB])]
     mail = Mail([f"http://127.0.0.1:{port}/webhook" for port in ports], order.seed)
-    async with _graph(order.seed) as (meta, graph_port), Wire.from_url(redis_url, name="pageline-storm") as wire:
+    wire = Wire.from_url(redis_url, name="pageline-storm", timeout_s=REDIS_WITHIN_S)
+    async with _graph(order.seed) as (meta, graph_port), wire:
         bus = Bus(wire)
         fleet = Fleet(home, _settings(redis_url, home, graph_port), ports, _planted(order.plant))
         try:
