@@ -33,7 +33,7 @@ async def act(desk: Desk, call_id: str, page: str, action: str, epoch: int, dead
     try:
         attempt = await errand.run()
     except OutOfOffice:
-        _log.info("action.dropped", call=call_id, action=action, epoch=epoch, because="it is done, or another epoch owns the call")
+        _log.info("action.dropped", call=call_id, action=action, epoch=epoch, because="done, or another epoch's")
         desk.tally.ended(action, "stale")
         return "stale"
     except GivenUp as end:
