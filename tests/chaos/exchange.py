@@ -11,12 +11,14 @@ from typing import Final
 
 from shared.calls import facts
 from tests.acceptance.line import Line, Process
-from tests.acceptance.standin import Consumer, Meta, until
+from tests.acceptance.standin import Consumer, Meta, dominant_hz, until
 
 LEASE_S: Final = 3
 SUCCESSOR_WITHIN_MS: Final = (LEASE_S + 2) * 1000
 DEAD_AIR_AT_MOST_S: Final = 10
 DRAIN_S: Final = 6
+LAST_WORDS_HZ: Final = 440
+"""The pilot tone under the words; consumers hum another one, which a conversation gives back."""
 
 CONVERSE, FORWARD, HESITATE, ANNOUNCE, OBEY = "1001", "1002", "1003", "1004", "1005"
 """Pages, by what their handler does."""
@@ -135,3 +137,8 @@ def assert_ended_at_meta(consumer: Consumer) -> None:
     assert consumer.gone.wait(DEAD_AIR_AT_MOST_S + 5), "the consumer still listens to nothing"
     assert consumer.silence_s <= DEAD_AIR_AT_MOST_S
     assert len(consumer.actions("terminate")) == 1
+
+
+def heard_last_words(consumer: Consumer) -> bool:
+    """Tell whether the last that the consumer heard was that the call has to end."""
+    return abs(dominant_hz(consumer.sound(last_s=1.5)) - LAST_WORDS_HZ) <= 5

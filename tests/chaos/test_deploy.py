@@ -7,7 +7,7 @@ import pytest
 
 from shared.calls import facts
 from tests.acceptance.standin import Meta, until
-from tests.chaos.exchange import CONVERSE, DRAIN_S, HESITATE, Exchange
+from tests.chaos.exchange import CONVERSE, DRAIN_S, HESITATE, Exchange, heard_last_words
 
 ENDED_WITHIN_S = DRAIN_S + 2.0
 TOLD_TO_END = [signal.SIGTERM, signal.SIGINT]
@@ -49,6 +49,7 @@ def test_a_draining_worker_lets_live_calls_end_by_themselves_and_terminates_the_
     assert brief.actions("terminate") == []
     assert len(endless.actions("terminate")) == 1
     assert endless.left
+    assert heard_last_words(endless)
     assert endless.silence_s <= 3
 
 
@@ -63,6 +64,7 @@ def test_a_platform_that_stops_everything_at_once_loses_nobody(exchange: Exchang
     assert {name: process.wait(ENDED_WITHIN_S) for name, process in stopping.items()} == dict.fromkeys(stopping, 0)
     assert time.monotonic() - told_s <= ENDED_WITHIN_S
     assert len(live.actions("terminate")) == 1
+    assert heard_last_words(live)
     assert exchange.outcome_of(live) == "completed"
     exchange.open("web", "action", "media")
     ringing.await_sound(0.5)

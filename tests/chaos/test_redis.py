@@ -2,7 +2,7 @@
 
 from shared.calls import facts
 from tests.acceptance.standin import Consumer, Meta, Reply, envelope, until
-from tests.chaos.exchange import CONVERSE, HESITATE, LEASE_S, Exchange, assert_ended_at_meta, now_ms
+from tests.chaos.exchange import CONVERSE, HESITATE, LEASE_S, Exchange, assert_ended_at_meta, heard_last_words, now_ms
 from tests.chaos.proxy import FaultProxy
 
 
@@ -87,6 +87,7 @@ def test_an_outage_beyond_the_grace_ends_the_conversation_then_and_tells_meta_wh
     consumer.await_sound(0.5)
     with exchange.valkey_frozen():
         until(lambda: consumer.left, "the end of the conversation", timeout_s=15)
+        assert heard_last_words(consumer)
         assert consumer.actions("terminate") == []
     consumer.await_action("terminate")
     assert exchange.outcome_of(consumer) == "completed"
@@ -120,6 +121,7 @@ def test_a_redis_that_comes_back_empty_ends_conversations_politely_and_everythin
     exchange.empty_valkey()
     exchange.revive_valkey()
     until(lambda: live.left, "the end of the conversation")
+    assert heard_last_words(live)
     assert_ended_at_meta(live)
     assert exchange.outcome_of(live) == "lost"
     assert any("redis.forgot" in exchange.processes[name].said for name in ("media", "media.2"))

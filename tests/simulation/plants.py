@@ -54,11 +54,12 @@ class Polite(Webhook):
 NOTHING: Final = Plant("nothing")
 
 PLANTS: Final = (
+    Plant("a fence that grants twice", kind="graph", lua=("redis.call('HSET', key, 'accept', token)", "")),
     Plant(
-        "a fence that grants twice",
+        "a farewell that bars no accept",
         kind="graph",
         handler="lose_patience",
-        lua=("if h[3] ~= token then return 'refused' end", "h[3] = token"),
+        lua=("redis.call('HSET', key, 'accept', 'barred')", "redis.call('HSETNX', key, 'accept', 'barred')"),
     ),
     Plant(
         "a fence that forgets epochs",

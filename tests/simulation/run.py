@@ -15,11 +15,12 @@ from tests.simulation.faults import Troubles
 from tests.simulation.memory_wire import MemoryWire
 from tests.simulation.plants import NOTHING, Plant
 from tests.simulation.processes import Machine
+from tests.simulation.trace import MARK
 from tests.simulation.virtual_loop import Stuck
 from tests.simulation.world import World, WorldClock
 
-TROUBLED_FOR_S: Final = 60.0
-CALLS_BEGIN_WITHIN_S: Final = 40.0
+TROUBLED_FOR_S: Final = 48.0
+CALLS_BEGIN_WITHIN_S: Final = 32.0
 SETTLED_WITHIN_S: Final = 900.0
 """A farewell that was lost with its job is given up after ten minutes."""
 AT_MOST_STEPS: Final = 2_000_000
@@ -41,9 +42,10 @@ class Result:
     def report(self, *, tail: int = 60) -> str:
         """Say what was broken, how it came to that, and how to see it again."""
         broken = "\n".join(f"  {violation}" for violation in self.violations)
-        shown = "\n".join(self.trace[-tail:])
+        until = next((number for number, line in enumerate(self.trace) if MARK in line), len(self.trace)) + 5
+        shown = "\n".join(self.trace[max(0, until - tail) : until])
         return (
-            f"seed {self.seed} broke:\n{broken}\nthe last of its trace:\n{shown}\nagain: make simulate SEED={self.seed}"
+            f"seed {self.seed} broke:\n{broken}\nits trace until then:\n{shown}\nagain: make simulate SEED={self.seed}"
         )
 
 
@@ -157,9 +159,17 @@ class Run:
 
 def run(seed: int, plant: Plant = NOTHING) -> Result:
     """Run one seed, alone in this process meanwhile: the clock, the product's log and chance are the run's."""
+    gc.disable()  # a collection at another moment would be another run
+    try:
+        return _run(seed, plant)
+    finally:
+        gc.enable()
+        gc.collect(0)  # everything the run made is young
+
+
+def _run(seed: int, plant: Plant) -> Result:
     before = structlog.get_config()
     state = random.getstate()
-    gc.disable()  # a collection at another moment would be another run
     try:
         random.seed(seed)
         this = Run(seed, plant)
@@ -170,5 +180,3 @@ def run(seed: int, plant: Plant = NOTHING) -> Result:
         clock.use(clock.SystemClock())
         structlog.configure(**before)
         random.setstate(state)
-        gc.enable()
-        gc.collect()

@@ -7,6 +7,7 @@ import structlog
 
 from tests.simulation.scripts import PLANNED
 
+MARK: Final = "VIOLATED"
 CRASHES: Final = frozenset({"call.broken", "call.task_failed", "call.sound_failed", "handler.raised"})
 """Events of the product's log that no fault of the world excuses."""
 EXPECTED: Final = ("AnswerRefused: ", f"RuntimeError: {PLANNED}")
@@ -35,7 +36,7 @@ class Trace:
 
     def violated(self, promise: str) -> None:
         """Write down a broken promise; the run goes on."""
-        self.note(f"VIOLATED {promise}", who="checker")
+        self.note(f"{MARK} {promise}", who="checker")
         if not self.over:
             self.violations.append(promise)
 
@@ -49,7 +50,8 @@ class Trace:
         """Take a line of the product's log: the last processor of a structlog configuration."""
         name = event.pop("event", "")
         error = event.pop("exc_info", None)
-        event.pop("traceback", None)
+        for unsteady in ("traceback", "waited_so_far"):  # lines of files, and real time
+            event.pop(unsteady, None)
         told = " ".join(f"{key}={value}" for key, value in sorted(event.items()) if value is not None)
         cause = f" {error!r}" if isinstance(error, BaseException) else ""
         self.note(f"{level} {name} {told}{cause}")

@@ -24,7 +24,7 @@ SILENT_AT_MOST_S: Final = 10.0 + IDLE_TICKS * TICK_S
 """The promise's ten seconds, and the pause between two packets of somebody who has nothing to say."""
 REJECTED_WITHIN_S: Final = 4.0
 """Between our answer window and Meta's, if nothing is wrong."""
-STALE_SENDER_S: Final = 5.0
+STALE_SENDER_S: Final = 3.5
 """Between passing the fence and the request a takeover may happen, and news of it takes a while."""
 
 
@@ -49,7 +49,8 @@ class Accepts:
         self.unsure = 0
         """Sent and not answered, or not yet."""
         self.after_unsure = 0
-        self.won = False
+        self.answered: set[object] = set()
+        """Who has an answer; another who is given the job again cannot know of it, and probes."""
 
 
 class Watch:
@@ -107,7 +108,7 @@ class Watch:
         accepts.offers.add(request.offer)
         if len(accepts.offers) > 1:
             self._violated(request.call_id, "an accept is repeated with the same offer only")
-        if accepts.won:
+        if request.sender in accepts.answered:
             self._violated(request.call_id, "no accept follows one that was answered")
         if accepts.unsure:
             accepts.after_unsure += 1
@@ -124,9 +125,10 @@ class Watch:
         accepts = self._accepts[request.call_id]
         certain = attempt.sent is Sent.NEVER or attempt.error is not None
         answered = attempt.reply is not None and attempt.reply.answer is not None
-        if certain or answered:
+        if certain:
             accepts.unsure -= 1
-        accepts.won |= answered
+        if answered:
+            accepts.answered.add(request.sender)
 
     # -- media -------------------------------------------------------------------------------------------------------
 

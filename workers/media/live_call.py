@@ -43,6 +43,7 @@ class LiveCall:
         self._idle_ticks = IDLE_TICKS
         self._bridged: LiveCall | None = None
         self._bridge_over: asyncio.Future[None] | None = None
+        self._last_words: deque[bytes] | None = None
 
     def tick(self, heard: list[tuple[Ear, Frame]]) -> None:
         """Send what is due, and add what was heard to the tick's harvest."""
@@ -55,7 +56,7 @@ class LiveCall:
                 heard.extend((ear, frame) for ear in self._ears)
                 if self._recorder is not None:
                     self._recorder.write(pcm)
-        if self._bridged is not None:
+        if self._bridged is not None and self._last_words is None:
             return
         payload = self._next_payload()
         if payload is not None:
@@ -120,6 +121,10 @@ class LiveCall:
             self._part()
             other._part()
 
+    def say_last_words(self, packets: Sequence[bytes]) -> None:
+        """Play a clip at once, over whatever else is played, sent or passed on; nothing is heard after it."""
+        self._last_words = deque(packets)
+
     async def close(self) -> facts.LegClosed:
         """Finish what runs, close the leg, and return what was measured."""
         for playing in self._clips:
@@ -144,6 +149,8 @@ class LiveCall:
         )
 
     def _next_payload(self) -> bytes | None:
+        if self._last_words is not None:
+            return self._last_words.popleft() if self._last_words else None
         if self._clips:
             playing = self._clips[0]
             payload = playing.packets[playing.next]
@@ -172,7 +179,8 @@ class LiveCall:
         self._bridged = other
 
         def pass_on(payload: bytes, _timestamp: int) -> None:
-            other.leg.send_packet(payload)
+            if other._last_words is None:
+                other.leg.send_packet(payload)
 
         self.leg.on_packet = pass_on
 

@@ -19,6 +19,7 @@ from shared.calls import facts, orders, state
 from shared.errors import RedisAway
 from shared.handling import AnswerRefused, Call, CallEnded, Rate
 from shared.wire import patiently
+from workers.media import sounds
 from workers.media.handler import Script
 from workers.media.held_call import HeldCall
 from workers.media.host import STOP_GRACE_S, Ear, Host
@@ -26,8 +27,11 @@ from workers.media.leg import LegFailed
 from workers.media.live_call import LiveCall
 from workers.media.recorder import Recorder
 from workers.media.spare_legs import SpareLegs
+from workers.media.ticker import TICK_S
 
 REFUSED_GRACE_S: Final = 5.0
+LAST_WORDS: Final = sounds.load(Path(__file__).with_name("last_words.ogg"))
+"""What a consumer hears whose call we have to end: that it has to."""
 _UNFIT_FOR_A_NAME: Final = re.compile(r"[^\w-]", re.ASCII)
 
 
@@ -185,9 +189,21 @@ class Performer:
         """End the conversation here and now; the log and Meta learn of it when Redis is back."""
         self.say(facts.HangUpAsked(by=because))
         self._host.stop(self.call_id, because)
+        self._spawn(self._leave())
+
+    async def say_last_words(self) -> None:
+        """Tell the consumer that the call has to end, and return when it was heard; nothing where nobody listens."""
+        live = self.live
+        if live is None or not live.leg.live:
+            return
+        live.say_last_words(LAST_WORDS)
+        await asyncio.sleep(len(LAST_WORDS) * TICK_S)
+
+    async def _leave(self) -> None:
+        await self.say_last_words()
         if self.live is not None:
             self._lives.pop(self.live, None)
-            self._spawn(self.live.leg.close())
+            await self.live.leg.close()
 
     def ask_to_end(self, fact: facts.RejectAsked | facts.HangUpAsked) -> None:
         """Pass on that the handler wants the call to end.

@@ -30,7 +30,9 @@ from workers.media.ticker import TICK_S, Ticker
 
 BEAT_EVERY_S: Final = 1.0
 LEASE_MARGIN_MS: Final = 1_000
-GOODBYE_S: Final = 3.0
+LAST_WORDS_S: Final = 3.0
+"""What the last words take; they are heard before the calls that outlast a drain are ended."""
+CLOSING_S: Final = 2.0
 HANDED_ON_AT_MOST: Final = 5
 """A call that breaks worker after worker goes no further."""
 
@@ -163,10 +165,11 @@ class Worker:
         if self._froze_ms is not None:
             raise LeaseLost(f"worker {self.name} was away for longer than its lease, and Redis was emptied since")
         forgotten = tuple(self._held.values())
+        await self._say_last_words()
         for held in forgotten:
             held.forgotten = True
             held.performer.lease_lost.set()
-        await self._until_empty(GOODBYE_S)
+        await self._until_empty(CLOSING_S)
         await patiently(self._join)
         for held in forgotten:
             if held.log:
@@ -280,15 +283,21 @@ class Worker:
         for held in self._held.values():
             if not held.accepted:
                 held.returning = asyncio.create_task(self._hand_back(held))
-        await self._until_empty(self._settings.drain_seconds - GOODBYE_S)
+        await self._until_empty(self._settings.drain_seconds - LAST_WORDS_S - CLOSING_S)
+        await self._say_last_words()
         self._hang_up_all("drain")
-        await self._until_empty(GOODBYE_S)
+        await self._until_empty(CLOSING_S)
+
+    async def _say_last_words(self) -> None:
+        words = [asyncio.create_task(held.performer.say_last_words()) for held in self._held.values()]
+        if words:
+            await asyncio.wait(words, timeout=LAST_WORDS_S)
 
     async def _let_go(self) -> None:
         """Abandon every call without a word: they have new owners."""
         for held in self._held.values():
             held.performer.lease_lost.set()
-        await self._until_empty(GOODBYE_S)
+        await self._until_empty(CLOSING_S)
 
     async def _hand_back(self, held: _Held) -> None:
         performer = held.performer

@@ -14,3 +14,4 @@ prompt() {
 }
 prompt welcome "Hello, and welcome to page line. This call was answered by a program on this machine. If you can hear these words, everything between Messenger and this voice works."
 prompt goodbye "Thank you for calling. Goodbye!"
+prompt ../../media/last_words "This call has to end, goodbye."
