@@ -41,6 +41,10 @@ def _families(known: Known | None) -> Iterator[Metric]:
     yield GaugeMetricFamily("pageline_calls_held", "Calls owned by live media workers.", value=held)
     yield GaugeMetricFamily("pageline_media_slots", "Calls the live media workers can hold.", value=slots)
     yield GaugeMetricFamily("pageline_calls_waiting", "Calls without an owner.", value=known.census.waiting)
+    closed = CounterMetricFamily("pageline_calls_closed", "Calls closed, by outcome.", labels=["outcome"])
+    for outcome, count in sorted(known.census.closed.items()):
+        closed.add_metric([outcome], count)
+    yield closed
     yield from _of_dead_letters(known.dead)
     yield from _of_graph(known.tallied)
     yield from _of_pages(known.troubles)

@@ -5,6 +5,7 @@ import datetime as dt
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -17,6 +18,7 @@ from shared.bus import Bus, LogEntry
 from shared.calls import facts
 from shared.calls.machine import transition
 from shared.calls.state import Call, Outcome, Phase
+from shared.embedded import EmbeddedValkey
 from shared.meta.sdp import digest_of
 from shared.settings import Settings
 from shared.wire import Wire
@@ -117,10 +119,11 @@ def of(settings: Settings, call_id: str) -> Story | None:
 
 
 def ask(settings: Settings, question: Callable[[Bus], Awaitable[T]]) -> T:
-    """Ask the bus something from outside an event loop."""
+    """Ask the bus something from outside an event loop; without REDIS_URL that of a `pageline up` beside us."""
+    url = settings.redis_url or EmbeddedValkey(Path(settings.data_dir)).find() or settings.required_redis_url
 
     async def answer() -> T:
-        async with Wire.from_url(settings.required_redis_url, name="pageline-cli") as wire:
+        async with Wire.from_url(url, name="pageline-cli") as wire:
             return await question(Bus(wire, retention_hours=settings.retention_hours))
 
     return asyncio.run(answer())

@@ -17,7 +17,7 @@ Source of the rules: docs/decisions/0001-a-call-is-its-log.md.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from enum import StrEnum
 from importlib.resources import files
 from typing import Final, NamedTuple, NoReturn
@@ -193,7 +193,7 @@ class Bus:
     async def done(self, call_id: str, worker: str, epoch: int, outcome: str) -> None:
         """Close the call and free its slot."""
         fact = facts.Closed(outcome=outcome)
-        args = (call_id, worker, epoch, _encode(fact), self._retention_ms)
+        args = (call_id, worker, epoch, _encode(fact), self._retention_ms, outcome)
         verdict = await self._done.run(self.wire, [_call(call_id)], args)
         _refuse_forgotten(verdict, call_id)
         if verdict == b"stale":
@@ -245,7 +245,9 @@ class Bus:
             capacity = await self.wire.call("HGET", f"{PREFIX}capacity", worker)
             held = int(await self.wire.call("SCARD", f"{PREFIX}own:{worker}"))
             workers.append(WorkerCensus(worker, None if capacity is None else int(capacity), held))
-        return Census(tuple(workers), waiting)
+        closed = await self.wire.call("HGETALL", f"{PREFIX}closed")
+        outcomes = {outcome.decode(): int(count) for outcome, count in zip(closed[::2], closed[1::2], strict=True)}
+        return Census(tuple(workers), waiting, outcomes)
 
     async def bury(self, letter: Letter) -> None:
         """Keep what could not be read or done, whole, with the reason."""
@@ -285,6 +287,8 @@ class Census(NamedTuple):
 
     workers: tuple[WorkerCensus, ...]
     waiting: int
+    closed: Mapping[str, int]
+    """Outcomes of all calls that were ever closed."""
 
 
 def _script(name: str) -> Script:

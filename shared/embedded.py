@@ -91,6 +91,11 @@ class EmbeddedValkey:
             raise NoValkey(f"The embedded Valkey in {self.home} is not running, so it has no URL. Call start() first.")
         return self._url
 
+    def find(self) -> str | None:
+        """Return the address of the server that runs on this data, whoever started it; none if there is none."""
+        url = self._url_of_running()
+        return url if url is not None and answers(url) else None
+
     def start(self) -> None:
         """Start the server, or join the one that runs on the same data; return once it answers with our password.
 

@@ -1,5 +1,5 @@
 -- done: the owner closes the call. Its log and seen marks stay for the retention; its slot goes to whoever waits.
--- ARGV 1 call, 2 worker, 3 epoch, 4 fact (Closed), 5 retention ms
+-- ARGV 1 call, 2 worker, 3 epoch, 4 fact (Closed), 5 retention ms, 6 outcome
 local call, worker, epoch = ARGV[1], ARGV[2], ARGV[3]
 local key = hash(call)
 if redis.call('HGET', key, 'st') == 'closed' then return 'closed' end
@@ -7,6 +7,7 @@ if forgotten(call) then return 'forgotten' end
 if not holds(call, worker, epoch) then return 'stale' end
 deliver(worker, call, append(call, ARGV[4], epoch), ARGV[4], epoch)
 redis.call('HSET', key, 'st', 'closed')
+redis.call('HINCRBY', P .. 'closed', ARGV[6], 1)
 redis.call('HDEL', key, 'own')
 redis.call('SREM', owned(worker), call)
 redis.call('ZREM', P .. 'due', call)

@@ -1,6 +1,9 @@
 """`pageline up`, driven from outside as DESIGN.md says, and how it ends."""
 
+import json
+import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +26,7 @@ class Up(NamedTuple):
     process: Process
     meta: Meta
     children: list[psutil.Process]
+    data_dir: str
 
 
 @pytest.fixture
@@ -48,7 +52,7 @@ def up(tmp_path: Path) -> Iterator[Up]:
         try:
             until(lambda: readiness(f"http://127.0.0.1:{port}") == "ready", "up is ready", timeout_s=30)
             children += psutil.Process(process.pid).children(recursive=True)
-            yield Up(process, meta, children)
+            yield Up(process, meta, children, here["DATA_DIR"])
         finally:
             process.stop()
             for child in children:
@@ -65,6 +69,21 @@ def test_up_killed_outright_in_the_middle_of_a_call_leaves_no_process_behind(up:
     up.process.signal(signal.SIGKILL)
     _, left = psutil.wait_procs(up.children, timeout=GONE_WITHIN_S)
     assert not left
+
+
+def test_the_calls_of_up_are_told_without_naming_its_redis(up: Up) -> None:
+    consumer = up.meta.consumer(hz=620).ring()
+    consumer.await_sound(0.3)
+    consumer.hang_up()
+    until(lambda: f'"call": "{consumer.call_id}", "outcome"' in up.process.said, "the end")
+    listed = subprocess.run(
+        [PAGELINE, "calls", "--json"],
+        env={"PATH": os.environ["PATH"], "DATA_DIR": up.data_dir},
+        capture_output=True,
+        check=True,
+        timeout=20,
+    )
+    assert [call["call_id"] for call in json.loads(listed.stdout)] == [consumer.call_id]
 
 
 def test_a_valkey_that_is_killed_under_up_is_started_again_and_the_conversation_goes_on(up: Up) -> None:

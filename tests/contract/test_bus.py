@@ -840,3 +840,9 @@ async def test_a_call_with_an_absurd_time_can_still_be_read_and_ended(bus: Bus, 
     await look_after(bus)
     passes = ["DeadlinePassed"] if at_ms <= 0 else []
     assert await kinds(bus) == ["Arrived", "Claimed", *passes]
+
+
+async def test_calls_are_counted_by_how_they_ended_once_each(ringing: Bus) -> None:
+    await ringing.done(CALL, "one", 1, "completed")
+    await ringing.done(CALL, "one", 1, "completed")  # the first one's reply was lost
+    assert (await ringing.census()).closed == {"completed": 1}

@@ -92,6 +92,29 @@ def test_what_was_written_is_there_after_stop_and_start(tmp_path: Path) -> None:
         assert value_of(valkey.url, "greeting") == b"hello"
 
 
+def test_whoever_knows_the_folder_finds_the_server_that_runs_there(tmp_path: Path) -> None:
+    assert EmbeddedValkey(tmp_path).find() is None
+    with EmbeddedValkey(tmp_path) as valkey:
+        set_value(valkey.url, "greeting", "hello")
+        found = EmbeddedValkey(tmp_path).find()
+        assert found is not None
+        assert value_of(found, "greeting") == b"hello"
+    assert EmbeddedValkey(tmp_path).find() is None
+
+
+def test_a_server_that_died_is_started_again_at_the_same_address_on_its_data(tmp_path: Path) -> None:
+    with EmbeddedValkey(tmp_path) as valkey:
+        before, pid = valkey.url, server_pid(tmp_path)
+        set_value(before, "greeting", "hello")
+        assert not valkey.revive()
+        os.kill(pid, signal.SIGKILL)
+        deadline_s = time.monotonic() + 10
+        while not valkey.revive():
+            assert time.monotonic() < deadline_s
+        assert valkey.url == before
+        assert value_of(before, "greeting") == b"hello"
+
+
 def test_nobody_gets_in_without_the_password_and_nobody_else_reads_it(tmp_path: Path) -> None:
     with EmbeddedValkey(tmp_path) as valkey:
         url, _, password = valkey.url.partition("?password=")

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import sysconfig
 import tempfile
 import time
@@ -19,7 +18,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).parents[2]
-PACKAGES: Final = ("ingress", "pageline", "shared", "simulator", "workers", "tests.sabotage.sabotage")
+WHENCE: Final = """
+import importlib
+for package in ("ingress", "pageline", "shared", "simulator", "workers"):
+    print(importlib.import_module(package).__file__)
+"""
 TEST_WITHIN_S: Final = 100
 """A test that hangs has not failed: nobody learns from it what is wrong."""
 START_AND_STOP_S: Final = 60
@@ -96,14 +99,14 @@ class Stage:
 
     def _see_that_the_copy_runs(self) -> None:
         told = subprocess.run(
-            [self._python, "-c", f"import {', '.join(PACKAGES)}, sys; print(*(sys.modules[n].__file__ for n in {PACKAGES}))"],
+            [self._python, "-c", WHENCE],
             cwd=self._home,
             env=_environment(),
             capture_output=True,
             check=False,
             text=True,
         )
-        elsewhere = [path for path in told.stdout.split() if not Path(path).is_relative_to(self.tree.resolve())]
+        elsewhere = [path for path in told.stdout.splitlines() if not Path(path).is_relative_to(self.tree.resolve())]
         if told.returncode or elsewhere:
             raise NoStage(f"What would run is not the copy in {self.tree}: {elsewhere or told.stderr}")
 

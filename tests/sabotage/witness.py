@@ -23,8 +23,8 @@ class Witness:
         """Write down what pytest makes of it."""
         report = yield
         if call.when == "call" or not report.passed:
-            said = call.excinfo.exconly().strip().splitlines()[0] if call.excinfo else ""
-            seen = {"test": item.nodeid, "when": call.when, "outcome": report.outcome, "said": said}
+            said = call.excinfo.exconly().removeprefix("AssertionError: ").strip() if call.excinfo else ""
+            seen = {"test": item.nodeid, "when": call.when, "outcome": report.outcome, "said": said.partition("\n")[0]}
             with self._file.open("a") as file:
                 file.write(json.dumps(seen) + "\n")
         return report

@@ -14,7 +14,7 @@ from tests.simulation.plants import PLANTS, Plant
 from tests.simulation.run import run
 
 ROOT = Path(__file__).parents[2]
-SEEDS = 140
+SEEDS = 250
 AT_ONCE = 20
 PLANTED_SEEDS = 80
 
