@@ -10,7 +10,8 @@ from shared import log
 from shared.embedded import EmbeddedValkey
 from shared.settings import Settings
 
-STOP_SLACK_S = 5.0
+STOP_SLACK_S = 8.0
+"""Beyond DRAIN_SECONDS: the last words, closing, and the farewells that the action worker has left to send."""
 FIRST_MEDIA = 1
 
 

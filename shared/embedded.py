@@ -139,14 +139,17 @@ class EmbeddedValkey:
     def revive(self) -> bool:
         """Start our server anew, at the same address and on the same data, if it has died; tell whether it had.
 
-        Call it from the main thread, as `start`.
+        It is not waited for: whoever needs it tries until it answers. Call it from the main thread, as `start`.
 
         Raises:
-            NoValkey: it would not start.
+            NoValkey: it could not be started; another try may succeed.
         """
         if self._server is None or self._server.poll() is None:
             return False
-        self._run_server()
+        try:
+            self._spawn()
+        except OSError as error:
+            raise NoValkey(f"The embedded Valkey in {self.home} has died and cannot be started: {error}.") from error
         return True
 
     # -- who else is here
@@ -182,6 +185,12 @@ class EmbeddedValkey:
     # -- running our own
 
     def _run_server(self) -> None:
+        url, logged_bytes = self._spawn()
+        self._await_answer(url, logged_bytes)
+        self._url, self.owned = url, True
+
+    def _spawn(self) -> tuple[str, int]:
+        """Start the server; return its address and how many bytes of its log are of earlier runs."""
         binary = find_server()
         deadline = time.monotonic() + START_WITHIN_S
         while (data_lock := try_lock(self.home / "valkey.pid")) is None:
@@ -206,9 +215,7 @@ class EmbeddedValkey:
             write(data_lock, f"{self._server.pid} {port}\n")
         finally:
             os.close(data_lock)  # the server's copy is now the only one
-        url = self._url_for(port, password)
-        self._await_answer(self._server, url, logged_bytes)
-        self._url, self.owned = url, True
+        return self._url_for(port, password), logged_bytes
 
     def _password(self) -> str:
         """Return the password, made at the first start; later starts keep it, so that a URL stays good."""
@@ -238,7 +245,9 @@ class EmbeddedValkey:
             return f"redis://:{password}@127.0.0.1:{port}/0"
         return f"unix://{quote(os.fsencode(self._socket))}?password={password}"
 
-    def _await_answer(self, server: "subprocess.Popen[bytes]", url: str, logged_bytes: int) -> None:
+    def _await_answer(self, url: str, logged_bytes: int) -> None:
+        server = self._server
+        assert server is not None  # noqa: S101 it was just started
         deadline = time.monotonic() + START_WITHIN_S
         while not answers(url):
             ended = server.poll() is not None

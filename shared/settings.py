@@ -141,6 +141,12 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
                 "PAGE_TOKENS (or PAGES_FILE) is not set. Write PAGE_TOKENS=<page id>=<Page access token>; the token is "
                 "made in the App Dashboard under Messenger > Messenger API settings > Generate access tokens."
             )
+        for page, token in tokens.items():
+            if not _is_header_text(token):
+                raise BadSetting(
+                    f"The access token of Page {page} holds a space, a line break or another thing no token has. "
+                    "PAGE_TOKENS separates its pairs by commas."
+                )
         return tokens
 
     def handler_of(self, page: str) -> str:
@@ -189,6 +195,10 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
 
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+def _is_header_text(token: str) -> bool:
+    return token.isascii() and token.isprintable() and " " not in token
 
 
 def _pages_in(path: Path) -> dict[str, Page]:

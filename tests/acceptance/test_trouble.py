@@ -128,6 +128,6 @@ def test_processes_told_to_end_all_together_still_say_goodbye_to_a_caller(
         consumer.await_sound(0.3)
         for process in line.processes.values():
             process.signal(signal.SIGTERM)
-        consumer.await_action("terminate", timeout_s=DRAIN_SECONDS + 1)
+        consumer.await_action("terminate", timeout_s=DRAIN_SECONDS + 5)
         assert [process.wait() for process in line.processes.values()] == [0, 0, 0]
         assert line.outcome_of(consumer) == "completed"

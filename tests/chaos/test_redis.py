@@ -1,5 +1,9 @@
 """Redis stands still, dies, comes back, is slow, or is out of reach for one worker only."""
 
+import signal
+
+import redis
+
 from shared.calls import facts
 from tests.acceptance.standin import Consumer, Meta, Reply, envelope, until
 from tests.chaos.exchange import CONVERSE, HESITATE, LEASE_S, Exchange, assert_ended_at_meta, heard_last_words, now_ms
@@ -131,3 +135,18 @@ def test_a_redis_that_comes_back_empty_ends_conversations_politely_and_everythin
     assert len(ringing.actions("accept")) == 1
     fresh = meta.consumer(CONVERSE).ring()
     assert_went_on(exchange, fresh)
+
+
+def test_a_redis_that_is_emptied_under_a_draining_worker_is_told_its_calls_before_it_leaves(
+    exchange: Exchange, meta: Meta
+) -> None:
+    live = meta.consumer(CONVERSE).ring()
+    live.await_sound(0.5)
+    draining = exchange.processes.pop(exchange.holder(live))
+    draining.signal(signal.SIGTERM)
+    until(lambda: "worker.draining" in draining.said, "the drain")
+    with redis.Redis.from_url(exchange.valkey.url) as client:
+        client.flushall()
+    assert_ended_at_meta(live)
+    assert exchange.outcome_of(live) == "lost"
+    assert draining.wait() == 0

@@ -111,6 +111,8 @@ def test_a_server_that_died_is_started_again_at_the_same_address_on_its_data(tmp
         deadline_s = time.monotonic() + 10
         while not valkey.revive():
             assert time.monotonic() < deadline_s
+        while valkey.find() is None:
+            assert time.monotonic() < deadline_s
         assert valkey.url == before
         assert value_of(before, "greeting") == b"hello"
 

@@ -17,6 +17,7 @@ from shared.wire import Wire
 from tests.integration.graph_server import ANSWERS, API, DONE, HANGS_UP, TRANSIENT, Reply, Server, error
 from workers.action.graph import Graph
 from workers.action.jobs import Desk, act, forward
+from workers.action.verdict import Sent
 
 PAGE: Final = "106378625516323"
 TOKEN: Final = "page-token"
@@ -192,6 +193,13 @@ async def test_an_accept_that_never_left_is_sent_once_graph_can_be_reached(bus: 
     await server.close()
     assert len(server.requests) == 1
     assert isinstance(await outcome(bus), facts.AnswerReceived)
+
+
+async def test_a_request_that_cannot_be_written_never_left_and_shows_no_token(graph_server: Server) -> None:
+    async with Graph(graph_server.url, "v23.0") as graph:
+        attempt = await graph.act("1", "secret\nsecret", "reject", CALL)
+    assert (attempt.sent, graph_server.requests) == (Sent.NEVER, [])
+    assert "secret" not in repr(attempt)
 
 
 async def said(lines: list[MutableMapping[str, Any]], event: str) -> None:

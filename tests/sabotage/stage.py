@@ -122,7 +122,7 @@ def staged() -> Iterator[Stage]:
 
 def _files_of(root: Path) -> list[str]:
     """Return what git has in this folder, new files included, without what it ignores."""
-    asked = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    asked = ["git", "-c", f"safe.directory={root}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         told = subprocess.run(asked, cwd=root, capture_output=True, check=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:

@@ -104,6 +104,14 @@ SABOTAGES: Final = (
         without="  if false then\n",
         tests=(f"{TROUBLE}test_a_call_that_finds_no_room_is_rejected_on_the_record_and_the_one_before_goes_on",),
     ),
+    Sabotage(
+        promise=3,
+        sentence="However long Redis stays away, the conversation goes on",
+        file="workers/media/worker.py",
+        mechanism='                            held.performer.leave("redis_away")\n',
+        without="                            pass\n",
+        tests=(f"{REDIS}test_an_outage_beyond_the_grace_ends_the_conversation_then_and_tells_meta_when_it_is_over",),
+    ),
     # -- 4: calls of a dead media worker
     Sabotage(
         promise=4,
@@ -139,7 +147,7 @@ SABOTAGES: Final = (
         file="workers/media/worker.py",
         mechanism="            if not held.accepted:\n                held.returning",
         without="            if False:\n                held.returning",
-        tests=(f"{DEPLOY}test_a_draining_worker_hands_back_what_it_has_not_accepted[SIGTERM]",),
+        tests=(f"{DEPLOY}test_a_draining_worker_hands_back_what_it_has_not_accepted[15]",),
     ),
     Sabotage(
         promise=5,
@@ -147,16 +155,26 @@ SABOTAGES: Final = (
         file="workers/media/main.py",
         mechanism="for number in (signal.SIGTERM, signal.SIGINT):",
         without="for number in (signal.SIGTERM,):",
-        tests=(f"{DEPLOY}test_a_draining_worker_hands_back_what_it_has_not_accepted[SIGINT]",),
+        tests=(f"{DEPLOY}test_a_draining_worker_hands_back_what_it_has_not_accepted[2]",),
     ),
     Sabotage(
         promise=5,
         sentence="A worker that drains lets no conversation end by itself",
         file="workers/media/worker.py",
-        mechanism="        await self._until_empty(self._settings.drain_seconds - LAST_WORDS_S - CLOSING_S)\n",
-        without="",
+        mechanism="self._until_empty(self._settings.drain_seconds)",
+        without="self._until_empty(0)",
         tests=(
-            f"{DEPLOY}test_a_draining_worker_lets_live_calls_end_by_themselves_and_terminates_the_rest_in_time[SIGTERM]",
+            f"{DEPLOY}test_a_draining_worker_lets_live_calls_end_by_themselves_and_terminates_the_rest_in_time[15]",
+        ),
+    ),
+    Sabotage(
+        promise=5,
+        sentence="A worker that drains hangs up without a word",
+        file="workers/media/performer.py",
+        mechanism="live.say_last_words(LAST_WORDS)",
+        without="return",
+        tests=(
+            f"{DEPLOY}test_a_draining_worker_lets_live_calls_end_by_themselves_and_terminates_the_rest_in_time[15]",
         ),
     ),
     Sabotage(
@@ -190,7 +208,7 @@ SABOTAGES: Final = (
         file="shared/lua/fence.lua",
         mechanism="if h[1] ~= epoch or h[4] == 'closed' then",
         without="if h[4] == 'closed' then",
-        tests=(f"{FROZEN}test_an_action_that_a_frozen_worker_has_queued_never_reaches_graph",),
+        tests=(f"{JOBS}test_an_epoch_that_is_over_sends_nothing_and_says_nothing",),
     ),
     # -- 7: outages of Redis
     Sabotage(
@@ -216,6 +234,16 @@ SABOTAGES: Final = (
         mechanism="            if held.log:\n",
         without="            if False:\n",
         tests=(f"{REDIS}test_a_redis_that_comes_back_empty_ends_conversations_politely_and_everything_else_goes_on",),
+    ),
+    Sabotage(
+        promise=7,
+        sentence="A worker that was cut off alone is not told that its calls have new owners",
+        file="shared/lua/beat.lua",
+        mechanism="    if not lease_end or lease_end == '-inf' then return {'fenced', now, memory} end\n",
+        without="",
+        tests=(
+            f"{REDIS}test_a_worker_cut_off_alone_loses_its_calls_after_its_lease_and_falls_silent_without_a_goodbye",
+        ),
     ),
     # -- 8: troubles of Graph
     Sabotage(
@@ -303,5 +331,13 @@ SABOTAGES: Final = (
         mechanism='    return None if at_ms - call.sent_at_ms > LONG_OVER_MS else "reject"\n',
         without="    return None\n",
         tests=(f"{TROUBLE}test_a_call_that_finds_no_room_is_rejected_on_the_record_and_the_one_before_goes_on",),
+    ),
+    Sabotage(
+        promise=10,
+        sentence="Of a rush everybody is taken up in the same tick",
+        file="workers/media/worker.py",
+        mechanism="        await self._doorway.enter()\n",
+        without="",
+        tests=("tests/acceptance/test_rush.py::test_of_a_rush_one_is_taken_up_after_the_other",),
     ),
 )

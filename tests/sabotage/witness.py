@@ -23,11 +23,19 @@ class Witness:
         """Write down what pytest makes of it."""
         report = yield
         if call.when == "call" or not report.passed:
-            said = call.excinfo.exconly().removeprefix("AssertionError: ").strip() if call.excinfo else ""
-            seen = {"test": item.nodeid, "when": call.when, "outcome": report.outcome, "said": said.partition("\n")[0]}
+            said = said_by(call.excinfo) if call.excinfo else ""
+            seen = {"test": item.nodeid, "when": call.when, "outcome": report.outcome, "said": said}
             with self._file.open("a") as file:
                 file.write(json.dumps(seen) + "\n")
         return report
+
+
+def said_by(error: pytest.ExceptionInfo[BaseException]) -> str:
+    """Return the first line of a failure; an assertion without words of its own goes with the code it stands in."""
+    first = error.exconly().removeprefix("AssertionError: ").strip().partition("\n")[0]
+    if not first.startswith("assert"):
+        return first
+    return f"{' '.join(str(error.traceback[-1].statement).split())}: {first.removeprefix('assert ')}"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -38,6 +38,7 @@ def test_a_mechanism_that_has_moved_is_told() -> None:
             sabotage.sabotaged(source)
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="git says what a copy of the tree consists of")
 def test_a_test_that_notices_is_red_one_that_cannot_run_is_not_and_the_tree_stays_whole() -> None:
     file = "shared/meta/signature.py"
     notices = "tests/unit/test_signature.py::test_one_changed_bit_anywhere_is_noticed"

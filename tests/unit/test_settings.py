@@ -98,6 +98,14 @@ def test_a_secret_of_commas_only_is_none() -> None:
         _ = load({"META_APP_SECRET": " , "}).app_secrets
 
 
+@pytest.mark.parametrize("token", ["abc\n2=def", "abc def", "abc\x00", "äbc"])
+def test_a_token_that_no_header_can_hold_is_refused_without_being_shown(token: str) -> None:
+    with pytest.raises(BadSetting, match="Page 1") as refused:
+        _ = load({"PAGE_TOKENS": f"1={token}"}).page_token_by_page
+    assert "abc" not in str(refused.value)
+    assert "def" not in str(refused.value)
+
+
 def test_page_tokens_are_pairs_and_a_token_may_hold_an_equals_sign() -> None:
     settings = load({"PAGE_TOKENS": "1=abc==, 2=def"})
     assert settings.page_token_by_page == {"1": "abc==", "2": "def"}

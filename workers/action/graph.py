@@ -71,6 +71,8 @@ class Graph:
                     body = await _read(response)
                 finally:
                     await response.aclose()
+        except httpx.LocalProtocolError:  # its words may quote the token
+            return Attempt(Sent.NEVER, took_ms=_since_ms(started), trouble="the request could not be written")
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as error:
             return Attempt(Sent.NEVER, took_ms=_since_ms(started), trouble=f"no connection: {error!r}")
         except (httpx.HTTPError, TimeoutError) as error:

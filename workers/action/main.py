@@ -18,6 +18,8 @@ from workers.action.pool import PoolWorker
 
 LAST_JOBS_S = 5.0
 DRAINING_KNOWN_AFTER_S = 0.5
+LAST_WORDS_S = 5.0
+"""What a media worker may take beyond DRAIN_SECONDS."""
 DRAIN_LOOKED_AT_EVERY_S = 0.1
 
 
@@ -49,7 +51,7 @@ async def _work(settings: Settings, url: str, tokens: dict[str, str]) -> None:
             asyncio.get_running_loop().add_signal_handler(
                 number, lambda: worker.stop() if stop.is_set() else stop.set()
             )
-        stopping = asyncio.create_task(_stop_last(stop, worker, bus, settings.drain_seconds))
+        stopping = asyncio.create_task(_stop_last(stop, worker, bus, settings.drain_seconds + LAST_WORDS_S))
         try:
             await worker.serve(desk, handle_signals=False)
         finally:

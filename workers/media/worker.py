@@ -82,6 +82,7 @@ class Worker:
         """Conversations were ended because Redis stayed away."""
         self._froze_ms: int | None = None
         """When we noticed that we had stood still beyond our lease, until a later beat confirms our calls."""
+        self._remembering = asyncio.Lock()
         self._confirmed_ms = boot_ms()
         self._ticker = Ticker(
             self._tick,
@@ -164,16 +165,17 @@ class Worker:
         self._log.error("redis.forgot", worker=self.name, calls=len(self._held))
         if self._froze_ms is not None:
             raise LeaseLost(f"worker {self.name} was away for longer than its lease, and Redis was emptied since")
-        forgotten = tuple(self._held.values())
-        await self._say_last_words()
-        for held in forgotten:
-            held.forgotten = True
-            held.performer.lease_lost.set()
-        await self._until_empty(CLOSING_S)
-        await patiently(self._join)
-        for held in forgotten:
-            if held.log:
-                await patiently(functools.partial(self._bus.restore, held.performer.call_id, held.log))
+        async with self._remembering:
+            forgotten = tuple(self._held.values())
+            await self._say_last_words()
+            for held in forgotten:
+                held.forgotten = True
+                held.performer.lease_lost.set()
+            await self._until_empty(CLOSING_S)
+            await patiently(self._join)
+            for held in forgotten:
+                if held.log:
+                    await patiently(functools.partial(self._bus.restore, held.performer.call_id, held.log))
 
     async def _take(self) -> None:
         last = "0-0"
@@ -275,7 +277,7 @@ class Worker:
     # -- the end ----------------------------------------------------------------------------------------------
 
     async def _drain(self) -> None:
-        """Hand back what was not accepted, let the rest end, and end what does not within DRAIN_SECONDS."""
+        """Hand back what was not accepted, let the rest end, and end with a word what does not within DRAIN_SECONDS."""
         self._draining = True
         self._log.info("worker.draining", worker=self.name, calls=len(self._held))
         with contextlib.suppress(RedisAway, LeaseLost):
@@ -283,10 +285,15 @@ class Worker:
         for held in self._held.values():
             if not held.accepted:
                 held.returning = asyncio.create_task(self._hand_back(held))
-        await self._until_empty(self._settings.drain_seconds - LAST_WORDS_S - CLOSING_S)
+        await self._until_empty(self._settings.drain_seconds)
         await self._say_last_words()
-        self._hang_up_all("drain")
+        for held in self._held.values():
+            if held.accepted:
+                held.performer.say(facts.HangUpAsked(by="drain"))
         await self._until_empty(CLOSING_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING_S), self._remembering:
+                pass  # nobody else knows what an emptied Redis has to be told
 
     async def _say_last_words(self) -> None:
         words = [asyncio.create_task(held.performer.say_last_words()) for held in self._held.values()]
@@ -303,10 +310,6 @@ class Worker:
         performer = held.performer
         if await patiently(lambda: self._bus.handoff(performer.call_id, self.name, performer.epoch)):
             performer.lease_lost.set()
-
-    def _hang_up_all(self, by: str) -> None:
-        for held in self._held.values():
-            held.performer.say(facts.HangUpAsked(by=by))
 
     async def _until_empty(self, timeout_s: float) -> None:
         tasks = [held.task for held in self._held.values() if held.task is not None]
