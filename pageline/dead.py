@@ -162,7 +162,7 @@ def full(letter: Letter) -> dict[str, Any]:
 
 def print_list(letters: list[Letter]) -> None:
     """Print the letters as a table."""
-    console = Console()
+    console = Console(markup=False)
     if not letters:
         console.print("No dead letters.", style="dim")
         return
@@ -180,7 +180,7 @@ def print_list(letters: list[Letter]) -> None:
 
 def print_one(letter: Letter) -> None:
     """Print a letter with every attempt."""
-    console = Console()
+    console = Console(markup=False)
     console.print(Text(letter.id, style="bold"), Text(letter.why, style="red"), _clock(letter.buried_ms))
     if letter.action:
         until = f" · useful until {_clock(letter.deadline_ms)}" if letter.deadline_ms else ""
@@ -207,7 +207,7 @@ def _trials(letter: Letter) -> Table:
 
 def print_done(done: list[Done]) -> None:
     """Print what became of each letter."""
-    console = Console()
+    console = Console(markup=False)
     for each in done:
         console.print(Text(each.id, style="bold"), Text(each.message, style="" if each.done else "red"))
     if not done:

@@ -131,7 +131,7 @@ def ask(settings: Settings, question: Callable[[Bus], Awaitable[T]]) -> T:
 
 def print_list(stories: list[Story]) -> None:
     """Print the calls as a table."""
-    console = Console()
+    console = Console(markup=False)
     if not stories:
         console.print("No calls yet. `pageline demo` makes one.", style="dim")
         return
@@ -149,7 +149,7 @@ def print_list(stories: list[Story]) -> None:
 
 def print_one(story: Story, console: Console | None = None) -> None:
     """Print a call's timeline."""
-    console = console or Console()
+    console = console or Console(markup=False)
     call = story.call
     console.print(Text(story.call_id, style="bold"), Text(str(call.outcome or call.phase), style=_style(call)))
     console.print(f"Page {call.page} · consumer {call.consumer and log.pseudonym(call.consumer)} · {call.direction}")

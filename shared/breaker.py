@@ -1,7 +1,7 @@
 """Which Pages Graph refuses, and whose limits are nearly used up: shown by the web process, gating nothing.
 
     pl:breaker:pages     set   Pages of which there may be something to say
-    pl:breaker:<page>    hash  run (actions given up since the last success), because
+    pl:breaker:run:<page>    hash  run (actions given up since the last success), because
     pl:breaker:usage:<page>    hash  percent, because; for as long as it lasts
 
 Every call is tried all the same: the next one is the probe that closes the breaker again. Decided in
@@ -90,7 +90,7 @@ def _remember(page: str) -> list[tuple[str | int, ...]]:
 
 
 def _run(page: str) -> str:
-    return f"pl:breaker:{page}"
+    return f"pl:breaker:run:{page}"
 
 
 def _usage(page: str) -> str:

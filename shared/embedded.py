@@ -92,8 +92,17 @@ class EmbeddedValkey:
         return self._url
 
     def find(self) -> str | None:
-        """Return the address of the server that runs on this data, whoever started it; none if there is none."""
-        url = self._url_of_running()
+        """Return the address of the server that runs on this data, whoever started it; none if there is none.
+
+        Raises:
+            NoValkey: the folder is somebody else's.
+        """
+        try:
+            url = self._url_of_running()
+        except (OSError, ValueError) as error:
+            raise NoValkey(
+                f"{self.home} cannot be read: {error}. Run this as the user of `pageline up`, or set REDIS_URL."
+            ) from error
         return url if url is not None and answers(url) else None
 
     def start(self) -> None:

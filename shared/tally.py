@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple, NoReturn
 
 from shared.errors import RedisAway
-from shared.wire import Reply, Wire
+from shared.wire import Reply, ReplyError, Wire
 
 ACTIONS: Final = "pl:tally:actions"
 REPLIES: Final = "pl:tally:replies"
@@ -66,7 +66,7 @@ class Tally:
         """Add every few seconds."""
         while True:
             await asyncio.sleep(ADDED_EVERY_S)
-            with contextlib.suppress(RedisAway):
+            with contextlib.suppress(RedisAway, ReplyError):
                 await self.add_to(wire)
 
 

@@ -2,7 +2,10 @@
 -- ARGV 1 call, 2 epoch, 3 '1' if an accept was granted, 4 answer by ms ('' = unknown), 5 fact (LogRestored),
 --      then three for each entry of the log: fact, server ms, epoch
 local call, key = ARGV[1], hash(ARGV[1])
-if not forgotten(call) then return 'known' end
+if not forgotten(call) then  -- somebody was given what looked like a new call; it is his, but not to be accepted again
+  if ARGV[3] == '1' then redis.call('HSETNX', key, 'accept', 'restored') end
+  return 'known'
+end
 local heard = redis.call('XRANGE', log(call), '-', '+')
 redis.call('DEL', log(call))
 redis.call('HSET', key, 'st', 'open', 'ep', ARGV[2], 'seq', (#ARGV - 5) / 3)

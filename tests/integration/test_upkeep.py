@@ -1,15 +1,32 @@
 """Jobs that a dead worker took off a queue are put back soon, whoever maintained the queue when he died."""
 
-from datetime import timedelta
+from collections.abc import Iterator
 
 import pytest
 import redis
 from rq import Queue
-from rq.utils import now
 
-from shared import jobs
+from shared import clock, jobs
 from shared.wire import Wire
-from workers.action import upkeep
+from workers.action.upkeep import LOCKED_FOR_S, TAKEN_FOR_S, Upkeep
+
+
+class Later(clock.SystemClock):
+    """A clock that can be put forward."""
+
+    ahead_s = 0.0
+
+    def monotonic_s(self) -> float:
+        """See `Clock`."""
+        return super().monotonic_s() + self.ahead_s
+
+
+@pytest.fixture
+def later() -> Iterator[Later]:
+    here = Later()
+    clock.use(here)
+    yield here
+    clock.use(clock.SystemClock())
 
 
 @pytest.fixture
@@ -26,28 +43,44 @@ async def take_off(queue: Queue, redis_url: str) -> str:
     return str(moved.decode())
 
 
-def seen_before(queue: Queue, job_id: str, ago: timedelta) -> None:
-    taken = queue.intermediate_queue
-    queue.connection.set(taken.get_first_seen_key(job_id), (now() - ago).timestamp())
-
-
-async def test_a_job_that_was_taken_and_never_begun_returns_to_its_queue(queue: Queue, redis_url: str) -> None:
-    job_id = await take_off(queue, redis_url)
+async def test_a_job_that_was_taken_and_never_begun_returns_to_its_queue(
+    queue: Queue, redis_url: str, later: Later
+) -> None:
+    job_id, upkeep = await take_off(queue, redis_url), Upkeep()
     upkeep.look_after(queue, [])
     assert queue.intermediate_queue.get_job_ids() == [job_id], "it may be about to begin"
-    seen_before(queue, job_id, upkeep.TAKEN_FOR)
+    later.ahead_s += TAKEN_FOR_S
     upkeep.look_after(queue, [])
-    assert queue.job_ids == [job_id]
-    assert queue.intermediate_queue.get_job_ids() == []
-    assert queue.intermediate_queue.get_first_seen(job_id) is None, "the next time is another one"
+    assert (queue.job_ids, queue.intermediate_queue.get_job_ids()) == ([job_id], [])
 
 
-async def test_a_maintainer_that_was_killed_holds_nobody_up_for_long(queue: Queue, redis_url: str) -> None:
-    job_id = await take_off(queue, redis_url)
-    seen_before(queue, job_id, upkeep.TAKEN_FOR)
-    queue.connection.set(queue.registry_cleaning_key, 1, ex=upkeep.LOCKED_FOR_S)
+async def test_a_job_that_is_taken_a_second_time_gets_all_the_time_again(
+    queue: Queue, redis_url: str, later: Later
+) -> None:
+    job_id, upkeep = await take_off(queue, redis_url), Upkeep()
     upkeep.look_after(queue, [])
-    assert queue.job_ids == [], "another worker is at it"
-    queue.connection.delete(queue.registry_cleaning_key)
+    queue.connection.lrem(queue.intermediate_queue_key, 1, job_id)  # it began
     upkeep.look_after(queue, [])
-    assert queue.job_ids == [job_id]
+    queue.connection.rpush(queue.intermediate_queue_key, job_id)
+    later.ahead_s += TAKEN_FOR_S
+    upkeep.look_after(queue, [])
+    assert queue.intermediate_queue.get_job_ids() == [job_id]
+
+
+def test_a_maintainer_that_is_killed_holds_the_others_up_for_seconds_only(queue: Queue) -> None:
+    held_ms: list[int] = []
+    watching = redis.Redis.from_url("redis://")
+    watching.connection_pool = queue.connection.connection_pool
+
+    class Watched(Queue):
+        """Sees the lock from within a round."""
+
+        @property
+        def intermediate_queue(self) -> object:
+            held_ms.append(watching.pttl(self.registry_cleaning_key))
+            return super().intermediate_queue
+
+    Upkeep().look_after(Watched(jobs.CONTROL, connection=queue.connection, serializer=jobs.JsonSerializer), [])
+    assert all(0 < ms <= LOCKED_FOR_S * 1000 for ms in held_ms)
+    assert held_ms
+    assert not queue.connection.exists(queue.registry_cleaning_key)

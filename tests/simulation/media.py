@@ -121,7 +121,7 @@ class SimLeg(Leg):
 
     def send_packet(self, payload: bytes, *, samples: int = 960) -> bool:
         """See `Leg.send_packet`."""
-        if not self.live or self.call is None:
+        if not self.live or self.call is None or not self.may_speak():
             return False
         self._sent += 1
         self._air.on_packet(self)

@@ -12,7 +12,7 @@ import stamina
 from shared import log
 from shared.calls import facts
 from shared.dead import Letter, Trial
-from shared.errors import RedisAway
+from shared.errors import RedisAway, RedisForgot
 from shared.wire import patiently
 from workers.action import outcome
 from workers.action.desk import Desk
@@ -23,6 +23,8 @@ from workers.action.verdict import Verdict, is_over
 __all__ = ["Desk", "act", "forward", "pass_on"]
 
 FORWARD_FOR_S: Final = 45
+RESTORED_WITHIN_MS: Final = 15_000
+"""A call that Redis forgot is written into it again by whoever owns it; after this, nobody does."""
 
 _log = log.get()
 
@@ -50,7 +52,8 @@ async def _give_up(errand: Errand, end: GivenUp) -> str:
     desk, page = errand.desk, errand.page
     _log.warning("action.given_up", call=errand.call_id, action=errand.action, cause=end.cause)
     error = end.attempt and end.attempt.error
-    if not (error and is_over(error)):  # who hung up before our answer came has lost nothing
+    # who hung up before our answer came has lost nothing; what our own farewell barred is in the log
+    if end.cause != "refused" and not (error and is_over(error)):
         await patiently(lambda: desk.bus.bury(outcome.letter(errand, end)))
     await _report(errand, outcome.failed(errand, end))
     desk.tally.ended(errand.action, errand.verdict)
@@ -59,8 +62,15 @@ async def _give_up(errand: Errand, end: GivenUp) -> str:
 
 
 async def _report(errand: Errand, fact: facts.Fact) -> None:
-    identity = f"{errand.action}:{errand.epoch}"
-    await patiently(lambda: errand.desk.bus.route(errand.call_id, fact, identity=identity))
+    async def say() -> None:
+        try:
+            await errand.desk.bus.route(errand.call_id, fact, identity=f"{errand.action}:{errand.epoch}")
+        except RedisForgot:
+            if errand.desk.bus.now_ms() < errand.deadline_ms + RESTORED_WITHIN_MS:
+                raise
+            _log.error("action.unreported", call=errand.call_id, action=errand.action, because="Redis was emptied")
+
+    await patiently(say)
 
 
 async def forward(desk: Desk, digest: str) -> str:

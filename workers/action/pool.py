@@ -30,11 +30,11 @@ from shared import log
 from shared.errors import RedisAway
 from shared.jobs import ALLOWED, JsonSerializer
 from shared.wire import Argument, ReplyError, Wire
-from workers.action import upkeep
 from workers.action.ledger import InertJob, Ledger
 from workers.action.repertoire import JobFunction, Repertoire
 from workers.action.runner import Runner
 from workers.action.slots import Slots
+from workers.action.upkeep import Upkeep
 
 FETCH_BLOCK_S: Final = 2.0
 """How long one BLMOVE waits."""
@@ -94,6 +94,7 @@ class PoolWorker(SimpleWorker):
         self._heartbeat_s = heartbeat_s
         self._slots = Slots(concurrency, kept=min(reserve, concurrency - len(queues)))
         self._ledger = Ledger(self)
+        self._upkeep = Upkeep()
         self._stopping = asyncio.Event()
         self._hurried = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop  # this and the rest are there while `serve` runs
@@ -274,7 +275,7 @@ class PoolWorker(SimpleWorker):
     def clean_registries(self) -> None:
         """Look after the jobs of dead workers; RQ calls this in each round of maintenance."""
         for queue in self.queues:
-            upkeep.look_after(queue, self._exc_handlers)
+            self._upkeep.look_after(queue, self._exc_handlers)
 
     @property
     def connection_timeout(self) -> int:

@@ -38,7 +38,7 @@ async def drive(
                 await performer.perform(order, call)
         if call.epoch == performer.epoch and call.deadline_ms != armed and not call.closing:
             armed = call.deadline_ms
-            await patiently(functools.partial(bus.arm, performer.call_id, worker, performer.epoch, armed))
+            await performer.insist(functools.partial(bus.arm, performer.call_id, worker, performer.epoch, armed))
     return call
 
 

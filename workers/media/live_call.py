@@ -123,7 +123,8 @@ class LiveCall:
 
     def say_last_words(self, packets: Sequence[bytes]) -> None:
         """Play a clip at once, over whatever else is played, sent or passed on; nothing is heard after it."""
-        self._last_words = deque(packets)
+        if self._last_words is None:
+            self._last_words = deque(packets)
 
     async def close(self) -> facts.LegClosed:
         """Finish what runs, close the leg, and return what was measured."""

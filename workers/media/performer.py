@@ -9,16 +9,16 @@ import contextlib
 import functools
 import hashlib
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from shared import actions, log
 from shared.bus import Bus, Routed
 from shared.calls import facts, orders, state
-from shared.errors import RedisAway
+from shared.errors import RedisAway, RedisForgot
 from shared.handling import AnswerRefused, Call, CallEnded, Rate
-from shared.wire import patiently
+from shared.wire import AGAIN_AFTER_S
 from workers.media import sounds
 from workers.media.handler import Script
 from workers.media.held_call import HeldCall
@@ -28,6 +28,8 @@ from workers.media.live_call import LiveCall
 from workers.media.recorder import Recorder
 from workers.media.spare_legs import SpareLegs
 from workers.media.ticker import TICK_S
+
+T = TypeVar("T")
 
 REFUSED_GRACE_S: Final = 5.0
 LAST_WORDS: Final = sounds.load(Path(__file__).with_name("last_words.ogg"))
@@ -70,6 +72,8 @@ class Performer:
         self._log = log.get().bind(call=call_id, epoch=epoch)
         self.live: LiveCall | None = None
         self.lease_lost = asyncio.Event()
+        self.forgotten = asyncio.Event()
+        """Redis does not know the call any more."""
         self._spawn(self._say_all())
 
     # -- orders ----------------------------------------------------------------------------------------------
@@ -119,6 +123,17 @@ class Performer:
     def say(self, fact: facts.Fact) -> None:
         """Append a fact to the call's log, under this epoch and after those said before."""
         self._facts.put_nowait(facts.under(fact, self.epoch))
+
+    async def insist(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a step until Redis has confirmed it, and note where it has forgotten the call: it has to be told."""
+        while True:
+            try:
+                return await step()
+            except RedisForgot:
+                self.forgotten.set()
+            except RedisAway:
+                pass
+            await asyncio.sleep(AGAIN_AFTER_S)
 
     async def abandon(self, *, quietly: bool = True) -> None:
         """Let go of everything, `quietly` without a word on the media path: the call is another worker's."""
@@ -305,12 +320,12 @@ class Performer:
         self.say(await live.close())
 
     async def _close_call(self, outcome: str) -> None:
-        await patiently(lambda: self._bus.done(self.call_id, self._worker, self.epoch, outcome))
+        await self.insist(lambda: self._bus.done(self.call_id, self._worker, self.epoch, outcome))
 
     async def _say_all(self) -> None:
         while True:
             fact = await self._facts.get()
-            if await patiently(functools.partial(self._bus.route, self.call_id, fact)) is Routed.STALE:
+            if await self.insist(functools.partial(self._bus.route, self.call_id, fact)) is Routed.STALE:
                 self.lease_lost.set()
                 return
 

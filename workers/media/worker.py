@@ -6,11 +6,11 @@ import functools
 import os
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from shared import log
-from shared.bus import Bus, Delivery, LogEntry
+from shared.bus import Bus, Delivery
 from shared.calls import facts
 from shared.calls.state import Call
 from shared.clock import boot_ms
@@ -21,6 +21,7 @@ from shared.wire import patiently
 from workers.media.doorway import Doorway
 from workers.media.drive import drive
 from workers.media.handler import Script
+from workers.media.holding import Holding
 from workers.media.host import Ear, Host
 from workers.media.leg import Leg
 from workers.media.live_call import LiveCall
@@ -35,20 +36,6 @@ LAST_WORDS_S: Final = 3.0
 CLOSING_S: Final = 2.0
 HANDED_ON_AT_MOST: Final = 5
 """A call that breaks worker after worker goes no further."""
-
-
-class _Held:
-    """A call in this worker's hands."""
-
-    def __init__(self, performer: Performer) -> None:
-        self.performer = performer
-        self.inbox: asyncio.Queue[Delivery] = asyncio.Queue()
-        self.log: list[LogEntry] = []
-        self.accepted = False
-        self.forgotten = False
-        """Redis lost it; nobody else speaks for it, so that it may end with a goodbye."""
-        self.task: asyncio.Task[None] | None = None
-        self.returning: asyncio.Task[None] | None = None
 
 
 class Worker:
@@ -71,7 +58,7 @@ class Worker:
         self._inbox = inbox
         self._host = host
         self._script_of = script_of
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, Holding] = {}
         self._lives: dict[LiveCall, None] = {}
         self._make_free_leg = make_leg
         self._legs = SpareLegs(self._make_leg)
@@ -147,6 +134,7 @@ class Worker:
                 self._confirmed_ms, self._left = asked_ms, False
                 if self._froze_ms is not None and self._froze_ms <= asked_ms:
                     self._froze_ms = None
+                await self._give_back_what_was_forgotten()
             await asyncio.sleep(BEAT_EVERY_S)
 
     async def _join(self) -> None:
@@ -166,16 +154,31 @@ class Worker:
         if self._froze_ms is not None:
             raise LeaseLost(f"worker {self.name} was away for longer than its lease, and Redis was emptied since")
         async with self._remembering:
-            forgotten = tuple(self._held.values())
-            await self._say_last_words()
-            for held in forgotten:
-                held.forgotten = True
-                held.performer.lease_lost.set()
-            await self._until_empty(CLOSING_S)
+            forgotten = list(self._held.values())
+            await self._part_from(forgotten)
             await patiently(self._join)
-            for held in forgotten:
-                if held.log:
-                    await patiently(functools.partial(self._bus.restore, held.performer.call_id, held.log))
+            await self._restore(forgotten)
+
+    async def _part_from(self, forgotten: list[Holding]) -> None:
+        for held in forgotten:
+            held.forgotten = True
+        await self._say_last_words(forgotten)
+        for held in forgotten:
+            held.performer.lease_lost.set()
+        await self._until_empty(forgotten, CLOSING_S)
+
+    async def _restore(self, forgotten: list[Holding]) -> None:
+        for held in forgotten:
+            call_id, known = held.performer.call_id, held.known()
+            if not known or not await patiently(functools.partial(self._bus.restore, call_id, known)):
+                self._log.error("call.not_restored", call=call_id, entries=len(known))
+
+    async def _give_back_what_was_forgotten(self) -> None:
+        """Restore single calls that a Redis lost which otherwise remembers: after a fail-over, say."""
+        forgotten = [held for held in self._held.values() if held.performer.forgotten.is_set() and not held.forgotten]
+        if forgotten:
+            await self._part_from(forgotten)
+            await self._restore(forgotten)
 
     async def _take(self) -> None:
         last = "0-0"
@@ -189,8 +192,10 @@ class Worker:
 
     def _dispatch(self, delivery: Delivery) -> None:
         held = self._held.get(delivery.call_id)
-        if isinstance(delivery.fact, facts.Claimed) and (held is None or held.performer.epoch < delivery.fact.epoch):
-            held = self._held[delivery.call_id] = _Held(self._performer(delivery.call_id, delivery.fact.epoch))
+        if isinstance(delivery.fact, facts.Claimed) and (
+            held is None or held.forgotten or held.performer.epoch < delivery.fact.epoch
+        ):
+            held = self._held[delivery.call_id] = Holding(self._performer(delivery.call_id, delivery.fact.epoch))
             held.task = asyncio.create_task(self._hold(held), name=f"call {delivery.call_id}")
             if self._draining:
                 held.returning = asyncio.create_task(self._hand_back(held))
@@ -198,9 +203,13 @@ class Worker:
             held.accepted |= isinstance(delivery.fact, facts.ActionGranted)
             held.inbox.put_nowait(delivery)
 
-    async def _hold(self, held: _Held) -> None:
+    async def _hold(self, held: Holding) -> None:
         performer = held.performer
         await self._doorway.enter()
+        if performer.lease_lost.is_set():
+            await performer.abandon()
+            self._forget(held)
+            return
         driving = asyncio.create_task(drive(self._bus, self.name, performer, held.inbox, held.log))
         fenced = asyncio.create_task(performer.lease_lost.wait())
         try:
@@ -220,8 +229,11 @@ class Worker:
         finally:
             driving.cancel()
             fenced.cancel()
-            if self._held.get(performer.call_id) is held:
-                del self._held[performer.call_id]
+            self._forget(held)
+
+    def _forget(self, held: Holding) -> None:
+        if self._held.get(held.performer.call_id) is held:
+            del self._held[held.performer.call_id]
 
     def _performer(self, call_id: str, epoch: int) -> Performer:
         return Performer(
@@ -285,18 +297,18 @@ class Worker:
         for held in self._held.values():
             if not held.accepted:
                 held.returning = asyncio.create_task(self._hand_back(held))
-        await self._until_empty(self._settings.drain_seconds)
-        await self._say_last_words()
+        await self._until_empty(self._held.values(), self._settings.drain_seconds)
+        await self._say_last_words(self._held.values())
         for held in self._held.values():
             if held.accepted:
                 held.performer.say(facts.HangUpAsked(by="drain"))
-        await self._until_empty(CLOSING_S)
+        await self._until_empty(self._held.values(), CLOSING_S)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSING_S), self._remembering:
+            async with asyncio.timeout(LAST_WORDS_S + CLOSING_S), self._remembering:
                 pass  # nobody else knows what an emptied Redis has to be told
 
-    async def _say_last_words(self) -> None:
-        words = [asyncio.create_task(held.performer.say_last_words()) for held in self._held.values()]
+    async def _say_last_words(self, to: Iterable[Holding]) -> None:
+        words = [asyncio.create_task(held.performer.say_last_words()) for held in to]
         if words:
             await asyncio.wait(words, timeout=LAST_WORDS_S)
 
@@ -304,14 +316,14 @@ class Worker:
         """Abandon every call without a word: they have new owners."""
         for held in self._held.values():
             held.performer.lease_lost.set()
-        await self._until_empty(CLOSING_S)
+        await self._until_empty(self._held.values(), CLOSING_S)
 
-    async def _hand_back(self, held: _Held) -> None:
+    async def _hand_back(self, held: Holding) -> None:
         performer = held.performer
         if await patiently(lambda: self._bus.handoff(performer.call_id, self.name, performer.epoch)):
             performer.lease_lost.set()
 
-    async def _until_empty(self, timeout_s: float) -> None:
-        tasks = [held.task for held in self._held.values() if held.task is not None]
+    async def _until_empty(self, hands: Iterable[Holding], timeout_s: float) -> None:
+        tasks = [held.task for held in hands if held.task is not None]
         if tasks and timeout_s > 0:
             await asyncio.wait(tasks, timeout=timeout_s)

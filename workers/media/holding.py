@@ -1,0 +1,32 @@
+"""A call in a worker's hands: its performer, its part of the inbox, and what is known of its log."""
+
+import asyncio
+
+from shared.bus import Delivery, LogEntry
+from workers.media.performer import Performer
+
+
+class Holding:
+    """A call in this worker's hands."""
+
+    def __init__(self, performer: Performer) -> None:
+        self.performer = performer
+        self.inbox: asyncio.Queue[Delivery] = asyncio.Queue()
+        self.log: list[LogEntry] = []
+        """What was folded of the call's log."""
+        self.accepted = False
+        self.forgotten = False
+        """Redis lost it; nobody else speaks for it, so that it may end with a goodbye."""
+        self.task: asyncio.Task[None] | None = None
+        self.returning: asyncio.Task[None] | None = None
+
+    def known(self) -> list[LogEntry]:
+        """Return all that we know of the call's log, whether it was folded yet or not; nothing is folded after this."""
+        known = list(self.log)
+        while not self.inbox.empty():
+            delivery = self.inbox.get_nowait()
+            if delivery.arrival is not None and delivery.seq == len(known) + 2:
+                known.append(LogEntry(delivery.seq - 1, delivery.arrival))
+            if delivery.seq == len(known) + 1:
+                known.append(LogEntry(delivery.seq, delivery.fact))
+        return known
