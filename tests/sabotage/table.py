@@ -9,6 +9,7 @@ from typing import Final
 from tests.sabotage.sabotage import Sabotage
 
 ACTION_WORKER: Final = "tests/chaos/test_action_worker.py::"
+BREAKER: Final = "tests/integration/test_breaker.py::"
 BUS: Final = "tests/contract/test_bus.py::"
 DEAD_LETTERS: Final = "tests/acceptance/test_dead_letters.py::"
 DEPLOY: Final = "tests/chaos/test_deploy.py::"
@@ -147,7 +148,7 @@ SABOTAGES: Final = (
         file="workers/media/worker.py",
         mechanism="            if not held.accepted:\n                held.returning",
         without="            if False:\n                held.returning",
-        tests=(f"{DEPLOY}test_a_draining_worker_hands_back_what_it_has_not_accepted[15]",),
+        tests=(f"{DEPLOY}test_a_draining_worker_hands_back_what_it_has_not_accepted[2]",),
     ),
     Sabotage(
         promise=5,
@@ -192,7 +193,7 @@ SABOTAGES: Final = (
         file="workers/media/worker.py",
         mechanism="        return self._froze_ms is None and not self._ticker.froze\n",
         without="        return True\n",
-        tests=(f"{FROZEN}test_a_frozen_worker_that_wakes_sends_one_tick_at_the_most_and_no_goodbye[1001]",),
+        tests=(f"{FROZEN}test_a_frozen_worker_that_wakes_sends_one_tick_at_the_most_and_no_goodbye[1002]",),
     ),
     Sabotage(
         promise=6,
@@ -208,7 +209,7 @@ SABOTAGES: Final = (
         file="shared/lua/fence.lua",
         mechanism="if h[1] ~= epoch or h[4] == 'closed' then",
         without="if h[4] == 'closed' then",
-        tests=(f"{JOBS}test_an_epoch_that_is_over_sends_nothing_and_says_nothing",),
+        tests=(f"{JOBS}test_an_epoch_that_is_over_sends_nothing_and_says_nothing[accept]",),
     ),
     # -- 7: outages of Redis
     Sabotage(
@@ -217,7 +218,7 @@ SABOTAGES: Final = (
         file="ingress/webhook.py",
         mechanism="            return _UNAVAILABLE\n",
         without="            return _OK\n",
-        tests=(OUTAGE,),
+        tests=("tests/integration/test_ingress.py::test_while_redis_is_away_it_answers_503_and_never_200",),
     ),
     Sabotage(
         promise=7,
@@ -268,7 +269,7 @@ SABOTAGES: Final = (
         file="shared/breaker.py",
         mechanism='("DEL", _run(page))',
         without='("EXPIRE", _run(page), REMEMBERED_S)',
-        tests=(EXPIRED_TOKEN,),
+        tests=(f"{BREAKER}test_a_tripped_breaker_gates_nothing_and_one_success_resets_it",),
     ),
     Sabotage(
         promise=8,
@@ -280,7 +281,7 @@ SABOTAGES: Final = (
             "            },\n"
             "            status_code=503 if degraded else 200,\n"
         ),
-        tests=("tests/integration/test_breaker.py::test_a_run_of_refusals_is_shown_as_degraded_with_cause_and_remedy",),
+        tests=(f"{BREAKER}test_a_run_of_refusals_is_shown_as_degraded_with_cause_and_remedy",),
     ),
     # -- 9: order
     Sabotage(
@@ -338,6 +339,6 @@ SABOTAGES: Final = (
         file="workers/media/worker.py",
         mechanism="        await self._doorway.enter()\n",
         without="",
-        tests=("tests/acceptance/test_rush.py::test_of_a_rush_one_is_taken_up_after_the_other",),
+        tests=("tests/chaos/test_rush.py::test_of_a_rush_one_is_taken_up_after_the_other",),
     ),
 )
