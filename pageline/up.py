@@ -148,7 +148,7 @@ class Up:
         while not self._stopping.is_set():
             try:
                 if revive():
-                    self._say("the embedded Valkey had died, its log in DATA_DIR/valkey says why; it is started again on the same data")
+                    self._say("the embedded Valkey had died; it is started again. Why: DATA_DIR/valkey/valkey.log")
             except NoValkey as error:
                 self._say(str(error))
             with contextlib.suppress(TimeoutError):

@@ -199,17 +199,16 @@ class Bus:
         if verdict == b"stale":
             raise LeaseLost(f"call {call_id} has another owner than epoch {epoch}")
 
-    async def restore(self, call_id: str, entries: Sequence[LogEntry]) -> bool:
-        """Write the log of a call that we owned into an emptied Redis, which gives the call to a new owner.
+    async def restore(self, call_id: str, worker: str, epoch: int, entries: Sequence[LogEntry]) -> bool:
+        """Write the log of a call that we own into an emptied Redis; it stays ours.
 
-        False if it knows the call already: from us, or as a new one.
+        False if somebody was given the call as a new one meanwhile.
         """
         told = [entry.fact for entry in entries]
-        epoch = max(fact.epoch for fact in told)
         granted = any(isinstance(fact, facts.ActionGranted) for fact in told)
         answer_by_ms = next((fact.answer_by_ms for fact in told if isinstance(fact, facts.Arrived)), "")
         log = [part for fact in told for part in (_bare(fact), fact.at_ms, fact.epoch)]
-        args = (call_id, epoch, int(granted), answer_by_ms, _encode(facts.LogRestored()), *log)
+        args = (call_id, worker, epoch, int(granted), answer_by_ms, _encode(facts.LogRestored()), *log)
         return bool(await self._restore.run(self.wire, [_call(call_id)], args) != b"known")
 
     async def follow(self, worker: str, *, after: str = "0-0") -> AsyncIterator[list[Delivery]]:

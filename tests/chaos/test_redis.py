@@ -6,7 +6,16 @@ import redis
 
 from shared.calls import facts
 from tests.acceptance.standin import Consumer, Meta, Reply, envelope, until
-from tests.chaos.exchange import CONVERSE, HESITATE, LEASE_S, Exchange, assert_ended_at_meta, heard_last_words, now_ms
+from tests.chaos.exchange import (
+    CONVERSE,
+    HESITATE,
+    LEASE_S,
+    OBEY,
+    Exchange,
+    assert_ended_at_meta,
+    heard_last_words,
+    now_ms,
+)
 from tests.chaos.proxy import FaultProxy
 
 
@@ -150,3 +159,16 @@ def test_a_redis_that_is_emptied_under_a_draining_worker_is_told_its_calls_befor
     assert_ended_at_meta(live)
     assert exchange.outcome_of(live) == "lost"
     assert draining.wait() == 0
+
+
+def test_a_single_call_that_redis_forgot_is_told_to_it_again(exchange: Exchange, meta: Meta) -> None:
+    forgotten, other = meta.consumer(OBEY).ring(), meta.consumer(CONVERSE).ring()
+    forgotten.await_sound(0.5)
+    other.await_sound(0.5)
+    with redis.Redis.from_url(exchange.valkey.url) as client:
+        client.delete(*client.scan_iter(f"*{forgotten.call_id}"))
+    (exchange.home / f"{forgotten.call_id}.enough").touch()  # something is said of it
+    assert_ended_at_meta(forgotten)
+    assert exchange.outcome_of(forgotten) == "completed", "it was the handler that hung up"
+    assert exchange.await_fact(forgotten, facts.LogRestored)
+    assert_went_on(exchange, other)

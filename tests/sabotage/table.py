@@ -91,10 +91,10 @@ SABOTAGES: Final = (
     ),
     Sabotage(
         promise=3,
-        sentence="A terminate that died with its action worker is left to RQ's own maintenance",
+        sentence="Nobody looks after the jobs of an action worker that died",
         file="workers/action/pool.py",
-        mechanism="            upkeep.look_after(queue, self._exc_handlers)\n",
-        without="            queue.clean_registries(self._exc_handlers)\n",
+        mechanism="self._upkeep.look_after(queue, self._exc_handlers)",
+        without="pass",
         tests=(f"{ACTION_WORKER}test_a_terminate_that_died_with_its_worker_is_sent_by_another",),
     ),
     Sabotage(
@@ -162,8 +162,8 @@ SABOTAGES: Final = (
         promise=5,
         sentence="A worker that drains lets no conversation end by itself",
         file="workers/media/worker.py",
-        mechanism="self._until_empty(self._settings.drain_seconds)",
-        without="self._until_empty(0)",
+        mechanism="self._until_empty(self._held.values(), self._settings.drain_seconds)",
+        without="self._until_empty(self._held.values(), 0)",
         tests=(
             f"{DEPLOY}test_a_draining_worker_lets_live_calls_end_by_themselves_and_terminates_the_rest_in_time[15]",
         ),
@@ -232,8 +232,8 @@ SABOTAGES: Final = (
         promise=7,
         sentence="Nobody tells an emptied Redis the calls it has forgotten",
         file="workers/media/worker.py",
-        mechanism="            if held.log:\n",
-        without="            if False:\n",
+        mechanism="if not known or not await patiently(functools.partial(self._bus.restore, call_id, known)):",
+        without="if True:",
         tests=(f"{REDIS}test_a_redis_that_comes_back_empty_ends_conversations_politely_and_everything_else_goes_on",),
     ),
     Sabotage(

@@ -21,10 +21,11 @@ class Holding:
         self.returning: asyncio.Task[None] | None = None
 
     def known(self) -> list[LogEntry]:
-        """Return all that we know of the call's log, whether it was folded yet or not; nothing is folded after this."""
+        """Return all that we know of the call's log, whether it was folded yet or not."""
         known = list(self.log)
-        while not self.inbox.empty():
-            delivery = self.inbox.get_nowait()
+        waiting = [self.inbox.get_nowait() for _ in range(self.inbox.qsize())]
+        for delivery in waiting:
+            self.inbox.put_nowait(delivery)
             if delivery.arrival is not None and delivery.seq == len(known) + 2:
                 known.append(LogEntry(delivery.seq - 1, delivery.arrival))
             if delivery.seq == len(known) + 1:

@@ -69,7 +69,7 @@ class Worker:
         """Conversations were ended because Redis stayed away."""
         self._froze_ms: int | None = None
         """When we noticed that we had stood still beyond our lease, until a later beat confirms our calls."""
-        self._remembering = asyncio.Lock()
+        self._partings: set[asyncio.Task[None]] = set()
         self._confirmed_ms = boot_ms()
         self._ticker = Ticker(
             self._tick,
@@ -145,7 +145,7 @@ class Worker:
         return None if self._draining else self._ticker.load.slots(self._settings.media_capacity, len(self._held))
 
     async def _remember(self) -> None:
-        """Let go of our calls, join an emptied Redis anew, and write their logs into it for somebody to take over.
+        """Join an emptied Redis anew, and tell it of our calls.
 
         Raises:
             LeaseLost: we stood still for so long that others may own them, and nobody knows any more.
@@ -153,32 +153,44 @@ class Worker:
         self._log.error("redis.forgot", worker=self.name, calls=len(self._held))
         if self._froze_ms is not None:
             raise LeaseLost(f"worker {self.name} was away for longer than its lease, and Redis was emptied since")
-        async with self._remembering:
-            forgotten = list(self._held.values())
-            await self._part_from(forgotten)
-            await patiently(self._join)
-            await self._restore(forgotten)
-
-    async def _part_from(self, forgotten: list[Holding]) -> None:
-        for held in forgotten:
-            held.forgotten = True
-        await self._say_last_words(forgotten)
-        for held in forgotten:
-            held.performer.lease_lost.set()
-        await self._until_empty(forgotten, CLOSING_S)
+        await patiently(lambda: self._bus.beat(self.name, lease_ms=self._settings.lease_ms, join=True))
+        await self._restore(list(self._held.values()))
 
     async def _restore(self, forgotten: list[Holding]) -> None:
+        """Write the logs of calls that Redis forgot, and part from them: what was queued for them is gone."""
         for held in forgotten:
-            call_id, known = held.performer.call_id, held.known()
-            if not known or not await patiently(functools.partial(self._bus.restore, call_id, known)):
-                self._log.error("call.not_restored", call=call_id, entries=len(known))
+            held.forgotten = True
+            performer, known = held.performer, held.known()
+            step = functools.partial(self._bus.restore, performer.call_id, self.name, performer.epoch, known)
+            if not known or not await patiently(step):
+                self._log.error("call.not_restored", call=performer.call_id, entries=len(known))
+        if forgotten:
+            parting = asyncio.create_task(self._part_from(forgotten), name="parting")
+            self._partings.add(parting)
+            parting.add_done_callback(self._partings.discard)
+
+    async def _part_from(self, forgotten: list[Holding]) -> None:
+        """Give calls to whoever has room: at once where it rings, and with a word before where somebody listens."""
+        await self._hand_on([held for held in forgotten if not held.accepted])
+        talking = [held for held in forgotten if held.accepted]
+        await self._say_last_words(talking)
+        await self._hand_on(talking)
+
+    async def _hand_on(self, hands: list[Holding]) -> None:
+        for held in hands:
+            held.performer.lease_lost.set()
+        await self._until_empty(hands, CLOSING_S)
+        for held in hands:
+            performer = held.performer
+            await patiently(
+                functools.partial(self._bus.handoff, performer.call_id, self.name, performer.epoch, anyway=True)
+            )
 
     async def _give_back_what_was_forgotten(self) -> None:
         """Restore single calls that a Redis lost which otherwise remembers: after a fail-over, say."""
-        forgotten = [held for held in self._held.values() if held.performer.forgotten.is_set() and not held.forgotten]
-        if forgotten:
-            await self._part_from(forgotten)
-            await self._restore(forgotten)
+        await self._restore(
+            [held for held in self._held.values() if held.performer.forgotten.is_set() and not held.forgotten]
+        )
 
     async def _take(self) -> None:
         last = "0-0"
@@ -303,9 +315,8 @@ class Worker:
             if held.accepted:
                 held.performer.say(facts.HangUpAsked(by="drain"))
         await self._until_empty(self._held.values(), CLOSING_S)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORDS_S + CLOSING_S), self._remembering:
-                pass  # nobody else knows what an emptied Redis has to be told
+        if self._partings:  # nobody else knows what an emptied Redis has to be told
+            await asyncio.wait(self._partings, timeout=LAST_WORDS_S + CLOSING_S)
 
     async def _say_last_words(self, to: Iterable[Holding]) -> None:
         words = [asyncio.create_task(held.performer.say_last_words()) for held in to]
