@@ -232,7 +232,7 @@ SABOTAGES: Final = (
         promise=7,
         sentence="Nobody tells an emptied Redis the calls it has forgotten",
         file="workers/media/worker.py",
-        mechanism="if not known or not await patiently(functools.partial(self._bus.restore, call_id, known)):",
+        mechanism="if not known or not await patiently(step):",
         without="if True:",
         tests=(f"{REDIS}test_a_redis_that_comes_back_empty_ends_conversations_politely_and_everything_else_goes_on",),
     ),
