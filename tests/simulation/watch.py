@@ -105,6 +105,8 @@ class Watch:
         if request.action != "accept":
             return
         accepts = self._accepts[request.call_id]
+        # the leave for a first one may have been long on its way, and our farewell overtook it: Meta refuses it then
+        had_leave = not accepts.offers and story.grants > 0
         accepts.offers.add(request.offer)
         if len(accepts.offers) > 1:
             self._violated(request.call_id, "an accept is repeated with the same offer only")
@@ -115,7 +117,8 @@ class Watch:
             if accepts.after_unsure > 1:
                 self._violated(request.call_id, "an accept of which nobody knows whether it arrived is probed once")
         accepts.unsure += 1
-        if call is not None and call.farewell_s is not None and not thawed and request.sent_s > call.farewell_s:
+        overtaken = call is not None and call.farewell_s is not None and request.sent_s > call.farewell_s
+        if overtaken and not thawed and not had_leave:
             self._violated(request.call_id, "no accept is sent after our farewell reached Graph")
 
     def concluded(self, request: Request, attempt: Attempt) -> None:
