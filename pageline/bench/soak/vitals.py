@@ -70,7 +70,7 @@ def look(pid: int, inside: Path | None = None) -> Vitals:
 
 
 HOLDS_HISTORY: Final = {("valkey", "rss_mib"), ("valkey", "uss_mib")}
-"""Grows with every call until its log expires; `keys.py` judges that, by what a call weighs and by what is no history."""
+"""Grows with every call until its log expires; `keys.py` judges what a call weighs, and what is no history."""
 
 
 def judge(process: str, looks: Sequence[Vitals]) -> list[Flat]:
