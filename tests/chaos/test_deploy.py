@@ -6,6 +6,7 @@ import time
 import pytest
 
 from shared.calls import facts
+from tests.acceptance.line import readiness
 from tests.acceptance.standin import Meta, until
 from tests.chaos.exchange import CONVERSE, DRAIN_S, HESITATE, Exchange, heard_last_words
 
@@ -62,6 +63,7 @@ def test_a_platform_that_stops_everything_at_once_loses_nobody(exchange: Exchang
     told_s = time.monotonic()
     for process in stopping.values():
         process.signal(signal.SIGTERM)
+    until(lambda: readiness(exchange.base) != "ready", "the platform sees that nobody is to be sent here", timeout_s=3)
     assert {name: process.wait(ENDED_WITHIN_S) for name, process in stopping.items()} == dict.fromkeys(stopping, 0)
     assert time.monotonic() - told_s <= ENDED_WITHIN_S
     assert len(live.actions("terminate")) == 1
