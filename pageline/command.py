@@ -1,5 +1,6 @@
 """What all commands share: the exit statuses, `--json`, and how they speak."""
 
+import datetime as dt
 import json
 import sys
 from typing import Annotated, Any, Final, NoReturn
@@ -17,6 +18,11 @@ Json = Annotated[
 def print_json(value: Any) -> None:
     """Print the one JSON value."""
     print(json.dumps(value, indent=2))  # noqa: T201 it is what was asked for
+
+
+def clock(unix_ms: int) -> str:
+    """Return a time as people here read it."""
+    return dt.datetime.fromtimestamp(unix_ms / 1000, dt.UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def die(message: str, status: int) -> NoReturn:

@@ -1,7 +1,6 @@
 """Dead letters for whoever runs the line: list, show, retry, drop (docs/decisions/0004-dead-letters.md)."""
 
 import base64
-import datetime as dt
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pageline.command import clock
 from pageline.story import ask
 from shared import actions
 from shared.bus import Bus
@@ -174,16 +174,16 @@ def print_list(letters: list[Letter]) -> None:
     for letter in letters:
         tries = str(len(letter.attempts) or "")
         detail = Text(letter.detail, style="dim")
-        table.add_row(letter.id, _clock(letter.buried_ms), letter.why, letter.call_id, letter.action, tries, detail)
+        table.add_row(letter.id, clock(letter.buried_ms), letter.why, letter.call_id, letter.action, tries, detail)
     console.print(table)
 
 
 def print_one(letter: Letter) -> None:
     """Print a letter with every attempt."""
     console = Console(markup=False)
-    console.print(Text(letter.id, style="bold"), Text(letter.why, style="red"), _clock(letter.buried_ms))
+    console.print(Text(letter.id, style="bold"), Text(letter.why, style="red"), clock(letter.buried_ms))
     if letter.action:
-        until = f" · useful until {_clock(letter.deadline_ms)}" if letter.deadline_ms else ""
+        until = f" · useful until {clock(letter.deadline_ms)}" if letter.deadline_ms else ""
         console.print(f"{letter.action} · call {letter.call_id} · Page {letter.page} · epoch {letter.epoch}{until}")
     console.print(Text(letter.detail))
     if letter.attempts:
@@ -201,7 +201,7 @@ def _trials(letter: Letter) -> Table:
     for trial in letter.attempts:
         said = (trial.status, trial.code, trial.subcode, trial.fbtrace_id)
         told = ("" if each is None else str(each) for each in said)
-        table.add_row(_clock(trial.at_ms), trial.verdict, *told, f"{trial.took_ms} ms", Text(trial.trouble))
+        table.add_row(clock(trial.at_ms), trial.verdict, *told, f"{trial.took_ms} ms", Text(trial.trouble))
     return table
 
 
@@ -212,7 +212,3 @@ def print_done(done: list[Done]) -> None:
         console.print(Text(each.id, style="bold"), Text(each.message, style="" if each.done else "red"))
     if not done:
         console.print("No dead letters.", style="dim")
-
-
-def _clock(unix_ms: int) -> str:
-    return dt.datetime.fromtimestamp(unix_ms / 1000, dt.UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

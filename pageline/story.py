@@ -1,7 +1,6 @@
 """The story of a call, folded from its log: what `pageline calls`, `pageline call ID` and the demo show."""
 
 import asyncio
-import datetime as dt
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pageline.command import clock
 from shared import log
 from shared.bus import Bus, LogEntry
 from shared.calls import facts
@@ -142,7 +142,7 @@ def print_list(stories: list[Story]) -> None:
     for story in stories:
         call = story.call
         outcome = Text(str(call.outcome or ""), style=_style(call))
-        started = _clock(story.started_ms, "%Y-%m-%d %H:%M:%S")
+        started = clock(story.started_ms)
         table.add_row(started, story.call_id, call.page, str(call.phase), outcome, f"{story.lasted_ms / 1000:.1f} s")
     console.print(table)
 
@@ -189,10 +189,6 @@ def _style(call: Call) -> str:
     if call.outcome is not None:
         return _OUTCOME_STYLE.get(call.outcome, "yellow")
     return "cyan" if call.phase is Phase.LIVE else ""
-
-
-def _clock(unix_ms: int, form: str) -> str:
-    return dt.datetime.fromtimestamp(unix_ms / 1000, dt.UTC).astimezone().strftime(form)
 
 
 def _element(fact: facts.Fact, page: str, consumer: str) -> dict[str, Any] | None:

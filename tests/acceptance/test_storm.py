@@ -12,7 +12,7 @@ from pageline.bench.storm.planted import BUGS
 
 CALLS = 300
 ENDS_WITHIN_S = 110
-"""Most of a small storm is waiting: RQ gives back a killed worker's jobs after half a minute."""
+"""Most of a small storm is waiting: a killed worker's lease and jobs have to run out."""
 
 FOUND_WRONG = ("lost", "kept_twice", "double_accepts", "without_outcome")
 

@@ -37,6 +37,7 @@ class Story:
         self.claimed_s = 0.0
         self.owner = ""
         self.grants = 0
+        self.granted_s = 0.0
         self.closed_s: float | None = None
         self.outcome = ""
 
@@ -84,6 +85,7 @@ class Watch:
                 story.epoch, story.claimed_s, story.owner = epoch, self._trace.time_s(), worker
             case facts.ActionGranted(action="accept"):
                 story.grants += 1
+                story.granted_s = self._trace.time_s()
                 if story.grants > 1:
                     self._violated(call_id, "at most one accept is granted")
             case facts.Closed(outcome=outcome):
@@ -106,7 +108,8 @@ class Watch:
             return
         accepts = self._accepts[request.call_id]
         # the leave for a first one may have been long on its way, and our farewell overtook it: Meta refuses it then
-        had_leave = not accepts.offers and story.grants > 0
+        farewell_s = None if call is None else call.farewell_s
+        had_leave = not accepts.offers and farewell_s is not None and story.grants > 0 and story.granted_s < farewell_s
         accepts.offers.add(request.offer)
         if len(accepts.offers) > 1:
             self._violated(request.call_id, "an accept is repeated with the same offer only")
@@ -117,8 +120,7 @@ class Watch:
             if accepts.after_unsure > 1:
                 self._violated(request.call_id, "an accept of which nobody knows whether it arrived is probed once")
         accepts.unsure += 1
-        overtaken = call is not None and call.farewell_s is not None and request.sent_s > call.farewell_s
-        if overtaken and not thawed and not had_leave:
+        if farewell_s is not None and request.sent_s > farewell_s and not thawed and not had_leave:
             self._violated(request.call_id, "no accept is sent after our farewell reached Graph")
 
     def concluded(self, request: Request, attempt: Attempt) -> None:

@@ -44,7 +44,12 @@ def test_ten_kilobytes_more_for_every_call_are_found() -> None:
 
 def test_a_figure_that_nobody_counted_is_not_judged() -> None:
     looks = [vitals.Vitals(rss_mib=1, uss_mib=1, threads=1, descriptors=1) for _ in range(8)]
-    assert {flat.figure for flat in vitals.judge("valkey", looks)} == {"threads", "descriptors"}, "memory is history"
+    assert {flat.figure for flat in vitals.judge("valkey", looks)} == {"rss_mib", "uss_mib", "threads", "descriptors"}
+
+
+def test_a_server_is_judged_by_what_is_not_its_data() -> None:
+    heavy = vitals.Vitals(rss_mib=30, uss_mib=20, threads=1, descriptors=1)
+    assert heavy.without(8 << 20) == vitals.Vitals(rss_mib=22, uss_mib=12, threads=1, descriptors=1)
 
 
 def test_an_inbox_that_nobody_trims_is_found() -> None:

@@ -107,10 +107,12 @@ async def _soak(
             async with asyncio.TaskGroup() as together:
                 together.create_task(_ring(graph_url, lasts_s, ends))
                 async for _ in _moments(lasts_s, advance):
+                    kept_bytes = await keys.used_bytes(wire)
                     for process, pid in pids.items():
-                        looks[process].append(vitals.look(pid, _inside(home, process)))
+                        look = vitals.look(pid, _inside(home, process))
+                        looks[process].append(look.without(kept_bytes) if process == "valkey" else look)
                     entries.append(await keys.sizes(wire))
-                    weighed.append((ends.total(), await keys.used_bytes(wire)))
+                    weighed.append((ends.total(), kept_bytes))
                     for recording in (home / "recordings").glob("*.wav"):
                         if time.time() - recording.stat().st_mtime > ENDED_WITHIN_S:
                             recording.unlink()

@@ -23,6 +23,11 @@ class Vitals(msgspec.Struct, frozen=True):
     objects: int | None = None
     """What Python's collector keeps track of, in thousands."""
 
+    def without(self, kept_bytes: int) -> "Vitals":
+        """Return these without what the process keeps for us: data grows with every call until it expires."""
+        kept_mib = kept_bytes / MIB
+        return msgspec.structs.replace(self, rss_mib=self.rss_mib - kept_mib, uss_mib=self.uss_mib - kept_mib)
+
 
 class Tolerance(msgspec.Struct, frozen=True):
     """How much more there may be at the end: the larger of the two, in the figure's unit and as a share."""
@@ -69,16 +74,11 @@ def look(pid: int, inside: Path | None = None) -> Vitals:
         )
 
 
-HOLDS_HISTORY: Final = {("valkey", "rss_mib"), ("valkey", "uss_mib")}
-"""Grows with every call until its log expires; `keys.py` judges what a call weighs, and what is no history."""
-
-
 def judge(process: str, looks: Sequence[Vitals]) -> list[Flat]:
     """Compare the second quarter with the last."""
     return [
         compare(process, figure, values, tolerance)
         for figure, tolerance in TOLERANCES.items()
-        if (process, figure) not in HOLDS_HISTORY
         if len(values := [value for each in looks if (value := getattr(each, figure)) is not None]) == len(looks)
     ]
 

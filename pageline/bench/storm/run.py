@@ -30,7 +30,7 @@ CAPACITY: Final = 60
 ACCEPT_DEADLINE_S: Final = 15.0
 QUIET_S: Final = 90.0
 """Without any call finding its end for so long, no more are waited for: an action whose worker was killed is found by
-RQ's maintenance within half a minute."""
+the upkeep of action workers within seconds."""
 AFTERMATH_S: Final = 2.0
 """After the last call has ended: for what must not come any more."""
 
