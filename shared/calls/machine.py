@@ -71,7 +71,8 @@ def transition(call: Call, fact: facts.Fact) -> Step:
             apply: tuple[orders.Order, ...] = (orders.ApplyAnswer(sdp, renegotiation),)
             if call.pending_offer is not None:
                 apply += (orders.ApplyOffer(call.pending_offer),)
-            return replace(call, phase=Phase.CONNECTING, pending_offer=None), apply
+            # an answer proves the grant, even where a log was restored without it
+            return replace(call, phase=Phase.CONNECTING, accept_granted=True, pending_offer=None), apply
         case Phase.CONNECTING, facts.LegConnected():
             return replace(call, phase=Phase.LIVE, deadline_ms=None), ()
 

@@ -121,6 +121,12 @@ def a_conversation_that_meta_did_not_end_is_terminated_there(life: Life) -> None
             assert step.after.farewell == "terminate"
 
 
+def an_answer_proves_that_the_accept_was_granted(life: Life) -> None:
+    """Whatever became of the grant's own fact; a call that Meta answered is never offered again, and never rejected."""
+    answered = {state.Phase.CONNECTING, state.Phase.LIVE}
+    assert all(step.after.accept_granted for step in life.steps if step.after.phase in answered)
+
+
 def an_unanswered_call_always_has_a_deadline(life: Life) -> None:
     waiting = {state.Phase.RINGING, state.Phase.ACCEPTING, state.Phase.CONNECTING, state.Phase.ENDING}
     assert all(step.after.deadline_ms is not None for step in life.steps if step.after.phase in waiting)
@@ -198,6 +204,7 @@ ALWAYS: Final[tuple[Callable[[Life], None], ...]] = (
     one_goodbye_is_said_per_epoch,
     a_reject_that_an_accept_overtook_becomes_a_terminate,
     a_conversation_that_meta_did_not_end_is_terminated_there,
+    an_answer_proves_that_the_accept_was_granted,
     an_unanswered_call_always_has_a_deadline,
     a_deadline_that_passes_ends_the_call,
     every_call_ends_in_exactly_one_outcome,
@@ -854,6 +861,12 @@ MUTANTS: Final = (
         'handler_running=False), Outcome.COMPLETED, "terminate", at_ms)',
         "handler_running=False), Outcome.COMPLETED, None, at_ms)",
         a_conversation_that_meta_did_not_end_is_terminated_there,
+    ),
+    Mutant(
+        "takes an answer for no proof",
+        "phase=Phase.CONNECTING, accept_granted=True, pending_offer=None)",
+        "phase=Phase.CONNECTING, pending_offer=None)",
+        an_answer_proves_that_the_accept_was_granted,
     ),
     Mutant(
         "rejects what was accepted meanwhile",
