@@ -33,6 +33,8 @@ class AudioTerms:
     has_candidates: bool
     ufrag: str
     password: str
+    session: str  # who describes which session: the o= line without its version
+    version: int  # of that session's description
 
 
 def admit_answer(text: str) -> str:
@@ -58,10 +60,17 @@ def admit_offer(text: str, *, in_force: AudioTerms | None = None) -> str:
     credentials or no codec in common, or when a mid has changed its kind. Our answer to Meta's offers stays local
     (messenger-calling.md section 4.1), so to the peer a section left out is an inactive one.
 
+    A description of the same session as the one `in_force` with a lower version is one that was overtaken, and refused
+    (RFC 8866, 5.2: the version only grows). The same version passes, although RFC 3264, 8 would have it say the same:
+    Meta's renegotiation offer has its answer's version and other content, and a repeat does no harm. Versions of
+    different sessions are not compared. Which of Meta's offers is the latest is told by its `session.version`.
+
     Raises:
-        SdpRefused: it cannot be used.
+        SdpRefused: it cannot be used, or came too late.
     """
     description = read(text)
+    if in_force is not None and description.session == in_force.session and description.version < in_force.version:
+        raise SdpRefused("it is older than the description in force")
     for section in _usable(description):
         if in_force is not None and section.transport.password == in_force.password:
             section.transport = replace(section.transport, ufrag=in_force.ufrag)
@@ -89,7 +98,8 @@ def advertise(text: str) -> str:
 
 def audio_terms(text: str) -> AudioTerms:
     """Return what a description (already admitted) says about audio, its directions seen from the peer."""
-    sections = _usable(read(text))
+    description = read(text)
+    sections = _usable(description)
     codecs = [codec for section in sections for codec in section.codecs]
     wanting = [section for section in sections if section.direction in {"sendrecv", "recvonly"}]
     opus = {codec.payload_type for codec in codecs if codec.name == "opus"}
@@ -103,6 +113,8 @@ def audio_terms(text: str) -> AudioTerms:
         has_candidates=any(section.candidates for section in sections),
         ufrag=sections[0].transport.ufrag or "",
         password=sections[0].transport.password or "",
+        session=description.session,
+        version=description.version,
     )
 
 
