@@ -7,8 +7,10 @@ peer; aiortc above it dies of an empty datagram. All of that is changed here by 
 import asyncio
 import random
 import socket
+import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from aioice import Candidate, Connection
@@ -82,7 +84,8 @@ class _Endpoint(StunProtocol):
             return
         tap = self._connection.tap
         if tap is None or not tap(data):
-            super().datagram_received(data, addr)
+            with suppress(struct.error, KeyError):  # an attribute is cut or missing, and aioice awaits ValueError only
+                super().datagram_received(data, addr)
 
     def send_stun(self, message: Message, addr: tuple[str, int]) -> None:
         self.send_now(bytes(message), addr)
