@@ -153,11 +153,19 @@ class Playout:
             self._next, gap = first.timestamp - rest, rest
         elif self._drought and rest > 0 and not self._due(first.timestamp, at_s):
             return self._endure()
+        elif self._drought and rest <= 0 < gap and self._fec_came_late(first, gap):
+            self._settle(first)  # play what was lost all the same: the delay this adds is wanted for the next loss
+            return self._bridge(first, gap, min(gap, self._step))
         if not self._drought and gap <= HOLE_LIMIT and (step := min(gap, self._step) // _PLC_STEP * _PLC_STEP):
             return self._bridge(first, gap, step)
         self._settle(first)
         del self._packets[first.timestamp]
         return self._decode(first, at_s)
+
+    def _fec_came_late(self, packet: _Packet, gap: int) -> bool:
+        """Tell whether a frame was made up because the delay is shorter than it should be."""
+        shallow = self._depth_ms() - gap / PER_MS < self.target_ms
+        return shallow and gap == self._step == self._lost_before(packet) and carries_previous(packet.payload)
 
     def _lost_before(self, packet: _Packet) -> int:
         """Return how many samples were in the packets missing between the last one played and this one."""
