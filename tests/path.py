@@ -8,7 +8,7 @@ import asyncio
 import random
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 _ADDRESS = re.compile(r"(a=candidate:\S+ 1 udp \d+) (\S+) (\d+) typ host", re.IGNORECASE)
 
@@ -76,8 +76,7 @@ class _Port(asyncio.DatagramProtocol):
         self.peer: tuple[str, int] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        self.transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         loop = asyncio.get_running_loop()
