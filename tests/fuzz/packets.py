@@ -11,7 +11,7 @@ from workers.media.opus import encode_clip
 ONE_SSRC: Final = 77
 """The stream that most of the packets claim to be of."""
 
-SOUNDS: Final = encode_clip(bytes(9_600)) + (b"", b"\xff", b"\x03", b"\xff\xff\xff\xff", b"\x0b\x31" * 40)
+SOUNDS: Final = (*encode_clip(bytes(9_600)), b"", b"\xff", b"\x03", b"\xff\xff\xff\xff", b"\x0b\x31" * 40)
 """Opus of silence; nothing; a packet without its frame; frames that are not there."""
 
 SHORT = st.integers(0, 0xFFFF) | st.sampled_from([0, 1, 100, 0x7FFF, 0x8000, 0xFFFF])

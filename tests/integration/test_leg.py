@@ -456,6 +456,17 @@ async def test_another_certificate_than_the_announced_one_fails_the_connection()
     await far.pc.close()
 
 
+async def test_one_of_several_fingerprints_is_enough() -> None:
+    """RFC 8122 section 5: a peer may announce several certificates and speaks with one of them."""
+    leg, far = Leg(addresses=LOOPBACK), Far()
+    answer = await far.answer(await leg.offer())
+    other = "a=fingerprint:sha-256 " + ":".join(["AB"] * 32)
+    await leg.apply(re.sub(r"(a=fingerprint:sha-256 .*)", rf"{other}\r\n\g<1>", answer, count=1), None)
+    await leg.connected()
+    await leg.close()
+    await far.pc.close()
+
+
 async def test_what_breaks_inside_aiortcs_own_task_fails_the_leg_at_once() -> None:
     leg, far = Leg(addresses=LOOPBACK), Far()
     answer = await far.answer(await leg.offer())

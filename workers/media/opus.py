@@ -6,7 +6,7 @@ first two and cannot afford the third.
 
 import ctypes
 import ctypes.util
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,7 +17,7 @@ MAX_PACKET_MS = 120  # RFC 6716 section 3.4, R5
 
 _VOIP = 2048  # OPUS_APPLICATION_VOIP
 LEAST_LOSS_PERCENT, MOST_LOSS_PERCENT = 10, 30
-"""libopus 1.6 puts no FEC into 24 kbit/s of speech for an expected loss below 8 %, and into 32 kbit/s of 48 kHz neither."""
+"""What an encoder prepares for: libopus 1.6 puts no FEC into 24 kbit/s of speech where it expects less than 8 %."""
 
 _SET_BITRATE, _SET_COMPLEXITY, _SET_INBAND_FEC, _SET_PACKET_LOSS_PERC = 4002, 4010, 4012, 4014
 
@@ -43,8 +43,8 @@ def _candidates() -> Iterator[str]:
         yield found
 
 
-def _load(kind: type[ctypes.CDLL]) -> ctypes.CDLL:
-    for path in _candidates():
+def _load(kind: type[ctypes.CDLL], paths: Iterable[str]) -> ctypes.CDLL:
+    for path in paths:
         try:
             library = kind(path)
             library.opus_decoder_create.restype = library.opus_encoder_create.restype = ctypes.c_void_p
@@ -59,10 +59,10 @@ def _load(kind: type[ctypes.CDLL]) -> ctypes.CDLL:
     raise OSError("libopus is missing. Reinstall PyAV from its wheel (pip install av), or: apt-get install libopus0")
 
 
-_library = _load(ctypes.PyDLL)
+_library = _load(ctypes.PyDLL, _candidates())
 """Keeps the interpreter lock: a frame takes some 50 µs, while who gives the lock away may wait 5 ms to have it back."""
 
-_library_for_clips = _load(ctypes.CDLL)
+_library_for_clips = _load(ctypes.CDLL, _candidates())
 """Gives the lock away: a clip is encoded in a thread of its own, beside calls that go on."""
 
 
@@ -153,7 +153,7 @@ class OpusEncoder:
         self.expect_loss(expected_loss_percent)
 
     def expect_loss(self, percent: float) -> None:
-        """Prepare the packets to come for such a loss, as the peer reports it; there is FEC even where it reports none."""
+        """Prepare the packets to come for the loss that the peer reports; there is FEC even where it reports none."""
         self._set(_SET_PACKET_LOSS_PERC, round(min(MOST_LOSS_PERCENT, max(LEAST_LOSS_PERCENT, percent))))
 
     def _set(self, request: int, value: int) -> None:
