@@ -96,9 +96,11 @@ class MediaTransport(RTCDtlsTransport):
 
     def _validate_peer_identity(self, remoteParameters: RTCDtlsParameters) -> None:  # noqa: N803  # aiortc's name
         """Accept a certificate that matches any of the fingerprints (RFC 8122 section 5); aiortc wants them all to."""
-        certificate = self._ssl.get_peer_certificate(as_cryptography=True)
+        certificate = self._ssl and self._ssl.get_peer_certificate(as_cryptography=True)
         given = remoteParameters.fingerprints
-        matching = [one for one in given if one.value.upper() == certificate_digest(certificate, one.algorithm)]
+        matching = [
+            one for one in given if certificate and one.value.upper() == certificate_digest(certificate, one.algorithm)
+        ]
         super()._validate_peer_identity(replace(remoteParameters, fingerprints=matching or given))
 
 
