@@ -47,7 +47,7 @@ NAMES: dict[type, str] = {
     RTCPeerConnection: """
         _RTCPeerConnection__certificates _RTCPeerConnection__cname _RTCPeerConnection__connect
         _RTCPeerConnection__createTransceiver _RTCPeerConnection__dtlsTransports _RTCPeerConnection__iceTransports
-        _RTCPeerConnection__transceivers _RTCPeerConnection__updateConnectionState
+        _RTCPeerConnection__remoteRtp _RTCPeerConnection__transceivers _RTCPeerConnection__updateConnectionState
         _RTCPeerConnection__updateIceConnectionState _RTCPeerConnection__updateIceGatheringState
     """,
     RTCRtpTransceiver: "_bundled",
@@ -305,6 +305,13 @@ async def test_one_odd_section_fails_the_whole_description(change: Any, error: t
     with pytest.raises(error):
         await caller.setRemoteDescription(RTCSessionDescription(change(answer), "answer"))
     await caller.close()
+
+
+async def test_sections_that_come_first_later_or_not_at_all_break_the_media_of_a_stock_peer() -> None:
+    """If not: `Peer` may leave `_bundled` and `__remoteRtp` to aiortc, if test_later_offers.py says so."""
+    source = inspect.getsource(RTCPeerConnection)
+    assert "slaveMids and not transceiver._bundled" in source
+    assert "self.__remoteDescription().media[transceiver._get_mline_index()]" in source
 
 
 async def test_all_fingerprints_of_a_peer_have_to_match() -> None:

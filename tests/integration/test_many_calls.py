@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from tests.integration.test_leg import OURS, THEIRS, Far, call, until
+from tests.integration.test_leg import OURS, THEIRS, call, until
 
 WARM_UP = 20
 """Calls until every cache is filled and every lazy import is done."""

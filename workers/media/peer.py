@@ -197,9 +197,12 @@ class Peer(RTCPeerConnection):
             sender=cast("RTCRtpSender", _Place(self.media, ssrc)),
             receiver=cast("RTCRtpReceiver", _Place(self.media, ssrc)),
         )
-        transceiver._bundled = bool(transceivers)
+        transceiver._bundled = True  # with the first section, whichever that is: or else aiortc stops the one transport
         transceivers.append(transceiver)
         return transceiver
+
+    def _RTCPeerConnection__remoteRtp(self, transceiver: RTCRtpTransceiver) -> None:  # noqa: N802
+        """Nobody here receives by it, and aiortc stumbles over a section that a later offer has left out."""
 
     async def _RTCPeerConnection__connect(self) -> None:  # noqa: N802  # runs in a task nobody awaits
         try:
