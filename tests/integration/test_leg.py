@@ -504,6 +504,28 @@ async def test_a_peer_that_vanishes_is_noticed_when_its_silence_gets_too_long() 
             assert await ended.get() == "nothing was heard of the peer for 1 s"
 
 
+async def test_a_muted_peer_that_consents_keeps_its_leg() -> None:
+    async with call(silence_limit_s=0.8) as (leg, _):
+        await asyncio.sleep(2)  # more than twice the limit, in which no packet comes
+        assert leg.live
+        assert leg.figures().packets_received == 0
+
+
+async def test_reports_alone_keep_a_leg_and_when_they_stop_as_well_it_ends() -> None:
+    async with call(silence_limit_s=0.8) as (leg, far):
+        ended: asyncio.Queue[str] = asyncio.Queue()
+        leg.on_ended = ended.put_nowait
+        far.ice._closing = True  # so it answers no check, and gives no consent
+        for _ in range(8):
+            await far.dtls._send_rtp(struct.pack("!BBHL", 0x80, 201, 1, 77))
+            await asyncio.sleep(0.2)  # twice the limit in all, in which only reports come
+        assert leg.live
+        assert ended.empty()
+        async with asyncio.timeout(3):
+            assert await ended.get() == "nothing was heard of the peer for 0.8 s"
+        far.ice._closing = False
+
+
 async def test_a_quiet_peer_that_still_consents_is_not_dead() -> None:
     ours, theirs = IceConnection(LOOPBACK, silence_limit_s=0.4), LoopbackConnection(ice_controlling=False)
     ours.ice_controlling = True

@@ -13,8 +13,8 @@ from tests.integration.test_leg import OURS, THEIRS, call, until
 WARM_UP = 20
 """Calls until every cache is filled and every lazy import is done."""
 
-OBJECTS_PER_CALL, BYTES_PER_CALL, BYTES_AT_MOST = 0.5, 8_000, 3_000_000
-"""One object that a call leaves would double the first; the rest is what an allocator does, and flattens out."""
+OBJECTS_PER_CALL, BYTES_AT_MOST = 0.5, 4_000_000
+"""One object that a call leaves would double the first; the second is what an allocator rounds up and keeps."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,16 @@ async def grow(calls: int) -> None:
     for _ in range(WARM_UP):
         await one_call()
     before = await holdings()
-    for _ in range(calls):
+    for _ in range(calls // 2):
+        await one_call()
+    halfway = await holdings(before)
+    for _ in range(calls // 2):
         await one_call()
     after = await holdings(before)
     assert (after.tasks, after.files, after.threads) == (before.tasks, before.files, before.threads)
     assert after.objects - before.objects < max(50, calls * OBJECTS_PER_CALL)
-    grown_bytes = after.resident_bytes - before.resident_bytes
-    assert grown_bytes < BYTES_AT_MOST + calls * BYTES_PER_CALL
+    assert after.resident_bytes - halfway.resident_bytes < BYTES_AT_MOST, "it does not level off"
 
 
-async def test_a_hundred_calls_in_a_row_leave_nothing_behind() -> None:
-    await grow(100)
+async def test_many_calls_in_a_row_leave_nothing_behind() -> None:
+    await grow(80)

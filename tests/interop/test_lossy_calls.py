@@ -7,7 +7,7 @@ import pytest
 from tests.integration.test_lossy_leg import missing_percent
 from tests.unit.test_lossy_path import AIMS, speech
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 
 SECONDS = 60
 
