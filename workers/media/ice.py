@@ -9,7 +9,7 @@ import random
 import socket
 import time
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from aioice import Candidate, Connection
 from aioice.candidate import candidate_foundation, candidate_priority
@@ -77,20 +77,11 @@ class _Endpoint(StunProtocol):
     def __init__(self, connection: "IceConnection", bound: socket.socket) -> None:
         super().__init__(connection)
         self._connection = connection
-        self.datagrams = Datagrams(bound, self, self.tapped)
+        self.datagrams = Datagrams(bound, self, connection.tap)
 
-    def tapped(self, length: int) -> bool:
-        """Offer the datagram in `srtp.packet` to the tap; tell whether it is dealt with."""
-        if not 0 < length <= MAX_DATAGRAM_BYTES:
-            return True
-        tap = self._connection.tap
-        return tap is not None and tap(length)
-
-    def send_stun(self, message: Message, addr: tuple[str, int]) -> None:
-        self.datagrams.sendto(bytes(message), addr)
-
-    async def send_data(self, data: bytes, addr: tuple[str, int]) -> None:
-        self.datagrams.sendto(data, addr)
+    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
+        if 0 < len(data) <= MAX_DATAGRAM_BYTES:
+            super().datagram_received(data, addr)
 
     async def request(
         self,
@@ -115,7 +106,7 @@ class IceConnection(Connection):
     ) -> None:
         super().__init__(ice_controlling=False)  # aiortc sets the role when it makes an offer
         self.silence_limit_s = silence_limit_s
-        self.tap: Callable[[int], bool] | None = None
+        self._tap: Callable[[bytes], bool] | None = None
         self.heard_at_s = time.monotonic()
         self._addresses = addresses
         self._ports = ports
@@ -125,6 +116,17 @@ class IceConnection(Connection):
 
     # --- what the leg asks for ---
 
+    @property
+    def tap(self) -> Callable[[bytes], bool] | None:
+        """Who is asked first whether it takes a datagram, before it is read as STUN or DTLS."""
+        return self._tap
+
+    @tap.setter
+    def tap(self, tap: Callable[[bytes], bool] | None) -> None:
+        self._tap = tap
+        for protocol in self._protocols:
+            cast("_Endpoint", protocol).datagrams.tap = tap
+
     def hear(self, at_s: float) -> None:
         """Note that something authenticated came from the peer."""
         self.heard_at_s = at_s
@@ -133,15 +135,15 @@ class IceConnection(Connection):
         """Return for how long nothing authenticated has come."""
         return time.monotonic() - self.heard_at_s
 
-    def send_now(self, data: bytes | memoryview) -> bool:
-        """Send a datagram to the peer without waiting; tell whether there was a way."""
+    def send_now(self, data: bytes) -> bool:
+        """Send a datagram to the peer without waiting (see `intake.batch`); tell whether there was a way."""
         pair = self._nominated.get(1)
         if pair is None:
             return False
         if pair is not self._pair:
             self._pair, self._far = pair, pair.remote_addr
             self._datagrams = cast("_Endpoint", pair.protocol).datagrams
-        return self._datagrams.send_now(data, self._far)
+        return self._datagrams.send_soon(data, self._far)
 
     def mute(self) -> None:
         """Close the sockets at once; nothing leaves them any more, whoever tries."""

@@ -23,7 +23,7 @@ from aiortc.rtcrtpsender import RTCRtpSender
 from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 
 from workers.media import srtp
-from workers.media.ice import IceConnection, IceGatherer
+from workers.media.ice import MAX_DATAGRAM_BYTES, IceConnection, IceGatherer
 
 MAX_RTP_BYTES = 1300  # the rest of an ordinary MTU is for SRTP and UDP
 
@@ -61,9 +61,9 @@ class MediaTransport(RTCDtlsTransport):
         self._outward: srtp.Seal | None = None
 
     def send(self, length: int) -> bool:
-        """Seal the RTP packet of so many bytes that lies in `srtp.packet` and send it now; tell whether it left."""
+        """Seal the RTP packet of so many bytes that lies in `srtp.packet` and send it; tell whether it could leave."""
         sealed = self._outward.close(length) if self._outward is not None and length <= MAX_RTP_BYTES else 0
-        return sealed > 0 and self._ice_connection.send_now(srtp.packet[:sealed])
+        return sealed > 0 and self._ice_connection.send_now(bytes(srtp.packet[:sealed]))
 
     def send_rtcp(self, data: bytes) -> bool:
         """Seal a compound RTCP packet and send it now; tell whether it left."""
@@ -76,11 +76,12 @@ class MediaTransport(RTCDtlsTransport):
         self._ice_connection.tap = self._tap if self._fast and connected else None
         super()._set_state(state)
 
-    def _tap(self, length: int) -> bool:
+    def _tap(self, data: bytes) -> bool:
         """Take an SRTP packet straight from its socket; leave STUN, DTLS and RTCP to the long way (RFC 7983)."""
-        packet = srtp.packet
-        if not 127 < packet[0] < 192 or length < 12 or 192 <= packet[1] < 224:
+        length = len(data)
+        if not (12 <= length <= MAX_DATAGRAM_BYTES and 127 < data[0] < 192) or 192 <= data[1] < 224:
             return False
+        srtp.packet[:length] = data
         opened = self._inward.open(length) if self._inward is not None else 0
         if opened:
             self._deliver(opened)

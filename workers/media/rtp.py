@@ -102,15 +102,13 @@ class ReceivedStream:
             self.highest += ahead
         self._counted += 1
         if timed:
-            self._time(packet.timestamp, at_s)
-
-    def _time(self, timestamp: int, at_s: float) -> None:
-        transit_s = at_s - timestamp / CLOCK_RATE
-        if self._transit_s is not None:
-            change_ms = abs(transit_s - self._transit_s) * 1000
-            if change_ms < 60_000:  # beyond that the timestamp wrapped or restarted
-                self.jitter_ms = (self.jitter_ms or 0.0) + (change_ms - (self.jitter_ms or 0.0)) / 16
-        self._transit_s = transit_s
+            transit_s = at_s - packet.timestamp / CLOCK_RATE
+            if self._transit_s is not None:
+                change_ms = abs(transit_s - self._transit_s) * 1000
+                if change_ms < 60_000:  # beyond that the timestamp wrapped or restarted
+                    known_ms = self.jitter_ms or 0.0
+                    self.jitter_ms = known_ms + (change_ms - known_ms) / 16
+            self._transit_s = transit_s
 
     @property
     def expected(self) -> int:
