@@ -233,7 +233,7 @@ def test_packets_lost_around_a_pause_are_counted_as_such() -> None:
 def test_a_digit_in_the_place_of_sound_is_no_concealment() -> None:
     playout = Playout()
     for number in range(100, 105):
-        playout.pass_over(number)
+        playout.pass_over(number, 100 * 960)
     later = stream(CLIP[100:200], first=105, timestamp=105 * 960, start_s=2.105)
     listen(playout, stream(CLIP[:100]) + later, 4)
     assert playout.concealed_ms == 0

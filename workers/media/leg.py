@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import structlog
 
-from workers.media import sdp_gate
+from workers.media import dtmf, sdp_gate
 from workers.media.ice import SILENCE_LIMIT_S, IceConnection
 from workers.media.peer import Peer
 from workers.media.playout import Playout
 from workers.media.rtcp import Reports
-from workers.media.rtp import Heard, IncomingAudio, OutgoingAudio, parse
+from workers.media.rtp import Heard, IncomingAudio, OutgoingAudio, RtpPacket, parse
 
 NEGOTIATION_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 2.0
@@ -70,11 +70,16 @@ class Leg:
     ) -> None:
         self.on_ended: Callable[[str], None] | None = None
         self.on_packet: Callable[[bytes, int], None] | None = None
+        self.on_digit: Callable[[dtmf.Digit], None] | None = None
+        self.on_event: Callable[[bytes, int, bool, int], None] | None = None
+        """Is given every event packet undecoded: payload, timestamp, marker, and the clock rate of its durations."""
         self.may_speak: Callable[[], bool] = lambda: True
         """Asked before anything is sent, goodbyes included: whether the call is still ours."""
         self._incoming = IncomingAudio()
         self._outgoing = OutgoingAudio()
         self._playout = Playout()
+        self._digits = dtmf.DigitReader()
+        self._next_look: asyncio.TimerHandle | None = None
         self._peer = Peer(self, self._outgoing.ssrc, IceConnection(addresses, ports, silence_limit_s), fast=fast)
         self._reports = Reports(self._incoming, self._outgoing, cname=self._peer.cname)
         self._negotiating = asyncio.Lock()
@@ -161,6 +166,7 @@ class Leg:
         terms = self._terms = sdp_gate.audio_terms(admitted)
         self._incoming.expect(terms.opus, terms.events, terms.announced)
         self._outgoing.payload_type = terms.sending
+        self._outgoing.event_payload_type = None if terms.sending_events is None else terms.sending_events[0]
 
     # --- life ---
 
@@ -226,6 +232,18 @@ class Leg:
         packet = self._outgoing.packet(payload, samples, time.monotonic())
         return packet is not None and self._peer.media.send(packet)
 
+    @property
+    def event_rate(self) -> int | None:
+        """Clock rate of the events the peer takes, Hz; None if it takes none."""
+        return None if self._terms is None or self._terms.sending_events is None else self._terms.sending_events[1]
+
+    def send_event(self, payload: bytes, *, marker: bool, age: int, samples: int = 960) -> bool:
+        """Send an event packet in place of so many samples; tell whether it left. See `OutgoingAudio.event`."""
+        if not self.live or not self.may_speak():
+            return False
+        packet = self._outgoing.event(payload, samples, time.monotonic(), marker=marker, age=age)
+        return packet is not None and self._peer.media.send(packet)
+
     def pull(self, rate: int = 48_000) -> bytes | None:
         """Return the next 20 ms of what the consumer says (mono, s16); None before anything arrived."""
         return self._playout.pull(time.monotonic(), rate)
@@ -240,7 +258,7 @@ class Leg:
         before = self._incoming.heard
         heard = self._incoming.take(packet, at_s)
         if heard is Heard.EVENT:
-            self._playout.pass_over(packet.sequence)
+            self._take_event(packet, at_s)
         if heard is not Heard.SOUND:
             return
         if before is not None and before != packet.ssrc:
@@ -248,6 +266,30 @@ class Leg:
         self._playout.push(packet.sequence, packet.timestamp, packet.payload, at_s)
         if self.on_packet is not None and packet.payload:
             self.on_packet(packet.payload, packet.timestamp)
+
+    def _take_event(self, packet: RtpPacket, at_s: float) -> None:
+        if packet.ssrc == self._incoming.heard:
+            self._playout.pass_over(packet.sequence, packet.timestamp)
+        rate = self._incoming.events[packet.payload_type]
+        if self.on_event is not None:
+            self.on_event(packet.payload, packet.timestamp, packet.marker, rate)
+        self._tell(self._digits.take(packet, rate, at_s))
+        if self._digits.held and self._next_look is None:
+            self._next_look = asyncio.get_running_loop().call_later(dtmf.GIVEN_UP_S, self._look)
+
+    def _look(self) -> None:
+        """See whether a key was let go without a word; there is no tick for it while no key is held."""
+        self._next_look = None
+        if self._left:
+            return
+        self._tell(self._digits.poll(time.monotonic()))
+        if self._digits.held:
+            self._next_look = asyncio.get_running_loop().call_later(dtmf.GIVEN_UP_S / 5, self._look)
+
+    def _tell(self, digits: list[dtmf.Digit]) -> None:
+        for digit in digits:
+            if self.on_digit is not None:
+                self.on_digit(digit)
 
     def take_rtcp(self, data: bytes, at_s: float) -> None:
         """Take an authenticated RTCP packet from the transport."""

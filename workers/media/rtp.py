@@ -5,7 +5,7 @@ No I/O and no clock: times come in as arguments, in seconds of any steady clock.
 
 import random
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -141,18 +141,22 @@ class IncomingAudio:
         self.streams: dict[int, ReceivedStream] = {}
         self.heard: int | None = None
         self._opus: frozenset[int] = frozenset()
-        self._events: frozenset[int] = frozenset()
+        self.events: Mapping[int, int] = {}
+        """Clock rates of the event payload types, Hz."""
         self._rank: dict[int, int] = {}
 
-    def expect(self, opus: Iterable[int], events: Iterable[int], announced: Iterable[int]) -> None:
+    def expect(self, opus: Iterable[int], events: Mapping[int, int], announced: Iterable[int]) -> None:
         """Set the payload types to come and the announced SSRCs, those of the newest section last."""
-        self._opus, self._events = frozenset(opus), frozenset(events)
+        self._opus, self.events = frozenset(opus), events
         self._rank = {ssrc: place for place, ssrc in enumerate(announced, start=1)}
 
     def take(self, packet: RtpPacket, at_s: float) -> Heard:
-        """Count a packet and return what it is: NOTHING if it belongs to a stream that is not heard."""
+        """Count a packet and return what it is: NOTHING if it is sound of a stream that is not heard.
+
+        Events count on every stream: who is muted, or was just moved to another section, has none that is heard yet.
+        """
         timed = packet.payload_type in self._opus
-        if not timed and packet.payload_type not in self._events:
+        if not timed and packet.payload_type not in self.events:
             return Heard.NOTHING
         stream = self.streams.get(packet.ssrc)
         new = stream is None
@@ -163,9 +167,9 @@ class IncomingAudio:
         stream.take(packet, at_s, timed=timed)
         if packet.ssrc != self.heard and timed and self._goes_first(packet.ssrc, at_s, new=new):
             self.heard = packet.ssrc
-        if packet.ssrc != self.heard:
-            return Heard.NOTHING
-        return Heard.SOUND if timed else Heard.EVENT
+        if not timed:
+            return Heard.EVENT
+        return Heard.SOUND if packet.ssrc == self.heard else Heard.NOTHING
 
     def _goes_first(self, ssrc: int, at_s: float, *, new: bool) -> bool:
         if self.heard is None:
@@ -199,6 +203,7 @@ class OutgoingAudio:
     def __init__(self) -> None:
         self.ssrc = random.getrandbits(32)
         self.payload_type: int | None = None
+        self.event_payload_type: int | None = None
         self.packets = 0
         self.octets = 0
         self._sequence = random.getrandbits(15)
@@ -214,19 +219,32 @@ class OutgoingAudio:
         """
         if self.payload_type is None:
             return None
+        talkspurt = self._catch_up(samples, at_s)
+        return self._write(self.payload_type, payload, samples, marker=talkspurt)
+
+    def event(self, payload: bytes, samples: int, at_s: float, *, marker: bool, age: int) -> bytes | None:
+        """Return an event packet that takes the place of so many samples; None while the peer wants none.
+
+        It is stamped with the beginning of its event, `age` samples ago. `marker` says that it begins now.
+        """
+        if self.payload_type is None or self.event_payload_type is None:
+            return None
+        if marker:
+            self._catch_up(samples, at_s)
+        return self._write(self.event_payload_type, payload, samples, marker=marker, age=age)
+
+    def _catch_up(self, samples: int, at_s: float) -> bool:
+        """Step over a pause, and tell whether there was one."""
         if self.packets == 0:
             self._started_s = at_s
         behind_s = at_s - self._started_s - self._next / CLOCK_RATE
-        talkspurt = self.packets == 0 or behind_s > self.PAUSE_S
         if behind_s > self.PAUSE_S:
             self._next += int(behind_s * CLOCK_RATE) // samples * samples
-        header = _HEADER.pack(
-            0x80,
-            talkspurt << 7 | self.payload_type,
-            self._sequence,
-            (self._origin + self._next) & 0xFFFFFFFF,
-            self.ssrc,
-        )
+        return self.packets == 0 or behind_s > self.PAUSE_S
+
+    def _write(self, payload_type: int, payload: bytes, samples: int, *, marker: bool, age: int = 0) -> bytes:
+        stamp = (self._origin + self._next - age) & 0xFFFFFFFF
+        header = _HEADER.pack(0x80, marker << 7 | payload_type, self._sequence, stamp, self.ssrc)
         self._sequence = (self._sequence + 1) & 0xFFFF
         self._next += samples
         self.packets += 1
