@@ -151,7 +151,12 @@ class Call:
 
     async def _first_digit(self, sounds: tuple[Sound, ...], timeout_s: float) -> str:
         digit = asyncio.ensure_future(self.holder.next_digit())
-        playing = asyncio.create_task(self.play(*sounds))
+
+        async def play() -> None:
+            if not digit.done():  # else it was pressed before the question
+                await self.play(*sounds)
+
+        playing = asyncio.create_task(play())
         try:
             await asyncio.wait({digit, playing}, return_when=asyncio.FIRST_COMPLETED)
             if not digit.done():

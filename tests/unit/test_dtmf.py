@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from workers.media.dtmf import GIVEN_UP_S, NAMES, Digit, DigitReader, keyed, rescaled
@@ -61,6 +61,7 @@ def event(code: int, timestamp: int, duration: int, *, end: bool = False, marker
     return RtpPacket(7, 110, 0, timestamp & 0xFFFFFFFF, marker, payload)
 
 
+@settings(deadline=None, max_examples=50)
 @given(DIGITS, RATES, st.integers(40, 300), st.integers(40, 300))
 @example("5", 48_000, 3_000, 40)
 @example("5", 8_000, 9_000, 40)
@@ -70,6 +71,7 @@ def test_what_is_sent_is_read_with_its_duration(digits: str, rate: int, duration
     assert all(0 <= digit.duration_ms - duration_ms < 20 for digit in found)
 
 
+@settings(deadline=None, max_examples=50)
 @given(DIGITS, RATES, st.randoms(use_true_random=False))
 def test_any_packet_of_a_digit_is_enough_and_repeated_ones_add_nothing(
     digits: str, rate: int, chance: random.Random
@@ -83,6 +85,7 @@ def test_any_packet_of_a_digit_is_enough_and_repeated_ones_add_nothing(
     assert names(read(kept, rate)) == expected
 
 
+@settings(deadline=None, max_examples=50)
 @given(DIGITS, RATES, st.randoms(use_true_random=False), st.floats(0, 1.5))
 def test_no_order_makes_two_digits_of_one(digits: str, rate: int, chance: random.Random, late_s: float) -> None:
     whole = sent(digits, rate)
@@ -92,6 +95,7 @@ def test_no_order_makes_two_digits_of_one(digits: str, rate: int, chance: random
     assert all(digit in missing for digit in found), f"{found} is no part of {digits} in its order"
 
 
+@settings(deadline=None, max_examples=20)
 @given(RATES, st.integers(1_400, 10_000), st.randoms(use_true_random=False))
 def test_a_key_held_for_seconds_is_one_digit_though_its_duration_overflows(
     rate: int, duration_ms: int, chance: random.Random
@@ -165,6 +169,7 @@ def test_two_streams_are_kept_apart_and_many_fill_no_memory() -> None:
     assert len(found) + len(reader.poll(1.0)) == 1002
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.binary(max_size=40), st.integers(0, 2**32 - 1), st.booleans(), st.floats(0, 1))), RATES)
 def test_no_bytes_make_the_reader_raise(packets: list[tuple[bytes, int, bool, float]], rate: int) -> None:
     reader = DigitReader()
