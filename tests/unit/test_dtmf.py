@@ -47,7 +47,7 @@ def read(packets: Iterable[Sent], rate: int, reader: DigitReader | None = None) 
             found += reader.poll(now_s)
             now_s += TICK_S
         found += reader.take(packet, rate, at_s)
-    found += reader.poll(now_s + GIVEN_UP_S)
+    found += reader.poll(now_s + 2 * GIVEN_UP_S)
     assert not reader.held
     return found
 
@@ -122,6 +122,11 @@ def test_the_same_key_twice_is_two_digits_though_end_and_beginning_are_lost() ->
     assert names(read(packets, 48_000)) == "55"
 
 
+def test_the_same_key_pressed_again_after_a_long_hold_is_known_by_its_marker() -> None:
+    packets = [(100.0, event(5, 0, 65_000)), (100.1, event(5, 68_000, 960, marker=True))]
+    assert names(read(packets, 48_000)) == "55"
+
+
 def test_a_digit_is_told_at_its_first_end_packet() -> None:
     reader = DigitReader()
     assert reader.take(event(1, 0, 160, marker=True), 8_000, 0.0) == []
@@ -132,7 +137,8 @@ def test_a_digit_is_told_at_its_first_end_packet() -> None:
 
 def test_a_digit_whose_end_is_lost_is_told_when_nothing_came_for_a_quarter_of_a_second() -> None:
     reader = DigitReader()
-    reader.take(event(1, 0, 800), 8_000, 1.0)
+    reader.take(event(1, 0, 800), 8_000, 0.98)
+    reader.take(event(1, 0, 640), 8_000, 1.0)
     assert reader.poll(1.24) == []
     assert reader.poll(1.26) == [Digit("1", 100)]
     assert reader.poll(1.28) == []
@@ -141,8 +147,8 @@ def test_a_digit_whose_end_is_lost_is_told_when_nothing_came_for_a_quarter_of_a_
 
 def test_several_events_in_one_packet_are_several_digits_once() -> None:
     reader = DigitReader()
-    both = RtpPacket(7, 110, 0, 1000, True, struct.pack("!BBHBBH", 1, 0x80, 400, 2, 0x80, 800))
-    assert reader.take(both, 8_000, 0.0) == [Digit("1", 50), Digit("2", 100)]
+    both = RtpPacket(7, 110, 0, 1000, True, struct.pack("!BBHBBHBBH", 1, 0x80, 200, 1, 0x80, 200, 2, 0x80, 800))
+    assert reader.take(both, 8_000, 0.0) == [Digit("1", 25), Digit("1", 25), Digit("2", 100)]
     assert reader.take(both, 8_000, 0.02) == []
     assert reader.take(event(2, 1400, 800, end=True), 8_000, 0.04) == []
 
@@ -179,7 +185,7 @@ def test_no_bytes_make_the_reader_raise(packets: list[tuple[bytes, int, bool, fl
         for digit in reader.take(RtpPacket(7, 110, 0, timestamp, marker, payload), rate, now_s):
             assert digit.name in NAMES
         rescaled(payload, rate, 56_000 - rate)
-    reader.poll(now_s + GIVEN_UP_S)
+    reader.poll(now_s + 2 * GIVEN_UP_S)
     assert not reader.held
 
 
@@ -225,9 +231,9 @@ def test_a_key_after_a_pause_bears_the_time_it_was_pressed_at() -> None:
 
     def packets() -> Iterator[bytes | None]:
         yield outgoing.packet(b"a", 960, 0.0)
-        for tick, packet in enumerate(keyed("7", 48_000)[:3]):
+        for at_s, packet in zip((1, 1.02, 1.2), keyed("7", 48_000), strict=False):  # the third after a stall
             assert packet is not None
-            yield outgoing.event(packet.payload, 960, 1 + tick * TICK_S, marker=packet.marker, age=packet.age)
+            yield outgoing.event(packet.payload, 960, at_s, marker=packet.marker, age=packet.age)
 
     first, *key = sequence(packets())
     assert {(packet.timestamp - first.timestamp) & 0xFFFFFFFF for packet in key} == {48_000}

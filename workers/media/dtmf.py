@@ -81,9 +81,8 @@ class DigitReader:
                     press.ended |= flags >= _END
                     if press.ended:
                         _tell(press, found)
-            start = (
-                start + duration
-            ) & 0xFFFFFFFF  # another event in the same packet follows without a pause (2.5.1.5)
+            # another event in the same packet follows without a pause (2.5.1.5)
+            start = (start + duration) & 0xFFFFFFFF
         return found
 
     def poll(self, at_s: float) -> list[Digit]:
