@@ -47,7 +47,15 @@ class Packets(Notes):
         reader, found = DigitReader(), ""
         for packet in self.kept:
             if packet.payload_type == payload_type:
-                found += "".join(digit.name for digit in reader.take(packet, rate, 0.0))
+                digits = reader.take(
+                    packet.payload,
+                    ssrc=packet.ssrc,
+                    timestamp=packet.timestamp,
+                    marker=packet.marker,
+                    rate=rate,
+                    at_s=0.0,
+                )
+                found += "".join(digit.name for digit in digits)
         return found
 
 

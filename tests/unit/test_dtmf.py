@@ -46,10 +46,16 @@ def read(packets: Iterable[Sent], rate: int, reader: DigitReader | None = None) 
         while now_s < at_s:
             found += reader.poll(now_s)
             now_s += TICK_S
-        found += reader.take(packet, rate, at_s)
+        found += take(reader, packet, rate, at_s)
     found += reader.poll(now_s + 2 * GIVEN_UP_S)
     assert not reader.held
     return found
+
+
+def take(reader: DigitReader, packet: RtpPacket, rate: int, at_s: float) -> list[Digit]:
+    return reader.take(
+        packet.payload, ssrc=packet.ssrc, timestamp=packet.timestamp, marker=packet.marker, rate=rate, at_s=at_s
+    )
 
 
 def names(digits: Iterable[Digit]) -> str:
@@ -129,28 +135,28 @@ def test_the_same_key_pressed_again_after_a_long_hold_is_known_by_its_marker() -
 
 def test_a_digit_is_told_at_its_first_end_packet() -> None:
     reader = DigitReader()
-    assert reader.take(event(1, 0, 160, marker=True), 8_000, 0.0) == []
+    assert take(reader, event(1, 0, 160, marker=True), 8_000, 0.0) == []
     assert reader.held
-    assert reader.take(event(1, 0, 800, end=True), 8_000, 0.1) == [Digit("1", 100)]
+    assert take(reader, event(1, 0, 800, end=True), 8_000, 0.1) == [Digit("1", 100)]
     assert not reader.held
 
 
 def test_a_digit_whose_end_is_lost_is_told_when_nothing_came_for_a_quarter_of_a_second() -> None:
     reader = DigitReader()
-    reader.take(event(1, 0, 800), 8_000, 0.98)
-    reader.take(event(1, 0, 640), 8_000, 1.0)
+    take(reader, event(1, 0, 800), 8_000, 0.98)
+    take(reader, event(1, 0, 640), 8_000, 1.0)
     assert reader.poll(1.24) == []
     assert reader.poll(1.26) == [Digit("1", 100)]
     assert reader.poll(1.28) == []
-    assert reader.take(event(1, 0, 960, end=True), 8_000, 1.3) == []
+    assert take(reader, event(1, 0, 960, end=True), 8_000, 1.3) == []
 
 
 def test_several_events_in_one_packet_are_several_digits_once() -> None:
     reader = DigitReader()
-    both = RtpPacket(7, 110, 0, 1000, True, struct.pack("!BBHBBHBBH", 1, 0x80, 200, 1, 0x80, 200, 2, 0x80, 800))
-    assert reader.take(both, 8_000, 0.0) == [Digit("1", 25), Digit("1", 25), Digit("2", 100)]
-    assert reader.take(both, 8_000, 0.02) == []
-    assert reader.take(event(2, 1400, 800, end=True), 8_000, 0.04) == []
+    both = RtpPacket(7, 110, 0, 1000, False, struct.pack("!BBHBBHBBH", 1, 0x80, 200, 1, 0x80, 200, 2, 0x80, 800))
+    assert take(reader, both, 8_000, 0.0) == [Digit("1", 25), Digit("1", 25), Digit("2", 100)]
+    assert take(reader, both, 8_000, 0.02) == []
+    assert take(reader, event(2, 1400, 800, end=True), 8_000, 0.04) == []
 
 
 def test_a_hook_flash_is_no_digit() -> None:
@@ -170,8 +176,8 @@ def test_timestamps_may_wrap() -> None:
 def test_two_streams_are_kept_apart_and_many_fill_no_memory() -> None:
     reader = DigitReader()
     held = [event(1, 0, 80 * step)._replace(ssrc=ssrc) for step in range(1, 4) for ssrc in (7, 8)]
-    assert [digit for packet in held for digit in reader.take(packet, 8_000, 0.0)] == []
-    found = [d for ssrc in range(100, 1100) for d in reader.take(event(1, 0, 80)._replace(ssrc=ssrc), 8_000, 0.1)]
+    assert [digit for packet in held for digit in take(reader, packet, 8_000, 0.0)] == []
+    found = [d for ssrc in range(100, 1100) for d in take(reader, event(1, 0, 80)._replace(ssrc=ssrc), 8_000, 0.1)]
     assert len(found) + len(reader.poll(1.0)) == 1002
 
 
@@ -182,7 +188,7 @@ def test_no_bytes_make_the_reader_raise(packets: list[tuple[bytes, int, bool, fl
     now_s = 0.0
     for payload, timestamp, marker, pause_s in packets:
         now_s += pause_s
-        for digit in reader.take(RtpPacket(7, 110, 0, timestamp, marker, payload), rate, now_s):
+        for digit in take(reader, RtpPacket(7, 110, 0, timestamp, marker, payload), rate, now_s):
             assert digit.name in NAMES
         rescaled(payload, rate, 56_000 - rate)
     reader.poll(now_s + 2 * GIVEN_UP_S)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from workers.media.rtp import CLOCK_RATE, RtpPacket
+from workers.media.rtp import CLOCK_RATE
 
 NAMES: Final = "0123456789*#ABCD"
 """The digits by their event codes (RFC 4733 table 3); what follows them, such as a hook flash, is no digit."""
@@ -69,13 +69,13 @@ class DigitReader:
         """Whether a key is down, as far as is known."""
         return any(not press.told for press in self._presses.values())
 
-    def take(self, packet: RtpPacket, rate: int, at_s: float) -> list[Digit]:
-        """Return the digits that this packet, whose durations count at `rate` Hz, completes."""
+    def take(self, payload: bytes, *, ssrc: int, timestamp: int, marker: bool, rate: int, at_s: float) -> list[Digit]:
+        """Return the digits that a packet, whose durations count at `rate` Hz, completes."""
         found: list[Digit] = []
-        start = packet.timestamp
-        for event, flags, duration in _EVENT.iter_unpack(_whole(packet.payload)):
+        start = timestamp
+        for event, flags, duration in _EVENT.iter_unpack(_whole(payload)):
             if event < len(NAMES):
-                press = self._press(packet, event, rate, start, at_s, found)
+                press = self._press(_Press(event, rate, start, at_s), ssrc, found, marker=marker)
                 if press is not None:
                     press.held = max(press.held, duration)
                     press.ended |= flags >= _END
@@ -93,29 +93,26 @@ class DigitReader:
                 _tell(press, found)
         return found
 
-    def _press(
-        self, packet: RtpPacket, event: int, rate: int, start: int, at_s: float, found: list[Digit]
-    ) -> _Press | None:
-        """Return the key an event belongs to, the one before it being let go; None if the event is late."""
-        last = self._presses.get(packet.ssrc)
+    def _press(self, new: _Press, ssrc: int, found: list[Digit], *, marker: bool) -> _Press | None:
+        """Return the key an event belongs to, the one before it being let go if it is new; None if it is late."""
+        last = self._presses.get(ssrc)
         if last is not None:
-            ahead = (start - last.start) & 0xFFFFFFFF
-            recent = at_s - last.seen_s < _REORDERED_S
-            if event == last.event and ahead == 0:
-                last.seen_s = at_s
+            ahead = (new.start - last.start) & 0xFFFFFFFF
+            recent = new.seen_s - last.seen_s < _REORDERED_S
+            if new.event == last.event and ahead == 0:
+                last.seen_s = new.seen_s
                 return last
             if recent and ahead >= 1 << 31:
                 return None
-            if recent and event == last.event and not packet.marker and last.continues_at(start):
+            if recent and new.event == last.event and not marker and last.continues_at(new.start):
                 last.held_before += last.held if ahead == last.held else _FULL
-                last.start, last.held, last.seen_s = start, 0, at_s
+                last.start, last.held, last.seen_s = new.start, 0, new.seen_s
                 return last
-            _tell(last, found)
-            del self._presses[packet.ssrc]
+            _tell(self._presses.pop(ssrc), found)
         elif len(self._presses) == _MAX_STREAMS:
             _tell(self._presses.pop(next(iter(self._presses))), found)
-        press = self._presses[packet.ssrc] = _Press(event, rate, start, at_s)
-        return press
+        self._presses[ssrc] = new
+        return new
 
 
 def _whole(payload: bytes) -> bytes:

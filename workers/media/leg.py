@@ -273,7 +273,15 @@ class Leg:
         rate = self._incoming.events[packet.payload_type]
         if self.on_event is not None:
             self.on_event(packet.payload, packet.timestamp, packet.marker, rate)
-        self._tell(self._digits.take(packet, rate, at_s))
+        digits = self._digits.take(
+            packet.payload,
+            ssrc=packet.ssrc,
+            timestamp=packet.timestamp,
+            marker=packet.marker,
+            rate=rate,
+            at_s=at_s,
+        )
+        self._tell(digits)
         if self._digits.held and self._next_look is None:
             self._next_look = asyncio.get_running_loop().call_later(dtmf.GIVEN_UP_S, self._look)
 
