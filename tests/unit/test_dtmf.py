@@ -2,39 +2,62 @@
 
 import random
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import groupby
+from typing import NamedTuple
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from workers.media.dtmf import GIVEN_UP_S, NAMES, Digit, DigitReader, keyed, rescaled
-from workers.media.rtp import OutgoingAudio, RtpPacket, parse
+from workers.media.dtmf import GIVEN_UP_S, NAMES, Digit, DigitReader, EventPacket, keyed, rescale
+from workers.media.rtp import OutgoingAudio
 
 RATES = st.sampled_from([8_000, 48_000])
 DIGITS = st.text(NAMES, min_size=1, max_size=8)
 TICK_S = 0.02
 
-Sent = tuple[float, RtpPacket]
+
+class Packet(NamedTuple):
+    """What a packet says on the wire."""
+
+    payload_type: int
+    sequence: int
+    timestamp: int
+    marker: bool
+    payload: bytes
+    ssrc: int = 7
+
+
+Sent = tuple[float, Packet]
+
+
+class Sender:
+    """Our stream, its packets read as bytes."""
+
+    def __init__(self) -> None:
+        self.outgoing = OutgoingAudio()
+        self.outgoing.payload_type, self.outgoing.events = 111, (110, 48_000)
+        self._buffer = memoryview(bytearray(200))
+
+    def send(self, packet: EventPacket | None, at_s: float) -> Packet:
+        if packet is None:
+            return self._read(self.outgoing.write(self._buffer, b"sound", 960, at_s))
+        return self._read(
+            self.outgoing.write_event(self._buffer, packet.payload, at_s, marker=packet.marker, age=packet.age)
+        )
+
+    def _read(self, length: int) -> Packet:
+        kind, sequence, timestamp, ssrc = struct.unpack("!xBHLL", self._buffer[:12])
+        return Packet(kind & 0x7F, sequence, timestamp, kind >= 0x80, bytes(self._buffer[12:length]), ssrc)
 
 
 def sent(digits: str, rate: int, **times: int) -> list[Sent]:
     """Return the event packets of our sender with the times they leave at."""
-    outgoing = OutgoingAudio()
-    outgoing.payload_type, outgoing.event_payload_type = 111, 110
-    found = []
-    for tick, packet in enumerate(keyed(digits, rate, **times)):
-        at_s = 100 + tick * TICK_S
-        if packet is None:
-            outgoing.packet(b"silence", 960, at_s)
-        else:
-            data = outgoing.event(packet.payload, 960, at_s, marker=packet.marker, age=packet.age)
-            assert data is not None
-            read = parse(data)
-            assert read is not None
-            found.append((at_s, read))
-    return found
+    sender = Sender()
+    moments = [(100 + tick * TICK_S, packet) for tick, packet in enumerate(keyed(digits, rate, **times))]
+    packets = [(at_s, sender.send(packet, at_s)) for at_s, packet in moments]
+    return [(at_s, packet) for at_s, packet in packets if packet.payload_type == 110]
 
 
 def read(packets: Iterable[Sent], rate: int, reader: DigitReader | None = None) -> list[Digit]:
@@ -52,19 +75,17 @@ def read(packets: Iterable[Sent], rate: int, reader: DigitReader | None = None) 
     return found
 
 
-def take(reader: DigitReader, packet: RtpPacket, rate: int, at_s: float) -> list[Digit]:
-    return reader.take(
-        packet.payload, ssrc=packet.ssrc, timestamp=packet.timestamp, marker=packet.marker, rate=rate, at_s=at_s
-    )
+def take(reader: DigitReader, packet: Packet, rate: int, at_s: float) -> list[Digit]:
+    return reader.take(packet.payload, packet.ssrc, packet.timestamp, rate, at_s, marker=packet.marker)
 
 
 def names(digits: Iterable[Digit]) -> str:
     return "".join(digit.name for digit in digits)
 
 
-def event(code: int, timestamp: int, duration: int, *, end: bool = False, marker: bool = False) -> RtpPacket:
+def event(code: int, timestamp: int, duration: int, *, end: bool = False, marker: bool = False) -> Packet:
     payload = struct.pack("!BBH", code, 0x80 * end | 10, duration)
-    return RtpPacket(7, 110, 0, timestamp & 0xFFFFFFFF, marker, payload)
+    return Packet(110, 0, timestamp & 0xFFFFFFFF, marker, payload)
 
 
 @settings(deadline=None, max_examples=50)
@@ -153,7 +174,7 @@ def test_a_digit_whose_end_is_lost_is_told_when_nothing_came_for_a_quarter_of_a_
 
 def test_several_events_in_one_packet_are_several_digits_once() -> None:
     reader = DigitReader()
-    both = RtpPacket(7, 110, 0, 1000, False, struct.pack("!BBHBBHBBH", 1, 0x80, 200, 1, 0x80, 200, 2, 0x80, 800))
+    both = Packet(110, 0, 1000, False, struct.pack("!BBHBBHBBH", 1, 0x80, 200, 1, 0x80, 200, 2, 0x80, 800))
     assert take(reader, both, 8_000, 0.0) == [Digit("1", 25), Digit("1", 25), Digit("2", 100)]
     assert take(reader, both, 8_000, 0.02) == []
     assert take(reader, event(2, 1400, 800, end=True), 8_000, 0.04) == []
@@ -188,9 +209,9 @@ def test_no_bytes_make_the_reader_raise(packets: list[tuple[bytes, int, bool, fl
     now_s = 0.0
     for payload, timestamp, marker, pause_s in packets:
         now_s += pause_s
-        for digit in take(reader, RtpPacket(7, 110, 0, timestamp, marker, payload), rate, now_s):
+        for digit in take(reader, Packet(110, 0, timestamp, marker, payload), rate, now_s):
             assert digit.name in NAMES
-        rescaled(payload, rate, 56_000 - rate)
+        rescale(memoryview(bytearray(payload)), 0, len(payload), rate, 56_000 - rate)
     reader.poll(now_s + 2 * GIVEN_UP_S)
     assert not reader.held
 
@@ -206,49 +227,29 @@ def test_a_key_begins_with_the_marker_and_ends_three_times() -> None:
     assert fields == [(1, 10, tick * 960) for tick in (1, 2, 3, 4)] + [(1, 0x80 | 10, 4800)] * 3
 
 
-def sequence(data: Iterator[bytes | None]) -> list[RtpPacket]:
-    return [packet for packet in (parse(piece or b"") for piece in data) if packet is not None]
-
-
 def test_sound_goes_on_after_a_key_as_if_it_had_been_there_all_the_time() -> None:
-    outgoing = OutgoingAudio()
-    outgoing.payload_type, outgoing.event_payload_type = 111, 110
-
-    def packets() -> Iterator[bytes | None]:
-        yield outgoing.packet(b"a", 960, 0.0)
-        for tick, packet in enumerate(keyed("7", 48_000), 1):
-            if packet is not None:
-                yield outgoing.event(packet.payload, 960, tick * TICK_S, marker=packet.marker, age=packet.age)
-            else:
-                yield outgoing.packet(b"s", 960, tick * TICK_S)
-        yield outgoing.packet(b"b", 960, 11 * TICK_S)
-
-    first, *between, last = sequence(packets())
-    assert [packet.sequence - first.sequence & 0xFFFF for packet in between] == list(range(1, 11))
-    assert (last.timestamp - first.timestamp) & 0xFFFFFFFF == 11 * 960
+    sender = Sender()
+    packets = [sender.send(packet, tick * TICK_S) for tick, packet in enumerate([None, *keyed("7", 48_000), None])]
+    first, last = packets[0], packets[-1]
+    assert [packet.sequence - first.sequence & 0xFFFF for packet in packets] == list(range(12))
+    assert last.timestamp - first.timestamp & 0xFFFFFFFF == 11 * 960
     assert not last.marker
-    stamps = {(packet.timestamp - first.timestamp) & 0xFFFFFFFF for packet in between if packet.payload_type == 110}
+    stamps = {packet.timestamp - first.timestamp & 0xFFFFFFFF for packet in packets if packet.payload_type == 110}
     assert stamps == {960}
 
 
 def test_a_key_after_a_pause_bears_the_time_it_was_pressed_at() -> None:
-    outgoing = OutgoingAudio()
-    outgoing.payload_type, outgoing.event_payload_type = 111, 110
-
-    def packets() -> Iterator[bytes | None]:
-        yield outgoing.packet(b"a", 960, 0.0)
-        for at_s, packet in zip((1, 1.02, 1.2), keyed("7", 48_000), strict=False):  # the third after a stall
-            assert packet is not None
-            yield outgoing.event(packet.payload, 960, at_s, marker=packet.marker, age=packet.age)
-
-    first, *key = sequence(packets())
-    assert {(packet.timestamp - first.timestamp) & 0xFFFFFFFF for packet in key} == {48_000}
+    sender = Sender()
+    first = sender.send(None, 0.0)
+    moments = zip((1, 1.02, 1.2), keyed("7", 48_000), strict=False)  # the third after a stall
+    key = [sender.send(packet, at_s) for at_s, packet in moments]
+    assert {packet.timestamp - first.timestamp & 0xFFFFFFFF for packet in key} == {48_000}
 
 
 def test_who_takes_no_events_is_sent_none() -> None:
     outgoing = OutgoingAudio()
     outgoing.payload_type = 111
-    assert outgoing.event(b"\x01\x0a\x00\x50", 960, 0.0, marker=True, age=0) is None
+    assert outgoing.write_event(memoryview(bytearray(50)), b"\x01\x0a\x00\x50", 0.0, marker=True, age=0) == 0
     assert outgoing.packets == 0
 
 
@@ -269,5 +270,6 @@ def test_times_that_no_telephone_takes_are_refused(times: dict[str, int]) -> Non
 
 
 def test_durations_are_told_at_another_rate() -> None:
-    assert rescaled(struct.pack("!BBH", 5, 0x8A, 800), 8_000, 48_000) == struct.pack("!BBH", 5, 0x8A, 4800)
-    assert rescaled(struct.pack("!BBHB", 5, 10, 0xFFFF, 3), 8_000, 48_000) == struct.pack("!BBH", 5, 10, 0xFFFF)
+    buffer = memoryview(bytearray(struct.pack("!BBBHBBHB", 99, 5, 0x8A, 800, 6, 10, 0xFFFF, 3)))
+    rescale(buffer, 1, len(buffer), 8_000, 48_000)
+    assert bytes(buffer) == struct.pack("!BBBHBBHB", 99, 5, 0x8A, 4800, 6, 10, 0xFFFF, 3)

@@ -69,7 +69,7 @@ class DigitReader:
         """Whether a key is down, as far as is known."""
         return any(not press.told for press in self._presses.values())
 
-    def take(self, payload: bytes, *, ssrc: int, timestamp: int, marker: bool, rate: int, at_s: float) -> list[Digit]:
+    def take(self, payload: bytes, ssrc: int, timestamp: int, rate: int, at_s: float, *, marker: bool) -> list[Digit]:
         """Return the digits that a packet, whose durations count at `rate` Hz, completes."""
         found: list[Digit] = []
         start = timestamp
@@ -168,11 +168,9 @@ def _pressed(event: int, rate: int, held: int) -> Iterator[EventPacket]:
         yield EventPacket(_EVENT.pack(event, flags, duration), tick == 0, (tick - began) * _TICK)
 
 
-def rescaled(payload: bytes, rate: int, wanted: int) -> bytes:
-    """Return an event payload with its durations counted at another rate, as long as they can be expressed."""
-    if rate == wanted:
-        return payload
-    return b"".join(
-        _EVENT.pack(event, flags, min(_FULL, duration * wanted // rate))
-        for event, flags, duration in _EVENT.iter_unpack(_whole(payload))
-    )
+def rescale(buffer: memoryview, start: int, end: int, rate: int, wanted: int) -> None:
+    """Count the durations of the events that lie there at another rate, as far as they can be expressed."""
+    if rate != wanted:
+        for at in range(start, end - _EVENT.size + 1, _EVENT.size):
+            event, flags, duration = _EVENT.unpack_from(buffer, at)
+            _EVENT.pack_into(buffer, at, event, flags, min(_FULL, duration * wanted // rate))

@@ -9,13 +9,15 @@ import random
 import socket
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 from aioice import Candidate, Connection
 from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.ice import CandidatePair, StunProtocol, get_host_addresses
 from aioice.stun import Message, TransactionError
 from aiortc import RTCIceGatherer
+
+from workers.media.intake import Datagrams
 
 SILENCE_LIMIT_S = 8.0  # nothing authenticated for so long: the peer is dead
 # In parts of that limit: ask every 5 s (RFC 7675 section 5.1), but every second once it was silent for 3 s.
@@ -72,30 +74,23 @@ def bind(address: str, ports: tuple[int, int] | None) -> socket.socket:
 class _Endpoint(StunProtocol):
     """One UDP socket of a connection; hands SRTP to the connection's tap before anybody tries to read it as STUN."""
 
-    def __init__(self, connection: "IceConnection") -> None:
+    def __init__(self, connection: "IceConnection", bound: socket.socket) -> None:
         super().__init__(connection)
         self._connection = connection
+        self.datagrams = Datagrams(bound, self, self.tapped)
 
-    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
-        data = cast("bytes", data)
-        if not 0 < len(data) <= MAX_DATAGRAM_BYTES:
-            return
+    def tapped(self, length: int) -> bool:
+        """Offer the datagram in `srtp.packet` to the tap; tell whether it is dealt with."""
+        if not 0 < length <= MAX_DATAGRAM_BYTES:
+            return True
         tap = self._connection.tap
-        if tap is None or not tap(data):
-            super().datagram_received(data, addr)
+        return tap is not None and tap(length)
 
     def send_stun(self, message: Message, addr: tuple[str, int]) -> None:
-        self.send_now(bytes(message), addr)
+        self.datagrams.sendto(bytes(message), addr)
 
     async def send_data(self, data: bytes, addr: tuple[str, int]) -> None:
-        self.send_now(data, addr)
-
-    def send_now(self, data: bytes, addr: tuple[str, int]) -> bool:
-        """Send, unless the socket was closed, over which asyncio raises AttributeError."""
-        if self.transport.is_closing():
-            return False
-        self.transport.sendto(data, addr)
-        return True
+        self.datagrams.sendto(data, addr)
 
     async def request(
         self,
@@ -120,10 +115,13 @@ class IceConnection(Connection):
     ) -> None:
         super().__init__(ice_controlling=False)  # aiortc sets the role when it makes an offer
         self.silence_limit_s = silence_limit_s
-        self.tap: Callable[[bytes], bool] | None = None
+        self.tap: Callable[[int], bool] | None = None
         self.heard_at_s = time.monotonic()
         self._addresses = addresses
         self._ports = ports
+        self._pair: CandidatePair | None = None  # the one that the two below belong to
+        self._far: tuple[str, int]
+        self._datagrams: Datagrams
 
     # --- what the leg asks for ---
 
@@ -135,10 +133,15 @@ class IceConnection(Connection):
         """Return for how long nothing authenticated has come."""
         return time.monotonic() - self.heard_at_s
 
-    def send_now(self, data: bytes) -> bool:
+    def send_now(self, data: bytes | memoryview) -> bool:
         """Send a datagram to the peer without waiting; tell whether there was a way."""
         pair = self._nominated.get(1)
-        return pair is not None and cast("_Endpoint", pair.protocol).send_now(data, pair.remote_addr)
+        if pair is None:
+            return False
+        if pair is not self._pair:
+            self._pair, self._far = pair, pair.remote_addr
+            self._datagrams = cast("_Endpoint", pair.protocol).datagrams
+        return self._datagrams.send_now(data, self._far)
 
     def mute(self) -> None:
         """Close the sockets at once; nothing leaves them any more, whoever tries."""
@@ -156,7 +159,6 @@ class IceConnection(Connection):
         if self._local_candidates_start:
             return
         self._local_candidates_start = True
-        loop = asyncio.get_running_loop()
         addresses = self._addresses or _local_addresses()
         failure = OSError("this machine has no address but loopback; set MEDIA_ADDRESSES")
         for address in addresses:
@@ -165,7 +167,7 @@ class IceConnection(Connection):
             except OSError as error:
                 failure = error
                 continue
-            _, endpoint = await loop.create_datagram_endpoint(lambda: _Endpoint(self), sock=bound)
+            endpoint = _Endpoint(self, bound)
             host, port = bound.getsockname()[:2]
             endpoint.local_candidate = Candidate(
                 foundation=candidate_foundation("host", "udp", host),

@@ -189,8 +189,8 @@ class Playout:
     def _bridge(self, following: _Packet, gap: int, step: int) -> bytes:
         """Fill `step` samples of the hole before `following`."""
         self._next = following.timestamp - gap + step
-        if self._lost_before(following) == 0:
-            self._silent += step  # nothing was lost: the sender said nothing here
+        if gap > self._lost_before(following):
+            self._silent += step  # this much was not lost: the sender said nothing here
         elif step == gap and carries_previous(following.payload):
             self._recovered += step
             return self._decoder.recover(following.payload, self._at_rate(step))
