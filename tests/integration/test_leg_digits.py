@@ -161,6 +161,26 @@ async def test_keys_take_the_place_of_the_prompt_which_goes_on_after_them(
         assert packets.stamps(111)[7] - second >= 7 * 960
 
 
+async def test_keys_pressed_for_one_of_two_bridged_calls_take_the_place_of_what_the_other_says() -> None:
+    async with call() as (leg, far), call_that_takes({126: 8_000}) as (live, packets):
+        bridging = asyncio.create_task(LiveCall(leg).bridge(live))
+        pressing: asyncio.Task[None] | None = None
+        async for tick in ticks(40):
+            if tick == 10:
+                pressing = asyncio.create_task(live.send_digits("7"))
+            await far.send(THEIRS[tick], tick)
+            live.tick([])
+        assert pressing is not None
+        await pressing
+        await until(lambda: packets.kept[-1].payload == THEIRS[39])
+        assert packets.read(126, 8_000) == "7"
+        kinds = "".join("k" if packet.payload_type == 126 else "s" for packet in packets.kept)
+        assert kinds.count("k" * (KEY_TICKS + 2)) == 1, "nothing comes between the packets of a key"
+        assert packets.numbers() == list(range(len(packets.kept)))
+        assert kinds.endswith("s" * 5)
+        bridging.cancel()
+
+
 async def test_a_peer_without_telephone_events_is_not_sent_any() -> None:
     async with call_that_takes({}) as (live, _):
         assert live.leg.event_rate is None
