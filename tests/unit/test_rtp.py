@@ -18,7 +18,7 @@ def opus(ssrc: int, sequence: int, *, payload_type: int = 111, timestamp: int | 
 
 def ear(*announced: int) -> IncomingAudio:
     incoming = IncomingAudio()
-    incoming.expect({111}, {110}, announced)
+    incoming.expect({111}, {110: 48_000}, announced)
     return incoming
 
 
@@ -225,7 +225,7 @@ def test_the_round_trip_is_what_remains_of_the_time_until_the_peers_report() -> 
     ours, theirs = (OutgoingAudio(), IncomingAudio()), (OutgoingAudio(), IncomingAudio())
     for outgoing, incoming in (ours, theirs):
         outgoing.payload_type = 111
-        incoming.expect({111}, (), ())
+        incoming.expect({111}, {}, ())
     us, them = Reports(ours[1], ours[0], "us"), Reports(theirs[1], theirs[0], "them")
     theirs[1].take(sent(ours[0], 0.0), 0.05)
     them.read(us.write(1.0), 1.05)
