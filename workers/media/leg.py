@@ -13,12 +13,14 @@ from dataclasses import dataclass
 
 import structlog
 
-from workers.media import sdp_gate
+from workers.media import dtmf, sdp_gate, srtp
 from workers.media.ice import SILENCE_LIMIT_S, IceConnection
+from workers.media.keys import Keys
+from workers.media.opus import MAX_PACKET_BYTES
 from workers.media.peer import Peer
 from workers.media.playout import Playout
 from workers.media.rtcp import Reports
-from workers.media.rtp import Heard, IncomingAudio, OutgoingAudio, parse
+from workers.media.rtp import SAMPLES_20_MS, Heard, IncomingAudio, OutgoingAudio, RtpPacket, parse
 
 NEGOTIATION_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 2.0
@@ -69,12 +71,16 @@ class Leg:
         fast: bool = True,
     ) -> None:
         self.on_ended: Callable[[str], None] | None = None
-        self.on_packet: Callable[[bytes, int], None] | None = None
+        self.on_digit: Callable[[dtmf.Digit], None] | None = None
+        self.hearing = False
+        """Whether somebody pulls; what nobody hears is counted, and not kept."""
         self.may_speak: Callable[[], bool] = lambda: True
         """Asked before anything is sent, goodbyes included: whether the call is still ours."""
         self._incoming = IncomingAudio()
         self._outgoing = OutgoingAudio()
         self._playout = Playout()
+        self._keys = Keys(self._tell)
+        self._onward: Leg | None = None
         self._peer = Peer(self, self._outgoing.ssrc, IceConnection(addresses, ports, silence_limit_s), fast=fast)
         self._reports = Reports(self._incoming, self._outgoing, cname=self._peer.cname)
         self._negotiating = asyncio.Lock()
@@ -161,6 +167,7 @@ class Leg:
         terms = self._terms = sdp_gate.audio_terms(admitted)
         self._incoming.expect(terms.opus, terms.events, terms.announced)
         self._outgoing.payload_type = terms.sending
+        self._outgoing.events = terms.sending_events
 
     # --- life ---
 
@@ -219,20 +226,35 @@ class Leg:
 
     # --- media ---
 
-    def send_packet(self, payload: bytes, *, samples: int = 960) -> bool:
+    def send_packet(self, payload: bytes, *, samples: int = SAMPLES_20_MS) -> bool:
         """Send one Opus packet that plays `samples` at 48 kHz; tell whether it left."""
+        if not self.live or len(payload) > MAX_PACKET_BYTES or not self.may_speak():
+            return False
+        length = self._outgoing.write(srtp.packet, payload, samples, time.monotonic())
+        return length > 0 and self._peer.media.send(length)
+
+    @property
+    def event_rate(self) -> int | None:
+        """Clock rate of the events the peer takes, Hz; None if it takes none."""
+        return None if self._outgoing.events is None else self._outgoing.events[1]
+
+    def send_event(self, payload: bytes, *, marker: bool, age: int) -> bool:
+        """Send an event packet in place of 20 ms; tell whether it left. See `OutgoingAudio.write_event`."""
         if not self.live or not self.may_speak():
             return False
-        packet = self._outgoing.packet(payload, samples, time.monotonic())
-        return packet is not None and self._peer.media.send(packet)
+        length = self._outgoing.write_event(srtp.packet, payload, time.monotonic(), marker=marker, age=age)
+        return length > 0 and self._peer.media.send(length)
 
     def pull(self, rate: int = 48_000) -> bytes | None:
         """Return the next 20 ms of what the consumer says (mono, s16); None before anything arrived."""
+        if not self.hearing:
+            self.hearing = True
+            self._playout.restart()
         return self._playout.pull(time.monotonic(), rate)
 
-    def take_rtp(self, data: bytes, at_s: float) -> None:
-        """Take an authenticated RTP packet from the transport."""
-        packet = parse(data)
+    def take_rtp(self, length: int, at_s: float) -> None:
+        """Take an authenticated RTP packet from the transport; it lies in `srtp.packet`."""
+        packet = parse(srtp.packet, length)
         if packet is None or self._left:
             return
         if self._first_packet_s is None:
@@ -240,14 +262,50 @@ class Leg:
         before = self._incoming.heard
         heard = self._incoming.take(packet, at_s)
         if heard is Heard.EVENT:
-            self._playout.pass_over(packet.sequence)
-        if heard is not Heard.SOUND:
+            self._take_event(packet, at_s)
+        elif heard is Heard.SOUND:
+            if self.hearing:
+                if before is not None and before != packet.ssrc:
+                    self._playout.restart()
+                payload = bytes(srtp.packet[packet.start : packet.end])
+                self._playout.push(packet.sequence, packet.timestamp, payload, at_s)
+            if self._onward is not None:
+                self._onward.pass_on(packet, at_s)
+
+    def _take_event(self, packet: RtpPacket, at_s: float) -> None:
+        if self.hearing and packet.ssrc == self._incoming.heard:
+            self._playout.pass_over(packet.sequence, packet.timestamp)
+        rate = self._incoming.events[packet.payload_type]
+        payload = bytes(srtp.packet[packet.start : packet.end])
+        if self._onward is not None:
+            self._onward.pass_on_event(packet, rate, at_s)
+        self._keys.take(payload, packet.ssrc, packet.timestamp, rate, at_s, marker=packet.marker)
+
+    def _tell(self, digit: dtmf.Digit) -> None:
+        if self.on_digit is not None and not self._left:
+            self.on_digit(digit)
+
+    def forward(self, to: "Leg | None") -> None:
+        """Pass everything heard on to another leg (or back, to this one) without decoding it; None stops that."""
+        self._onward = to
+
+    def pass_on(self, packet: RtpPacket, at_s: float) -> None:
+        """Send another leg's packet, which lies in `srtp.packet`, as one of ours; nothing is left of it there."""
+        if self._outgoing.payload_type is None or not self.live or not self.may_speak():
             return
-        if before is not None and before != packet.ssrc:
-            self._playout.restart()
-        self._playout.push(packet.sequence, packet.timestamp, packet.payload, at_s)
-        if self.on_packet is not None and packet.payload:
-            self.on_packet(packet.payload, packet.timestamp)
+        length = self._outgoing.pass_on(srtp.packet, packet, self._outgoing.payload_type, at_s)
+        if length:
+            self._peer.media.send(length)
+
+    def pass_on_event(self, packet: RtpPacket, rate: int, at_s: float) -> None:
+        """Send another leg's event packet as one of ours, its durations counted at the rate our peer wants."""
+        if self._outgoing.events is None or not self.live or not self.may_speak():
+            return
+        payload_type, wanted = self._outgoing.events
+        dtmf.rescale(srtp.packet, packet.start, packet.end, rate, wanted)
+        length = self._outgoing.pass_on(srtp.packet, packet, payload_type, at_s)
+        if length:
+            self._peer.media.send(length)
 
     def take_rtcp(self, data: bytes, at_s: float) -> None:
         """Take an authenticated RTCP packet from the transport."""
@@ -255,7 +313,7 @@ class Leg:
 
     def _report(self) -> None:
         if self.may_speak():
-            self._peer.media.send(self._reports.write(time.monotonic()), rtcp=True)
+            self._peer.media.send_rtcp(self._reports.write(time.monotonic()))
         pause_s = REPORT_INTERVAL_S * random.uniform(0.8, 1.2)
         self._next_report = asyncio.get_running_loop().call_later(pause_s, self._report)
 
@@ -265,9 +323,14 @@ class Leg:
             self._next_report = None
 
     def _send_bye(self) -> None:
-        self._peer.media.send(self._reports.bye(), rtcp=True)
+        self._peer.media.send_rtcp(self._reports.bye())
 
     # --- figures ---
+
+    @property
+    def packets_sent(self) -> int:
+        """Packets of sound that left, those passed on included."""
+        return self._outgoing.packets
 
     def figures(self) -> LegFigures:
         """Return what was measured so far."""
