@@ -113,7 +113,7 @@ async def test_garbage_that_authenticates_is_noticed_by_no_call_but_its_own() ->
         assert leg.live
         assert attacked.live, "garbage is no goodbye"
         assert rude.sealed > len(garbage) // 8
-        assert len(attacked._incoming.streams) == MOST_STREAMS, "much of it was let in, and little of it kept"
+        assert MOST_STREAMS // 2 < len(attacked._incoming.streams) <= MOST_STREAMS, "much was let in, and little kept"
         after = bytearray()
         async for tick in ticks(45):
             await rude.send(THEIRS[tick], tick, ssrc=0x5EED_0002)
