@@ -3,6 +3,7 @@
 import asyncio
 
 from shared.bus import Delivery, LogEntry
+from shared.calls import facts
 from workers.media.performer import Performer
 
 
@@ -19,6 +20,11 @@ class Holding:
         """Redis lost it; nobody else speaks for it, so that it may end with a goodbye."""
         self.task: asyncio.Task[None] | None = None
         self.returning: asyncio.Task[None] | None = None
+
+    def sounded(self) -> facts.LegClosed:
+        """Return the figures that close the call's log; those of no media where there was none."""
+        said = (entry.fact for entry in reversed(self.log) if isinstance(entry.fact, facts.LegClosed))
+        return next(said, facts.LegClosed())
 
     def known(self) -> list[LogEntry]:
         """Return all that we know of the call's log, whether it was folded yet or not."""

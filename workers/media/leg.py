@@ -37,17 +37,36 @@ class LegFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LegFigures:
-    """What was measured on a leg so far; None where the peer gave nothing to measure by."""
+    """What was measured on a leg so far, counted from its start; docs/quality.md tells how.
+
+    None where nothing was there to measure by: the peer gave no report, or its sound was not decoded. `peer` figures
+    are what the peer's reports say of what we send.
+    """
 
     packets_received: int
     packets_lost: int
     packets_sent: int
     jitter_ms: float | None
     round_trip_ms: float | None
-    concealed_ms: float
+    concealed_ms: float | None
     played_ms: float
     jitter_buffer_ms: float | None
     first_packet_ms: float | None
+    silent_concealed_ms: float | None = None
+    recovered_ms: float | None = None
+    paused_ms: float | None = None
+    late_packets: int | None = None
+    decoded_packets: int = 0
+    round_trip_last_ms: float | None = None
+    round_trip_min_ms: float | None = None
+    round_trip_max_ms: float | None = None
+    round_trip_total_ms: float = 0.0
+    round_trips: int = 0
+    peer_reports: int | None = None
+    peer_lost: int | None = None
+    peer_lost_of: int | None = None
+    peer_fraction_lost: float | None = None
+    peer_jitter_ms: float | None = None
 
 
 class Leg:
@@ -274,14 +293,31 @@ class Leg:
         first_packet_ms = None
         if self._first_packet_s is not None and self._connected_s is not None:
             first_packet_ms = max(0.0, self._first_packet_s - self._connected_s) * 1000
+        playout, peer = self._playout, self._reports.peer
+        decoded = playout.played_ms > 0
         return LegFigures(
             packets_received=self._incoming.received,
             packets_lost=self._incoming.lost,
             packets_sent=self._outgoing.packets,
             jitter_ms=self._incoming.jitter_ms,
             round_trip_ms=self._reports.round_trip_ms,
-            concealed_ms=self._playout.concealed_ms,
-            played_ms=self._playout.played_ms,
-            jitter_buffer_ms=self._playout.delay_ms,
+            concealed_ms=playout.concealed_ms if decoded else None,
+            played_ms=playout.played_ms,
+            jitter_buffer_ms=playout.delay_ms,
             first_packet_ms=first_packet_ms,
+            silent_concealed_ms=playout.silent_concealed_ms if decoded else None,
+            recovered_ms=playout.recovered_ms if decoded else None,
+            paused_ms=playout.silent_ms if decoded else None,
+            late_packets=playout.late_packets if decoded else None,
+            decoded_packets=playout.decoded_packets,
+            round_trip_last_ms=peer.round_trip_last_ms,
+            round_trip_min_ms=peer.round_trip_min_ms,
+            round_trip_max_ms=peer.round_trip_max_ms,
+            round_trip_total_ms=peer.round_trip_total_ms,
+            round_trips=peer.round_trips,
+            peer_reports=peer.reports,
+            peer_lost=peer.lost,
+            peer_lost_of=peer.lost_of,
+            peer_fraction_lost=peer.fraction_lost,
+            peer_jitter_ms=peer.jitter_ms,
         )

@@ -26,6 +26,7 @@ from workers.media.host import Ear, Host
 from workers.media.leg import Leg
 from workers.media.live_call import LiveCall
 from workers.media.performer import Performer
+from workers.media.sampler import Sampler
 from workers.media.spare_legs import SpareLegs
 from workers.media.ticker import TICK_S, Ticker
 
@@ -63,6 +64,7 @@ class Worker:
         self._make_free_leg = make_leg
         self._legs = SpareLegs(self._make_leg)
         self._doorway = Doorway()
+        self._sampler = Sampler(bus.wire, self._held, retention_hours=settings.retention_hours)
         self._handled = ""
         self._draining = False
         self._left = False
@@ -88,6 +90,7 @@ class Worker:
             asyncio.create_task(self._beat(), name="beat"),
             asyncio.create_task(self._ticker.run(), name="ticker"),
             asyncio.create_task(self._legs.refill(), name="spare legs"),
+            asyncio.create_task(self._sampler.run(), name="samples"),
         ]
         stopped = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -228,7 +231,7 @@ class Worker:
             await asyncio.wait([driving, fenced], return_when=asyncio.FIRST_COMPLETED)
             if not driving.done():
                 raise LeaseLost(f"epoch {performer.epoch} of call {performer.call_id} is over")
-            self._log_end(driving.result(), performer)
+            self._log_end(driving.result(), held)
             await performer.finish()
         except LeaseLost as lost:
             self._log.warning("call.abandoned", call=performer.call_id, epoch=performer.epoch, because=str(lost))
@@ -287,14 +290,17 @@ class Worker:
         self._log.error("worker.froze", calls=len(self._held))
         self._froze_ms = boot_ms()
 
-    def _log_end(self, call: Call, performer: Performer) -> None:
+    def _log_end(self, call: Call, held: Holding) -> None:
+        closed = held.sounded()
+        self._sampler.ended(closed)
         self._log.info(
             "call.closed",
-            call=performer.call_id,
+            call=held.performer.call_id,
             outcome=call.outcome,
             page=call.page,
             consumer=log.pseudonym(call.consumer),
-            epoch=performer.epoch,
+            epoch=held.performer.epoch,
+            mos_estimate=closed.mos_estimate,
             lasted_ms=self._bus.now_ms() - call.arrived_ms if call.arrived_ms else None,
         )
 
