@@ -1,9 +1,11 @@
 """A call in a worker's hands: its performer, its part of the inbox, and what is known of its log."""
 
 import asyncio
+from collections.abc import Iterator, Mapping
 
 from shared.bus import Delivery, LogEntry
 from shared.calls import facts
+from workers.media.leg import Leg
 from workers.media.performer import Performer
 
 
@@ -37,3 +39,11 @@ class Holding:
             if delivery.seq == len(known) + 1:
                 known.append(LogEntry(delivery.seq, delivery.fact))
         return known
+
+
+def sounding(held: Mapping[str, Holding]) -> Iterator[tuple[str, Leg]]:
+    """Yield the legs on which media can flow now, with the ids of their calls."""
+    for call_id, holding in held.items():
+        live = holding.performer.live
+        if live is not None and live.leg.live:
+            yield call_id, live.leg

@@ -5,7 +5,7 @@ It is in nobody's way: one write for all calls of the worker, and what Redis doe
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import NoReturn
 
@@ -16,20 +16,19 @@ from shared.errors import RedisAway
 from shared.quality import SAMPLE_EVERY_S, Sample
 from shared.wire import ReplyError, Wire
 from workers.media import quality
-from workers.media.holding import Holding
-from workers.media.leg import LegFigures
+from workers.media.leg import Leg, LegFigures
 
 
 class Sampler:
-    """Writes the figures of the calls in `held` that sound; a call is known by its id there."""
+    """Writes the figures of the legs that are `sounding`, each with its call's id."""
 
-    def __init__(self, wire: Wire, held: Mapping[str, Holding], *, retention_hours: int) -> None:
+    def __init__(self, wire: Wire, sounding: Callable[[], Iterable[tuple[str, Leg]]], *, retention_hours: int) -> None:
         self.dropped = 0
         """Samples that Redis did not take."""
         self._wire = wire
-        self._held = held
+        self._sounding = sounding
         self._retention_hours = retention_hours
-        self._before: dict[tuple[str, int], LegFigures] = {}
+        self._before: dict[Leg, LegFigures] = {}
         self._ended: Counter[tuple[str, str]] = Counter()
         self._away = False
         self._log = log.get()
@@ -66,12 +65,9 @@ class Sampler:
 
     def _take(self) -> dict[str, Sample]:
         taken, seen = {}, {}
-        for call_id, held in self._held.items():
-            live = held.performer.live
-            if live is not None and live.leg.live:
-                key = call_id, held.performer.epoch
-                seen[key] = live.leg.figures()
-                taken[call_id] = _sample(quality.since(self._before.get(key), seen[key]))
+        for call_id, leg in self._sounding():
+            seen[leg] = leg.figures()
+            taken[call_id] = _sample(quality.since(self._before.get(leg), seen[leg]))
         self._before = seen
         return taken
 

@@ -21,7 +21,7 @@ from shared.wire import patiently
 from workers.media.doorway import Doorway
 from workers.media.drive import drive
 from workers.media.handler import Script
-from workers.media.holding import Holding
+from workers.media.holding import Holding, sounding
 from workers.media.host import Ear, Host
 from workers.media.leg import Leg
 from workers.media.live_call import LiveCall
@@ -64,7 +64,7 @@ class Worker:
         self._make_free_leg = make_leg
         self._legs = SpareLegs(self._make_leg)
         self._doorway = Doorway()
-        self._sampler = Sampler(bus.wire, self._held, retention_hours=settings.retention_hours)
+        self._sampler = Sampler(bus.wire, lambda: sounding(self._held), retention_hours=settings.retention_hours)
         self._handled = ""
         self._draining = False
         self._left = False
