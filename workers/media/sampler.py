@@ -1,13 +1,12 @@
 """Samples how the calls sound, every few seconds, and counts how they had sounded when they ended.
 
-It is in nobody's way: one write for all calls of the worker, and what Redis does not take is dropped.
+It is in nobody's way: one task and few writes for all calls of the worker, and what Redis does not take is dropped.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from shared import log
 from shared import quality as samples
@@ -17,6 +16,9 @@ from shared.quality import SAMPLE_EVERY_S, Sample
 from shared.wire import ReplyError, Wire
 from workers.media import quality
 from workers.media.leg import Leg, LegFigures
+
+AT_ONCE: Final = 25
+"""Calls in one write."""
 
 
 class Sampler:
@@ -43,13 +45,18 @@ class Sampler:
                 self._log.exception("samples.failed")
 
     async def write(self) -> None:
-        """Take a sample of every call that sounds, and write them."""
-        taken = self._take()
-        ended, self._ended = self._ended, Counter()
+        """Take a sample of every leg that sounds, and write them; some at a time, so that no tick waits for us."""
+        sounding = list(self._sounding())
+        self._before = {leg: self._before[leg] for _, leg in sounding if leg in self._before}
+        written = 0
         try:
-            await samples.add(self._wire, taken, ended, retention_hours=self._retention_hours)
+            while written < len(sounding) or self._ended:
+                taken = {call_id: self._take(leg) for call_id, leg in sounding[written : written + AT_ONCE]}
+                ended, self._ended = self._ended, Counter()
+                await samples.add(self._wire, taken, ended, retention_hours=self._retention_hours)
+                written += len(taken)
         except (RedisAway, ReplyError) as error:
-            self.dropped += len(taken)
+            self.dropped += len(sounding) - written
             if not self._away:
                 self._log.warning("samples.dropped", because=str(error))
             self._away = True
@@ -63,16 +70,11 @@ class Sampler:
         if closed.packets_received or closed.packets_sent:
             samples.count(self._ended, quality.told(closed))
 
-    def _take(self) -> dict[str, Sample]:
-        taken, seen = {}, {}
-        for call_id, leg in self._sounding():
-            seen[leg] = leg.figures()
-            taken[call_id] = _sample(quality.since(self._before.get(leg), seen[leg]))
-        self._before = seen
-        return taken
-
-
-def _sample(figures: LegFigures) -> Sample:
-    judged = quality.judge(figures)
-    known = {**asdict(figures), **asdict(judged)}
-    return Sample(**{name: known[name] for name in samples.MEASURED})
+    def _take(self, leg: Leg) -> Sample:
+        now = leg.figures()
+        between = quality.since(self._before.get(leg), now)
+        self._before[leg] = now
+        judged = quality.judge(between)
+        return Sample(
+            **{name: getattr(judged if hasattr(judged, name) else between, name) for name in samples.MEASURED}
+        )
