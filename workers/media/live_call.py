@@ -8,6 +8,7 @@ from typing import Final
 from shared import log
 from shared.calls import facts
 from shared.handling import RATES, Frame, Rate
+from workers.media import quality
 from workers.media.dtmf import Digit, EventPacket, keyed
 from workers.media.host import Ear
 from workers.media.leg import Leg
@@ -179,16 +180,7 @@ class LiveCall:
             log.get().error("recording.not_finished", because=str(error))
         figures = self.leg.figures()
         await self.leg.close()
-        return facts.LegClosed(
-            packets_received=figures.packets_received,
-            packets_lost=figures.packets_lost,
-            packets_sent=figures.packets_sent,
-            jitter_ms=figures.jitter_ms,
-            round_trip_ms=figures.round_trip_ms,
-            jitter_buffer_ms=figures.jitter_buffer_ms,
-            concealed_ms=figures.concealed_ms,
-            played_ms=figures.played_ms,
-        )
+        return quality.closing(figures)
 
     def _send_key(self, keying: Keying) -> None:
         packet = keying.packets.popleft()
