@@ -99,6 +99,20 @@ def test_what_a_caller_says_to_the_recording_prompt_is_in_a_file(line: Line, ann
     assert abs(dominant_hz(consumer.sound()) - PILOT_HZ) <= TOLERANCE_HZ
 
 
+def test_how_a_call_sounded_is_in_its_story(line: Line, announced: Announced) -> None:
+    heard, passed = line.story_of(announced.recorded), line.await_fact(announced.answered, facts.LegClosed)
+    closed = line.await_fact(announced.recorded, facts.LegClosed)
+    assert closed.first_packet_ms is not None
+    assert closed.concealed_ms is not None
+    assert closed.played_ms > 10_000
+    assert (passed.concealed_ms, passed.mos_estimate) == (None, None), "nobody listened, so nothing was decoded"
+    samples = heard["quality"]["samples"]
+    assert len(samples) >= 2
+    assert all(150 < sample["packets_received"] <= 300 for sample in samples[1:]), "five seconds each"
+    assert announced.recorded.psid not in str(samples)
+    assert "Nobody heard anything" not in " ".join(heard["quality"]["why"])
+
+
 def test_the_command_tells_the_story_of_a_call_the_consumer_ended(line: Line, meta: Meta) -> None:
     consumer = meta.consumer().ring()
     consumer.await_sound(0.3)

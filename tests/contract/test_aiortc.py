@@ -37,11 +37,11 @@ from pylibsrtp import Policy, Session
 
 from simulator import phone
 from tests.integration.test_leg import LOOPBACK, Far, LoopbackConnection, call, introduce, until
-from workers.media import ice, leg, peer, rtcp, sdp_gate
+from workers.media import ice, leg, peer, rtcp, sdp_gate, srtp
 from workers.media.ice import IceConnection
 from workers.media.peer import Peer
 
-OUR_MODULES = (peer, ice, rtcp, leg, phone)
+OUR_MODULES = (peer, ice, rtcp, srtp, phone)
 
 NAMES: dict[type, str] = {
     RTCPeerConnection: """
@@ -64,6 +64,7 @@ NAMES: dict[type, str] = {
         get_component_candidates query_consent remote_is_lite
     """,
     StunProtocol: "datagram_received local_candidate request send_data send_stun transactions transport",
+    Session: "_srtp",
 }
 """Names we read, set or override; `test_every_private_name_is_in_the_table` finds what is missing here."""
 
@@ -84,6 +85,7 @@ async def stock() -> AsyncIterator[dict[type, Any]]:
         RTCIceGatherer: dtls.transport.iceGatherer,
         Connection: connection,
         StunProtocol: StunProtocol(connection),
+        Session: sessions()[0],
     }
     await pc.close()
 
@@ -233,6 +235,18 @@ def test_a_packet_that_comes_twice_is_refused_by_srtp() -> None:
     rx.unprotect(sealed)
     with pytest.raises(SrtpError, match="replay"):
         rx.unprotect(sealed)
+
+
+def test_a_packet_sealed_in_place_is_the_one_that_pylibsrtp_would_make() -> None:
+    """If not: `workers.media.srtp` calls libsrtp through pylibsrtp's own binding; see what has moved there."""
+    plain = struct.pack("!BBHLL", 0x80, 111, 1, 2, 3) + b"sound"
+    (tx, rx), (other, _) = sessions(), sessions()
+    srtp.packet[: len(plain)] = plain
+    sealed = srtp.Seal(tx).close(len(plain))
+    assert bytes(srtp.packet[:sealed]) == other.protect(plain)
+    assert srtp.Seal(rx).open(sealed) == len(plain)
+    assert bytes(srtp.packet[: len(plain)]) == plain
+    assert srtp.Seal(rx).open(sealed) == 0, "what is not authentic is no packet"
 
 
 def test_libsrtp_refuses_a_header_that_promises_more_than_there_is() -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from workers.media.opus import CLIP_RATE, OpusEncoder, carries_previous, encode_clip, packet_samples
-from workers.media.playout import MAX_DEPTH_MS, MAX_TARGET_MS, Playout, leave_out_a_period
+from workers.media.playout import MAX_DEPTH_MS, MAX_TARGET_MS, Playout
+from workers.media.shorten import leave_out_a_period
 
 TICK_S = 0.02
 HZ = 440
@@ -313,6 +314,26 @@ def test_damaged_packets_are_concealed() -> None:
     playout = Playout()
     listen(playout, arrivals, 5)
     assert 20 <= playout.concealed_ms + playout.recovered_ms <= 60
+
+
+def test_a_short_gap_is_heard_and_a_long_one_fades_to_silence() -> None:
+    short, long = stream(CLIP), stream(CLIP)
+    del short[60:65]
+    del long[60:90]
+    for arrivals, concealed_ms, silent_ms in ((short, 100, 0), (long, 600, 400)):
+        playout = Playout()
+        listen(playout, arrivals, 5)
+        assert playout.concealed_ms + playout.recovered_ms == concealed_ms
+        assert playout.silent_concealed_ms == pytest.approx(silent_ms, abs=20)
+
+
+def test_what_is_lost_after_a_packet_of_silence_was_silent() -> None:
+    arrivals = stream(CLIP)
+    arrivals[60].payload = arrivals[60].payload[:1]  # the table of contents alone: DTX
+    del arrivals[61:64]
+    playout = Playout()
+    listen(playout, arrivals, 5)
+    assert playout.silent_concealed_ms == playout.concealed_ms > 0
 
 
 def test_leaving_out_a_period_of_a_tone_makes_no_click() -> None:

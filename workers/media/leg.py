@@ -1,30 +1,22 @@
 """One WebRTC leg of a call: an offer, an answer, and then Opus both ways until somebody leaves.
 
 A leg belongs to one event loop and is used from its thread only. It starts no thread and, while media flows, no task of
-its own; packets are handled where they arrive and sent where they are made.
+its own.
 """
 
 import asyncio
-import random
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import structlog
 
-from workers.media import dtmf, sdp_gate, srtp
+from workers.media import sdp_gate
 from workers.media.ice import SILENCE_LIMIT_S, IceConnection
-from workers.media.keys import Keys
-from workers.media.opus import MAX_PACKET_BYTES
 from workers.media.peer import Peer
-from workers.media.playout import Playout
-from workers.media.rtcp import Reports
-from workers.media.rtp import SAMPLES_20_MS, Heard, IncomingAudio, OutgoingAudio, RtpPacket, parse
+from workers.media.session import RtpSession
 
 NEGOTIATION_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 2.0
-FIRST_REPORT_S, REPORT_INTERVAL_S = 0.5, 2.5
 
 log = structlog.get_logger()
 
@@ -37,22 +29,7 @@ class LegFailed(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class LegFigures:
-    """What was measured on a leg so far; None where the peer gave nothing to measure by."""
-
-    packets_received: int
-    packets_lost: int
-    packets_sent: int
-    jitter_ms: float | None
-    round_trip_ms: float | None
-    concealed_ms: float
-    played_ms: float
-    jitter_buffer_ms: float | None
-    first_packet_ms: float | None
-
-
-class Leg:
+class Leg(RtpSession):
     """One media connection; `offer`, `apply`, `connected`, then `send_packet` and `pull` once per 20 ms.
 
     Args:
@@ -70,26 +47,14 @@ class Leg:
         silence_limit_s: float = SILENCE_LIMIT_S,
         fast: bool = True,
     ) -> None:
+        super().__init__()
         self.on_ended: Callable[[str], None] | None = None
-        self.on_digit: Callable[[dtmf.Digit], None] | None = None
-        self.hearing = False
-        """Whether somebody pulls; what nobody hears is counted, and not kept."""
-        self.may_speak: Callable[[], bool] = lambda: True
-        """Asked before anything is sent, goodbyes included: whether the call is still ours."""
-        self._incoming = IncomingAudio()
-        self._outgoing = OutgoingAudio()
-        self._playout = Playout()
-        self._keys = Keys(self._tell)
-        self._onward: Leg | None = None
         self._peer = Peer(self, self._outgoing.ssrc, IceConnection(addresses, ports, silence_limit_s), fast=fast)
-        self._reports = Reports(self._incoming, self._outgoing, cname=self._peer.cname)
+        self._media = self._peer.media
+        self._reports.cname = self._peer.cname
         self._negotiating = asyncio.Lock()
         self._settled = asyncio.Event()  # connected, or never will be
         self._terms: sdp_gate.AudioTerms | None = None
-        self._connected_s: float | None = None
-        self._first_packet_s: float | None = None
-        self._ended = self._left = False
-        self._next_report: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
         self._peer.on("connectionstatechange", self._on_state)
 
@@ -114,7 +79,8 @@ class Leg:
         async with self._step("the answer was refused"):
             admitted = sdp_gate.admit_answer(answer)
             await self._peer.take_answer(admitted)
-            self._agree(admitted)
+            self._terms = sdp_gate.audio_terms(admitted)
+            self._agree(self._terms)
         if renegotiation is not None:
             await self.renegotiate(renegotiation)
         if sdp_gate.audio_terms(admitted).has_candidates:  # else the peer's own checks are awaited
@@ -130,7 +96,8 @@ class Leg:
         async with self._step("the peer's offer was refused"):
             admitted = sdp_gate.admit_offer(offer, in_force=self._terms)
             await self._peer.take_offer(admitted)
-            self._agree(admitted)
+            self._terms = sdp_gate.audio_terms(admitted)
+            self._agree(self._terms)
 
     async def connected(self, timeout_s: float = 10.0) -> None:
         """Wait until media can flow.
@@ -163,24 +130,12 @@ class Leg:
                 # The type alone: messages of the parser may quote the description.
                 raise LegFailed(f"{what}: {type(error).__name__} in aiortc") from error
 
-    def _agree(self, admitted: str) -> None:
-        terms = self._terms = sdp_gate.audio_terms(admitted)
-        self._incoming.expect(terms.opus, terms.events, terms.announced)
-        self._outgoing.payload_type = terms.sending
-        self._outgoing.events = terms.sending_events
-
     # --- life ---
-
-    @property
-    def live(self) -> bool:
-        """Whether media can flow now."""
-        return self._connected_s is not None and not self._ended and not self._left
 
     def _on_state(self) -> None:
         state = self._peer.connectionState
         if state == "connected" and self._connected_s is None and not self._left:
-            self._connected_s = time.monotonic()
-            self._next_report = asyncio.get_running_loop().call_later(FIRST_REPORT_S, self._report)
+            self._begin()
             self._settled.set()
         elif state in {"failed", "closed"} or self._peer.failure is not None:
             self._end()
@@ -188,9 +143,8 @@ class Leg:
     def _end(self) -> None:
         """The peer went away, or never came."""
         was_live = self.live
-        self._ended = True
+        self._cease()
         self._settled.set()
-        self._stop_reports()
         if was_live and self.on_ended is not None:
             limit_s = self._peer.ice.silence_limit_s
             silent = self._peer.ice.silent_s() >= limit_s
@@ -199,7 +153,7 @@ class Leg:
     def mute_forever(self) -> None:
         """Stop sending at once, without goodbye: close the sockets. For a worker that lost the right to speak."""
         self._left = True
-        self._stop_reports()
+        self._cease()
         self._peer.ice.mute()
         self._settled.set()
 
@@ -215,7 +169,7 @@ class Leg:
         elif self.live:
             self._send_bye()
         self._left = True
-        self._stop_reports()
+        self._cease()
         self._settled.set()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
@@ -223,128 +177,3 @@ class Leg:
         except Exception as error:  # noqa: BLE001  # whatever aiortc left behind, the sockets must go
             log.warning("leg.closed_hard", error=type(error).__name__)
             self._peer.ice.mute()
-
-    # --- media ---
-
-    def send_packet(self, payload: bytes, *, samples: int = SAMPLES_20_MS) -> bool:
-        """Send one Opus packet that plays `samples` at 48 kHz; tell whether it left."""
-        if not self.live or len(payload) > MAX_PACKET_BYTES or not self.may_speak():
-            return False
-        length = self._outgoing.write(srtp.packet, payload, samples, time.monotonic())
-        return length > 0 and self._peer.media.send(length)
-
-    @property
-    def event_rate(self) -> int | None:
-        """Clock rate of the events the peer takes, Hz; None if it takes none."""
-        return None if self._outgoing.events is None else self._outgoing.events[1]
-
-    def send_event(self, payload: bytes, *, marker: bool, age: int) -> bool:
-        """Send an event packet in place of 20 ms; tell whether it left. See `OutgoingAudio.write_event`."""
-        if not self.live or not self.may_speak():
-            return False
-        length = self._outgoing.write_event(srtp.packet, payload, time.monotonic(), marker=marker, age=age)
-        return length > 0 and self._peer.media.send(length)
-
-    def pull(self, rate: int = 48_000) -> bytes | None:
-        """Return the next 20 ms of what the consumer says (mono, s16); None before anything arrived."""
-        if not self.hearing:
-            self.hearing = True
-            self._playout.restart()
-        return self._playout.pull(time.monotonic(), rate)
-
-    def take_rtp(self, length: int, at_s: float) -> None:
-        """Take an authenticated RTP packet from the transport; it lies in `srtp.packet`."""
-        packet = parse(srtp.packet, length)
-        if packet is None or self._left:
-            return
-        if self._first_packet_s is None:
-            self._first_packet_s = at_s
-        before = self._incoming.heard
-        heard = self._incoming.take(packet, at_s)
-        if heard is Heard.EVENT:
-            self._take_event(packet, at_s)
-        elif heard is Heard.SOUND:
-            if self.hearing:
-                if before is not None and before != packet.ssrc:
-                    self._playout.restart()
-                payload = bytes(srtp.packet[packet.start : packet.end])
-                self._playout.push(packet.sequence, packet.timestamp, payload, at_s)
-            if self._onward is not None:
-                self._onward.pass_on(packet, at_s)
-
-    def _take_event(self, packet: RtpPacket, at_s: float) -> None:
-        if self.hearing and packet.ssrc == self._incoming.heard:
-            self._playout.pass_over(packet.sequence, packet.timestamp)
-        rate = self._incoming.events[packet.payload_type]
-        payload = bytes(srtp.packet[packet.start : packet.end])
-        if self._onward is not None:
-            self._onward.pass_on_event(packet, rate, at_s)
-        self._keys.take(payload, packet.ssrc, packet.timestamp, rate, at_s, marker=packet.marker)
-
-    def _tell(self, digit: dtmf.Digit) -> None:
-        if self.on_digit is not None and not self._left:
-            self.on_digit(digit)
-
-    def forward(self, to: "Leg | None") -> None:
-        """Pass everything heard on to another leg (or back, to this one) without decoding it; None stops that."""
-        self._onward = to
-
-    def pass_on(self, packet: RtpPacket, at_s: float) -> None:
-        """Send another leg's packet, which lies in `srtp.packet`, as one of ours; nothing is left of it there."""
-        if self._outgoing.payload_type is None or not self.live or not self.may_speak():
-            return
-        length = self._outgoing.pass_on(srtp.packet, packet, self._outgoing.payload_type, at_s)
-        if length:
-            self._peer.media.send(length)
-
-    def pass_on_event(self, packet: RtpPacket, rate: int, at_s: float) -> None:
-        """Send another leg's event packet as one of ours, its durations counted at the rate our peer wants."""
-        if self._outgoing.events is None or not self.live or not self.may_speak():
-            return
-        payload_type, wanted = self._outgoing.events
-        dtmf.rescale(srtp.packet, packet.start, packet.end, rate, wanted)
-        length = self._outgoing.pass_on(srtp.packet, packet, payload_type, at_s)
-        if length:
-            self._peer.media.send(length)
-
-    def take_rtcp(self, data: bytes, at_s: float) -> None:
-        """Take an authenticated RTCP packet from the transport."""
-        self._reports.read(data, at_s)
-
-    def _report(self) -> None:
-        if self.may_speak():
-            self._peer.media.send_rtcp(self._reports.write(time.monotonic()))
-        pause_s = REPORT_INTERVAL_S * random.uniform(0.8, 1.2)
-        self._next_report = asyncio.get_running_loop().call_later(pause_s, self._report)
-
-    def _stop_reports(self) -> None:
-        if self._next_report is not None:
-            self._next_report.cancel()
-            self._next_report = None
-
-    def _send_bye(self) -> None:
-        self._peer.media.send_rtcp(self._reports.bye())
-
-    # --- figures ---
-
-    @property
-    def packets_sent(self) -> int:
-        """Packets of sound that left, those passed on included."""
-        return self._outgoing.packets
-
-    def figures(self) -> LegFigures:
-        """Return what was measured so far."""
-        first_packet_ms = None
-        if self._first_packet_s is not None and self._connected_s is not None:
-            first_packet_ms = max(0.0, self._first_packet_s - self._connected_s) * 1000
-        return LegFigures(
-            packets_received=self._incoming.received,
-            packets_lost=self._incoming.lost,
-            packets_sent=self._outgoing.packets,
-            jitter_ms=self._incoming.jitter_ms,
-            round_trip_ms=self._reports.round_trip_ms,
-            concealed_ms=self._playout.concealed_ms,
-            played_ms=self._playout.played_ms,
-            jitter_buffer_ms=self._playout.delay_ms,
-            first_packet_ms=first_packet_ms,
-        )

@@ -13,10 +13,9 @@ Pure: the time comes in as an argument, in seconds of any steady clock. Media ti
 from collections import deque
 from dataclasses import dataclass
 
-import numpy as np
-
 from workers.media.opus import OpusDecoder, OpusError, carries_previous, packet_samples
 from workers.media.rtp import Unwrapper
+from workers.media.shorten import leave_out_a_period
 
 TICK = 960  # 20 ms
 PER_MS = 48
@@ -32,6 +31,8 @@ LATE_LIMIT = 5  # so many late packets in a row: the sender restarted its timest
 _TRANSITS, _RETARGET_EVERY, _TARGET_QUANTILE = 150, 25, 0.95
 _PATIENT_TICKS, _URGENT_TICKS, _URGENT_MS = 25, 5, 80.0
 _PLC_STEP = 120  # libopus conceals in steps of 2.5 ms
+_FADED = 200 * PER_MS  # made-up sound has faded to silence after some ten frames
+_DTX_BYTES = 2  # a packet no longer than this only says that the sender is silent (RFC 6716 section 2.1.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Playout:
         self._pcm = bytearray()  # decoded, not yet handed out
         self._started = False
         self._played = self._concealed = self._recovered = self._silent = self._trimmed = 0
+        self._silently = 0
         self._late = 0
         self._waited_s, self._decoded = 0.0, 0
         self._forget()
@@ -71,6 +73,8 @@ class Playout:
         self._event: tuple[int | None, int] = None, 0  # timestamp and sequence number of the last one of them
         self._step = TICK  # how long the last packet played
         self._drought = 0  # samples made up since the buffer ran dry
+        self._made_up = 0  # samples concealed since the last packet
+        self._hushed = False  # the last packet said that the sender is silent
         self._late_run = 0
         self._low_ms, self._ticks = MAX_DEPTH_MS, 0
 
@@ -188,10 +192,11 @@ class Playout:
             self._passed = {number for number in self._passed if number > packet.sequence}
         self._waited_s += at_s - packet.arrived_s
         self._decoded += 1
+        self._made_up, self._hushed = 0, len(packet.payload) <= _DTX_BYTES
         try:
             return self._decoder.decode(packet.payload)
         except OpusError:
-            self._concealed += self._step
+            self._conceal(self._step)
             return self._decoder.conceal(self._at_rate(self._step))
 
     def _bridge(self, following: _Packet, gap: int, step: int) -> bytes:
@@ -203,7 +208,7 @@ class Playout:
             self._recovered += step
             return self._decoder.recover(following.payload, self._at_rate(step))
         else:
-            self._concealed += step
+            self._conceal(step)
         return self._decoder.conceal(self._at_rate(step))
 
     def _endure(self) -> bytes:
@@ -219,8 +224,18 @@ class Playout:
         if packet is not None and self._next is not None and self._last_sequence is not None:
             paused = min(self._drought, max(0, packet.timestamp - self._next - self._lost_before(packet)))
         self._silent += paused
-        self._concealed += self._drought - paused
+        self._conceal(self._drought - paused)
         self._drought = 0
+
+    def _conceal(self, samples: int) -> None:
+        """Count made-up sound, and how much of it was silence: what follows a packet of silence, or has faded out.
+
+        That is a heuristic: nobody looks at the samples.
+        """
+        audible = 0 if self._hushed else max(0, min(samples, _FADED - self._made_up))
+        self._concealed += samples
+        self._silently += samples - audible
+        self._made_up += samples
 
     def _at_rate(self, samples: int) -> int:
         return samples * self._decoder.rate // (PER_MS * 1000)
@@ -284,6 +299,11 @@ class Playout:
         return self._concealed / PER_MS
 
     @property
+    def silent_concealed_ms(self) -> float:
+        """The part of `concealed_ms` that was silence, by a heuristic (see `_conceal`)."""
+        return self._silently / PER_MS
+
+    @property
     def recovered_ms(self) -> float:
         """Lost sound that in-band FEC brought back."""
         return self._recovered / PER_MS
@@ -304,6 +324,11 @@ class Playout:
         return self._late
 
     @property
+    def decoded_packets(self) -> int:
+        """Packets that were played."""
+        return self._decoded
+
+    @property
     def delay_ms(self) -> float | None:
         """Mean time a packet waited here; None before the first was played."""
         return self._waited_s * 1000 / self._decoded if self._decoded else None
@@ -312,20 +337,3 @@ class Playout:
     def depth_ms(self) -> float:
         """Sound that waits here now."""
         return self._depth_ms()
-
-
-def leave_out_a_period(pcm: bytes, rate: int) -> bytes:
-    """Return `pcm` (mono s16) without a stretch of 10 to 20 ms, cut where it resembles itself most and cross-faded."""
-    sound = np.frombuffer(pcm, np.int16).astype(np.float32)
-    shortest, longest = rate // 100, rate // 50
-    window = min(shortest, len(sound) - longest)
-    if window <= 0:
-        return pcm
-    coarse = max(1, rate // 8000)
-    head, rest = sound[:window:coarse], sound[shortest : longest + window : coarse]
-    likeness = np.correlate(rest, head, "valid")
-    energy = np.convolve(rest * rest, np.ones(len(head), np.float32), "valid") + 1.0
-    lag = shortest + int(np.argmax(likeness / np.sqrt(energy))) * coarse
-    fade = np.linspace(0.0, 1.0, window, dtype=np.float32)
-    sound[lag : lag + window] = sound[:window] * (1 - fade) + sound[lag : lag + window] * fade
-    return sound[lag:].astype(np.int16).tobytes()
