@@ -13,7 +13,8 @@ import time
 import uuid
 from typing import Any, Protocol, cast
 
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aioice import Connection
+from aiortc import RTCConfiguration, RTCIceGatherer, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtcconfiguration import RTCBundlePolicy
 from aiortc.rtcdtlstransport import RTCCertificate, RTCDtlsTransport, State
@@ -23,7 +24,8 @@ from aiortc.rtcrtpsender import RTCRtpSender
 from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 from pylibsrtp import Error as SrtpError
 
-from workers.media.ice import IceConnection, IceGatherer
+from workers.media.path import MediaPath
+from workers.media.sdp_gate import AudioTerms
 
 MAX_RTP_BYTES = 1300  # the rest of an ordinary MTU is for SRTP and UDP
 
@@ -47,14 +49,14 @@ class MediaTransport(RTCDtlsTransport):
     def __init__(
         self,
         ice: RTCIceTransport,
-        connection: IceConnection,
+        path: MediaPath,
         certificates: list[RTCCertificate],
         ear: Ear,
         *,
         fast: bool,
     ) -> None:
         super().__init__(ice, certificates)
-        self._ice_connection = connection
+        self._path = path
         self._ear = ear
         self._fast = fast
 
@@ -63,10 +65,10 @@ class MediaTransport(RTCDtlsTransport):
         if self._state is not State.CONNECTED or len(packet) > MAX_RTP_BYTES:
             return False
         protect = self._tx_srtp.protect_rtcp if rtcp else self._tx_srtp.protect
-        return self._ice_connection.send_now(protect(packet))
+        return self._path.send_now(protect(packet))
 
     def _set_state(self, state: State) -> None:
-        self._ice_connection.tap = self._tap if self._fast and state is State.CONNECTED else None
+        self._path.tap = self._tap if self._fast and state is State.CONNECTED else None
         super()._set_state(state)
 
     def _tap(self, data: bytes) -> bool:
@@ -82,7 +84,7 @@ class MediaTransport(RTCDtlsTransport):
 
     def _deliver(self, packet: bytes) -> None:
         now_s = time.monotonic()
-        self._ice_connection.hear(now_s)
+        self._path.hear(now_s)
         self._ear.take_rtp(packet, now_s)
 
     async def _handle_rtp_data(self, data: bytes, arrival_time_ms: int) -> None:
@@ -90,8 +92,20 @@ class MediaTransport(RTCDtlsTransport):
 
     async def _handle_rtcp_data(self, data: bytes) -> None:
         now_s = time.monotonic()
-        self._ice_connection.hear(now_s)
+        self._path.hear(now_s)
         self._ear.take_rtcp(data, now_s)
+
+
+class _Gatherer(RTCIceGatherer):
+    """aiortc's gatherer over our path."""
+
+    def __init__(self, path: MediaPath) -> None:
+        super().__init__(iceServers=[])
+        self._connection = cast("Connection", path)
+
+    def expect_candidates(self) -> None:
+        """Take candidates of the peer again, after an end of them."""
+        self._remote_candidates_end = False
 
 
 class _Place:
@@ -128,16 +142,16 @@ class _Place:
 class Peer(RTCPeerConnection):
     """A peer connection with one sendrecv audio section and whatever the far side adds."""
 
-    def __init__(self, ear: Ear, ssrc: int, ice: IceConnection, *, fast: bool = True) -> None:
+    def __init__(self, ear: Ear, ssrc: int, path: MediaPath, *, fast: bool = True) -> None:
         super().__init__(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
-        gatherer = IceGatherer(ice)
-        self.ice = ice
-        self._ice_transport = RTCIceTransport(gatherer)
-        self.media = MediaTransport(self._ice_transport, self.ice, self._own("certificates"), ear, fast=fast)
+        self._gatherer = _Gatherer(path)
+        self.path = path
+        self._ice_transport = RTCIceTransport(self._gatherer)
+        self.media = MediaTransport(self._ice_transport, path, self._own("certificates"), ear, fast=fast)
         self._ssrc = ssrc
         self.failure: Exception | None = None
         self.cname: str = self._own("cname")
-        self._adopt_transport(gatherer)
+        self._adopt_transport()
         self.addTransceiver("audio", direction="sendrecv")
 
     # --- negotiation ---
@@ -151,10 +165,23 @@ class Peer(RTCPeerConnection):
         """Apply the answer to our offer."""
         await self.setRemoteDescription(RTCSessionDescription(text, "answer"))
 
-    async def take_offer(self, text: str) -> None:
-        """Apply an offer and our answer to it, which stays here."""
-        await self.setRemoteDescription(RTCSessionDescription(text, "offer"))
-        await self.setLocalDescription(await self.createAnswer())
+    async def take_offer(self, text: str, restart: AudioTerms | None = None) -> str:
+        """Apply an offer and our answer to it, and return that in aiortc's words.
+
+        With `restart` the offer brings new ICE credentials: a new connection is made with them while the old goes on.
+        """
+        if restart is not None:
+            await self.path.prepare(restart.ufrag, restart.password, lite=restart.ice_lite)
+            self._gatherer.expect_candidates()
+        try:
+            await self.setRemoteDescription(RTCSessionDescription(text, "offer"))
+            await self.setLocalDescription(await self.createAnswer())
+        except BaseException:
+            if restart is not None:
+                await self.path.give_up()
+            raise
+        self.path.change()
+        return self.localDescription.sdp
 
     async def end_candidates(self) -> None:
         """Say that no candidate follows: without it aioice never gives up."""
@@ -166,9 +193,9 @@ class Peer(RTCPeerConnection):
         """Return a private attribute of RTCPeerConnection."""
         return getattr(self, f"_RTCPeerConnection__{name}")
 
-    def _adopt_transport(self, gatherer: IceGatherer) -> None:
+    def _adopt_transport(self) -> None:
         """Do what `__createDtlsTransport` does, with the one transport of ours."""
-        gatherer.on("statechange", self._own("updateIceGatheringState"))
+        self._gatherer.on("statechange", self._own("updateIceGatheringState"))
         self._ice_transport.on("statechange", self._own("updateIceConnectionState"))
         self._ice_transport.on("statechange", self._own("updateConnectionState"))
         self.media.on("statechange", self._own("updateConnectionState"))
