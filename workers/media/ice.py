@@ -21,7 +21,6 @@ from workers.media.turn import Relays
 SILENCE_LIMIT_S = 8.0  # nothing authenticated for so long: the peer is dead
 # In parts of that limit: ask every 5 s (RFC 7675 section 5.1), but every second once it was silent for 3 s.
 ASK_EVERY, WORRIED_AFTER, WORRIED_EVERY = 5 / 8, 3 / 8, 1 / 8
-REFUSED_AGAIN_S = 0.1
 
 Inbox = asyncio.Queue[tuple[bytes, int] | None]
 
@@ -165,20 +164,6 @@ class IceConnection(Connection):
         """Handle a check of the peer, which aioice has authenticated."""
         self.hear(time.monotonic())
         super().check_incoming(message, addr, protocol)
-
-    def check_complete(self, pair: CandidatePair) -> None:
-        """Note how a check ended; one that was refused is sent again for as long as the peer may not know us yet.
-
-        After a restart our checks may be there before our answer is, and a peer may refuse what it cannot place.
-        """
-        super().check_complete(pair)
-        if pair.state is CandidatePair.State.FAILED and self._remote_candidates_expected():
-            asyncio.get_running_loop().call_later(REFUSED_AGAIN_S, self._check_again, pair)
-
-    def _check_again(self, pair: CandidatePair) -> None:
-        if pair.state is CandidatePair.State.FAILED and not self._check_list_done:
-            self.check_state(pair, CandidatePair.State.WAITING)
-            self.check_start_task(pair)
 
     async def query_consent(self) -> None:
         """Ask for consent now and then (RFC 7675), more often when worried; close when the silence gets too long.

@@ -102,7 +102,7 @@ def advertise_answer(text: str, offer: str) -> str:
     lines = head.split("\r\n")[:-1]
     for section in read(offer).sections:
         if section.mid in ours:
-            lines += _answer_section(ours[section.mid], section)
+            lines.extend(_answer_section(ours[section.mid], section))
         else:
             data = section.kind == "application"
             lines.append(
