@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import uvloop
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from structlog.testing import capture_logs
 
+from shared.ice_servers import IceServer, read_servers
 from tests.integration.roaming import Roamer, candidates_in, roaming_call, udp_ports
 from tests.integration.test_leg import (
     LOOPBACK,
@@ -24,18 +26,20 @@ from tests.integration.test_leg import (
     ticks,
     until,
 )
-from workers.media.leg import Leg, LegFailed
+from workers.media.leg import NEGOTIATION_TIMEOUT_S, Leg, LegFailed
 from workers.media.sdp_gate import audio_terms
+from workers.media.turn import ALLOCATION_TIMEOUT_S, Relays
 
 LOOPS = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
 
 async def assert_both_hear(leg: Leg, far: Roamer) -> None:
+    """Tell the voices apart; a busy machine's gaps smear a tone a little."""
     far.heard.clear()
     heard = await converse(leg)
-    assert abs(dominant_hz(heard[-48_000:]) - THEIRS_HZ) <= 5
-    assert abs(dominant_hz(far.sound()[-24_000:]) - OURS_HZ) <= 5
+    assert abs(dominant_hz(heard[-48_000:]) - THEIRS_HZ) <= 20
+    assert abs(dominant_hz(far.sound()[-24_000:]) - OURS_HZ) <= 20
 
 
 # --- restart ---
@@ -235,6 +239,20 @@ async def test_nothing_is_left_of_a_leg_that_ends_during_a_restart(ending: str) 
     assert threading.active_count() <= threads
 
 
+@pytest.mark.parametrize("ending", ["close", "mute"])
+async def test_a_restart_that_is_gathering_when_the_leg_ends_leaves_nothing(ending: str) -> None:
+    tasks, files = asyncio.all_tasks(), open_files()
+    async with roaming_call() as (leg, far):
+        renegotiating = asyncio.create_task(leg.renegotiate(await far.restart_offer()))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert leg._peer.path._next is None
+        leg.mute_forever() if ending == "mute" else await leg.close()
+        with pytest.raises(LegFailed, match="the leg was closed"):
+            await renegotiating
+    await until(lambda: not asyncio.all_tasks() - tasks and open_files() <= files)
+
+
 # --- addresses and ports ---
 
 
@@ -275,3 +293,65 @@ async def test_a_restart_stays_within_the_port_range_and_fails_alone_when_it_is_
         with pytest.raises(LegFailed, match="in use"):  # the old port lingers, the new one is taken
             await leg.renegotiate(offer)
         await assert_both_hear(leg, far)
+
+
+# --- TURN servers that are of no use (those that are: tests/interop/test_turn.py) ---
+
+
+def turn(url: str) -> tuple[IceServer, ...]:
+    return read_servers((url,), "line", "s3cret")
+
+
+@pytest.fixture
+def closed_port() -> int:
+    low, _ = free_ports(1)
+    return low
+
+
+@LOOPS
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_relay_that_refuses_the_connection_is_named_at_once(run: Run, transport: str, closed_port: int) -> None:
+    async def scenario() -> None:
+        files = open_files()
+        relays = Relays(turn(f"turn:127.0.0.1:{closed_port}?transport={transport}"), only=True)
+        leg = Leg(addresses=LOOPBACK, relays=relays)
+        started_s = time.monotonic()
+        with pytest.raises(LegFailed, match=rf"turn:127\.0\.0\.1:{closed_port}\S+: the connection was refused"):
+            await leg.offer()
+        assert time.monotonic() - started_s < ALLOCATION_TIMEOUT_S
+        await leg.close()
+        await until(lambda: open_files() <= files)
+
+    run(scenario())
+
+
+async def test_relays_that_never_answer_hold_an_offer_up_for_seconds_and_the_call_goes_on() -> None:
+    loop = asyncio.get_running_loop()
+    silent, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
+    mute = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    udp, tcp = silent.get_extra_info("sockname")[1], mute.sockets[0].getsockname()[1]
+    relays = Relays((*turn(f"turn:127.0.0.1:{udp}"), *turn(f"turns:127.0.0.1:{tcp}")))
+    started_s = time.monotonic()
+    with capture_logs() as logs:
+        async with roaming_call(Roamer(hz=THEIRS_HZ), relays=relays) as (leg, far):
+            assert time.monotonic() - started_s < NEGOTIATION_TIMEOUT_S
+            await assert_both_hear(leg, far)
+    told = {entry["server"]: entry["reason"] for entry in logs if entry["event"] == "relay.refused"}
+    assert set(told) == {f"turn:127.0.0.1:{udp}?transport=udp", f"turns:127.0.0.1:{tcp}?transport=tcp"}
+    assert all("no answer within 3 s" in reason for reason in told.values())
+    silent.close()
+    mute.close()
+
+
+async def test_a_relay_without_tls_on_its_port_is_named() -> None:
+    async def chat(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 this is something else\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(chat, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    leg = Leg(addresses=LOOPBACK, relays=Relays(turn(f"turns:127.0.0.1:{port}"), only=True))
+    with pytest.raises(LegFailed, match=r"no TLS connection came about .* Is this its port for turns:\?"):
+        await leg.offer()
+    await leg.close()
+    server.close()

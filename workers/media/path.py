@@ -50,6 +50,7 @@ class MediaPath:
         self._restart_timeout_s = restart_timeout_s
         self._inbox: Inbox = asyncio.Queue()
         self._tap: Callable[[bytes], bool] | None = None
+        self._closed = False
         self._next: IceConnection | None = None
         self._changing: asyncio.Task[None] | None = None
         self._parting: dict[IceConnection, asyncio.Task[None]] = {}
@@ -94,6 +95,7 @@ class MediaPath:
 
     def mute(self) -> None:
         """Close all sockets at once; nothing leaves them any more, whoever tries."""
+        self._closed = True
         if self._changing is not None:
             self._changing.cancel()
         for connection in self._all:
@@ -105,7 +107,7 @@ class MediaPath:
         """Gather for a restart with the peer's new credentials; what aiortc reads from now on is the new connection's.
 
         Raises:
-            OSError: no local address could be used; the path is as it was.
+            OSError: no local address could be used, and the path is as it was; or it was closed meanwhile.
         """
         await self.give_up()
         connection = self._connection()
@@ -114,6 +116,8 @@ class MediaPath:
         connection.remote_is_lite = lite
         try:
             await connection.gather_candidates()
+            if self._closed:
+                raise OSError("the leg was closed")
         except BaseException:
             connection.mute()
             raise
@@ -244,6 +248,7 @@ class MediaPath:
 
     async def close(self) -> None:
         """Close whatever is open."""
+        self._closed = True
         await self.give_up()
         for connection, parting in tuple(self._parting.items()):
             parting.cancel()

@@ -4,7 +4,7 @@ aioice asks one server, from any port, says nothing where that fails, and starts
 """
 
 import asyncio
-import functools
+import contextlib
 import socket
 import ssl
 import struct
@@ -18,7 +18,6 @@ from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.stun import TransactionError, TransactionFailed
 from aioice.turn import (
     DEFAULT_ALLOCATION_LIFETIME,
-    DEFAULT_CHANNEL_REFRESH_TIME,
     TurnClientMixin,
     TurnClientTcpProtocol,
     TurnClientUdpProtocol,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
 ALLOCATION_TIMEOUT_S = 3.0
 RELEASE_TIMEOUT_S = 1.0
+CHANNEL_REFRESH_S = 240  # a channel lives for 600 s, the permission that comes with it for 300 (RFC 8656 section 9)
 STALE_BYTES = 16 * 1024  # three seconds of speech that a TCP connection did not take: what is late is not worth sending
 UNAUTHORIZED, QUOTA_REACHED, NO_CAPACITY = 401, 486, 508  # RFC 8656 section 19
 
@@ -55,7 +55,8 @@ class Relays:
     def __init__(self, servers: Sequence[IceServer], *, only: bool = False, tls: ssl.SSLContext | None = None) -> None:
         self.only = only
         self._servers = tuple(server for server in servers if server.relays)
-        self._tls = tls
+        needed = any(server.tls for server in self._servers)
+        self._tls = tls or (ssl.create_default_context() if needed else None)  # reads a long file: once, and not later
         self._told: dict[IceServer, str] = {}
 
     async def gather(
@@ -112,7 +113,7 @@ class Relays:
     ) -> "_UdpClient | _TcpClient":
         loop = asyncio.get_running_loop()
         if server.transport == "tcp":
-            tls = (self._tls or _trusted()) if server.tls else None
+            tls = self._tls if server.tls else None
             _, tcp = await loop.create_connection(lambda: _TcpClient(server), server.host, server.port, ssl=tls)
             return tcp
         known = await loop.getaddrinfo(server.host, server.port, type=socket.SOCK_DGRAM)
@@ -126,11 +127,6 @@ class Relays:
             bound.close()
             raise
         return udp
-
-
-@functools.cache
-def _trusted() -> ssl.SSLContext:
-    return ssl.create_default_context()
 
 
 async def _introduce(client: "_UdpClient | _TcpClient", endpoint: "RelayEndpoint") -> None:
@@ -200,7 +196,7 @@ class _Client(TurnClientMixin):
             username=server.username,
             password=server.password,
             lifetime=DEFAULT_ALLOCATION_LIFETIME,
-            channel_refresh_time=DEFAULT_CHANNEL_REFRESH_TIME,
+            channel_refresh_time=CHANNEL_REFRESH_S,
         )
         self.broken: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
 
@@ -229,6 +225,7 @@ class RelayEndpoint(Endpoint):
     def __init__(self, connection: "IceConnection", client: _UdpClient | _TcpClient) -> None:
         super().__init__(connection)
         self._client = client
+        self._refreshing: asyncio.Task[None] | None = None
 
     def send_now(self, data: bytes, addr: tuple[str, int]) -> bool:
         """Send through the relay, over the channel to this peer where there is one."""
@@ -236,20 +233,31 @@ class RelayEndpoint(Endpoint):
         if client.transport.is_closing():
             return False
         channel = client.peer_to_channel.get(addr)
-        if channel is None or time.time() > client.channel_refresh_at[channel]:
+        if channel is None:
             self.transport.sendto(data, addr)  # a task of aioice binds the channel first
-        else:
-            client._send(struct.pack("!HH", channel, len(data)) + data)
+            return True
+        now_s = time.time()  # aioice's clock
+        if now_s > client.channel_refresh_at[channel]:
+            client.channel_refresh_at[channel] = now_s + CHANNEL_REFRESH_S
+            self._refreshing = asyncio.create_task(self._refresh(channel, addr))
+        client._send(struct.pack("!HH", channel, len(data)) + data)
         return True
+
+    async def _refresh(self, channel: int, addr: tuple[str, int]) -> None:
+        with contextlib.suppress(TransactionError):  # a server that is gone is noticed by its silence
+            await self._client.channel_bind(channel, addr)
 
     def abort(self) -> None:
         """Close at once; the server frees the address once it expires."""
-        if self._client.refresh_task is not None:
-            self._client.refresh_task.cancel()
+        for task in (self._client.refresh_task, self._refreshing):
+            if task is not None:
+                task.cancel()
         cast("Any", self._client.transport).abort()
 
     async def close(self) -> None:
         """Give the address back, and close; without a word after 1 s."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
         try:
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
                 await self._client.delete()
