@@ -7,7 +7,6 @@ peer; aiortc above it dies of an empty datagram. All of that is changed here by 
 import asyncio
 import random
 import time
-from collections.abc import Callable
 from typing import cast
 
 from aioice import Candidate, Connection
@@ -15,7 +14,7 @@ from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.ice import CandidatePair, StunProtocol
 from aioice.stun import Message, TransactionError
 
-from workers.media.sockets import Endpoint, bind, local_addresses
+from workers.media.sockets import Endpoint, HostEndpoint, Send, Tap, bind, local_addresses
 from workers.media.turn import Relays
 
 SILENCE_LIMIT_S = 8.0  # nothing authenticated for so long: the peer is dead
@@ -30,15 +29,11 @@ class Pulse:
 
     def __init__(self, limit_s: float = SILENCE_LIMIT_S) -> None:
         self.limit_s = limit_s
-        self._heard_at_s = time.monotonic()
-
-    def hear(self, at_s: float) -> None:
-        """Note that something came."""
-        self._heard_at_s = at_s
+        self.heard_at_s = time.monotonic()
 
     def silent_s(self) -> float:
         """Return for how long nothing has come."""
-        return time.monotonic() - self._heard_at_s
+        return time.monotonic() - self.heard_at_s
 
 
 class IceConnection(Connection):
@@ -62,9 +57,11 @@ class IceConnection(Connection):
         inbox: Inbox | None = None,
     ) -> None:
         super().__init__(ice_controlling=False)  # aiortc sets the role when it makes an offer
-        self.tap: Callable[[bytes], bool] | None = None
         self.pulse = pulse or Pulse()
-        self.hear = self.pulse.hear
+        self._tap: Tap | None = None
+        self._pair: CandidatePair | None = None  # the one that the two below belong to
+        self._far: tuple[str, int]
+        self._send: Send
         self._inbox = inbox or self._queue
         self._addresses = addresses
         self._ports = ports
@@ -82,10 +79,26 @@ class IceConnection(Connection):
         """Whether the peer has said that no candidate follows."""
         return self._remote_candidates_end
 
+    @property
+    def tap(self) -> Tap | None:
+        """Who is asked first whether it takes a datagram, before it is read as STUN or DTLS."""
+        return self._tap
+
+    @tap.setter
+    def tap(self, tap: Tap | None) -> None:
+        self._tap = tap
+        for protocol in self._protocols:
+            cast("Endpoint", protocol).listen(tap)
+
     def send_now(self, data: bytes) -> bool:
-        """Send a datagram to the peer without waiting; tell whether there was a way."""
+        """Send a datagram to the peer without waiting (see `intake.batch`); tell whether there was a way."""
         pair = self._nominated.get(1)
-        return pair is not None and cast("Endpoint", pair.protocol).send_now(data, pair.remote_addr)
+        if pair is None:
+            return False
+        if pair is not self._pair:
+            self._pair, self._far = pair, pair.remote_addr
+            self._send = cast("Endpoint", pair.protocol).send_soon
+        return self._send(data, self._far)
 
     def take_over(self) -> None:
         """Let the inbox end with this connection."""
@@ -113,14 +126,14 @@ class IceConnection(Connection):
         self._local_candidates_start = True
         reasons: list[str] = []
         if self._relays is None or not self._relays.only:
-            reasons += await self._bind_all()
+            reasons += self._bind_all()
         if self._relays is not None:
             reasons += await self._relays.gather(self, self._addresses, self._ports, self._admit)
         if not self._local_candidates:
             raise OSError("; ".join(reasons))
         self._local_candidates_end = True
 
-    async def _bind_all(self) -> list[str]:
+    def _bind_all(self) -> list[str]:
         """Bind one socket per address; return why, where one could not be."""
         addresses = self._addresses or local_addresses()
         reasons = [] if addresses else ["this machine has no address but loopback; set MEDIA_ADDRESSES"]
@@ -130,8 +143,7 @@ class IceConnection(Connection):
             except OSError as error:
                 reasons.append(str(error))
                 continue
-            loop = asyncio.get_running_loop()
-            _, endpoint = await loop.create_datagram_endpoint(lambda: Endpoint(self), sock=bound)
+            endpoint = HostEndpoint(self, bound)
             host, port = bound.getsockname()[:2]
             endpoint.local_candidate = Candidate(
                 foundation=candidate_foundation("host", "udp", host),
@@ -162,7 +174,7 @@ class IceConnection(Connection):
 
     def check_incoming(self, message: Message, addr: tuple[str, int], protocol: StunProtocol) -> None:
         """Handle a check of the peer, which aioice has authenticated."""
-        self.hear(time.monotonic())
+        self.pulse.heard_at_s = time.monotonic()
         super().check_incoming(message, addr, protocol)
 
     async def query_consent(self) -> None:

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 import structlog
 
-from workers.media import sdp_gate
+from workers.media import sdp_gate, srtp
 from workers.media.ice import SILENCE_LIMIT_S
+from workers.media.opus import MAX_PACKET_BYTES
 from workers.media.path import MediaPath
 from workers.media.peer import Peer
 from workers.media.playout import Playout
 from workers.media.rtcp import Reports
-from workers.media.rtp import Heard, IncomingAudio, OutgoingAudio, parse
+from workers.media.rtp import SAMPLES_20_MS, Heard, IncomingAudio, OutgoingAudio, RtpPacket, parse
 from workers.media.turn import Relays
 
 NEGOTIATION_TIMEOUT_S = 5.0
@@ -73,12 +74,14 @@ class Leg:
         fast: bool = True,
     ) -> None:
         self.on_ended: Callable[[str], None] | None = None
-        self.on_packet: Callable[[bytes, int], None] | None = None
+        self.hearing = False
+        """Whether somebody pulls; what nobody hears is counted, and not kept."""
         self.may_speak: Callable[[], bool] = lambda: True
         """Asked before anything is sent, goodbyes included: whether the call is still ours."""
         self._incoming = IncomingAudio()
         self._outgoing = OutgoingAudio()
         self._playout = Playout()
+        self._onward: Leg | None = None
         path = MediaPath(addresses, ports, relays, silence_limit_s=silence_limit_s)
         self._peer = Peer(self, self._outgoing.ssrc, path, fast=fast)
         self._reports = Reports(self._incoming, self._outgoing, cname=self._peer.cname)
@@ -230,35 +233,56 @@ class Leg:
 
     # --- media ---
 
-    def send_packet(self, payload: bytes, *, samples: int = 960) -> bool:
+    def send_packet(self, payload: bytes, *, samples: int = SAMPLES_20_MS) -> bool:
         """Send one Opus packet that plays `samples` at 48 kHz; tell whether it left."""
-        if not self.live or not self.may_speak():
+        if not self.live or len(payload) > MAX_PACKET_BYTES or not self.may_speak():
             return False
-        packet = self._outgoing.packet(payload, samples, time.monotonic())
-        return packet is not None and self._peer.media.send(packet)
+        length = self._outgoing.write(srtp.packet, payload, samples, time.monotonic())
+        return length > 0 and self._peer.media.send(length)
 
     def pull(self, rate: int = 48_000) -> bytes | None:
         """Return the next 20 ms of what the consumer says (mono, s16); None before anything arrived."""
+        if not self.hearing:
+            self.hearing = True
+            self._playout.restart()
         return self._playout.pull(time.monotonic(), rate)
 
-    def take_rtp(self, data: bytes, at_s: float) -> None:
-        """Take an authenticated RTP packet from the transport."""
-        packet = parse(data)
+    def take_rtp(self, length: int, at_s: float) -> None:
+        """Take an authenticated RTP packet from the transport; it lies in `srtp.packet`."""
+        packet = parse(srtp.packet, length)
         if packet is None or self._left:
             return
         if self._first_packet_s is None:
             self._first_packet_s = at_s
         before = self._incoming.heard
         heard = self._incoming.take(packet, at_s)
+        if heard is Heard.NOTHING:
+            return
+        if self.hearing:
+            self._play(packet, heard, at_s, another=before is not None and before != packet.ssrc)
+        if self._onward is not None:
+            self._onward.pass_on(packet, heard, at_s)
+
+    def _play(self, packet: RtpPacket, heard: Heard, at_s: float, *, another: bool) -> None:
         if heard is Heard.EVENT:
             self._playout.pass_over(packet.sequence)
-        if heard is not Heard.SOUND:
             return
-        if before is not None and before != packet.ssrc:
+        if another:
             self._playout.restart()
-        self._playout.push(packet.sequence, packet.timestamp, packet.payload, at_s)
-        if self.on_packet is not None and packet.payload:
-            self.on_packet(packet.payload, packet.timestamp)
+        payload = bytes(srtp.packet[packet.start : packet.end])
+        self._playout.push(packet.sequence, packet.timestamp, payload, at_s)
+
+    def forward(self, to: "Leg | None") -> None:
+        """Pass everything heard on to another leg (or back, to this one) without decoding it; None stops that."""
+        self._onward = to
+
+    def pass_on(self, packet: RtpPacket, heard: Heard, at_s: float) -> None:
+        """Send another leg's packet, which lies in `srtp.packet`, as one of ours; nothing is left of it there."""
+        if heard is not Heard.SOUND or self._outgoing.payload_type is None or not self.live or not self.may_speak():
+            return
+        length = self._outgoing.pass_on(srtp.packet, packet, self._outgoing.payload_type, at_s)
+        if length:
+            self._peer.media.send(length)
 
     def take_rtcp(self, data: bytes, at_s: float) -> None:
         """Take an authenticated RTCP packet from the transport."""
@@ -266,7 +290,7 @@ class Leg:
 
     def _report(self) -> None:
         if self.may_speak():
-            self._peer.media.send(self._reports.write(time.monotonic()), rtcp=True)
+            self._peer.media.send_rtcp(self._reports.write(time.monotonic()))
         pause_s = REPORT_INTERVAL_S * random.uniform(0.8, 1.2)
         self._next_report = asyncio.get_running_loop().call_later(pause_s, self._report)
 
@@ -276,9 +300,14 @@ class Leg:
             self._next_report = None
 
     def _send_bye(self) -> None:
-        self._peer.media.send(self._reports.bye(), rtcp=True)
+        self._peer.media.send_rtcp(self._reports.bye())
 
     # --- figures ---
+
+    @property
+    def packets_sent(self) -> int:
+        """Packets of sound that left, those passed on included."""
+        return self._outgoing.packets
 
     def figures(self) -> LegFigures:
         """Return what was measured so far."""

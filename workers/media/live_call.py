@@ -14,8 +14,9 @@ from workers.media.opus import OpusEncoder, encode_clip
 from workers.media.recorder import Recorder
 
 QUEUED_FRAMES: Final = 3_000
-IDLE_TICKS: Final = 20
-"""With nothing to say a packet of silence goes out this often; Meta ends calls that are silent for 20 s."""
+IDLE_TICKS: Final = 25
+"""With nothing to say a packet of silence goes out this often; Meta ends calls that are silent for 20 s. A peer that
+pauses (DTX) sends one every 400 ms by itself, so that nothing is put between the packets passed on from it."""
 SILENCE: Final = encode_clip(bytes(1920))[0]
 
 
@@ -41,6 +42,7 @@ class LiveCall:
         self._rate: Rate = 48000
         self._encoders: dict[int, OpusEncoder] = {}
         self._idle_ticks = IDLE_TICKS
+        self._sent = 0
         self._bridged: LiveCall | None = None
         self._bridge_over: asyncio.Future[None] | None = None
         self._last_words: deque[bytes] | None = None
@@ -56,17 +58,16 @@ class LiveCall:
                 heard.extend((ear, frame) for ear in self._ears)
                 if self._recorder is not None:
                     self._recorder.write(pcm)
-        if self._bridged is not None and self._last_words is None:
-            return
+        else:
+            self.leg.hearing = False
         payload = self._next_payload()
+        if payload is None and self._idle_ticks >= IDLE_TICKS:
+            payload = SILENCE
         if payload is not None:
             self.leg.send_packet(payload)
-            self._idle_ticks = 0
-        else:
-            self._idle_ticks += 1
-            if self._idle_ticks >= IDLE_TICKS:
-                self.leg.send_packet(SILENCE)
-                self._idle_ticks = 0
+        sent = self.leg.packets_sent
+        self._idle_ticks = self._idle_ticks + 1 if sent == self._sent else 0
+        self._sent = sent
 
     async def play(self, packets: Sequence[bytes]) -> None:
         """Play a clip after those before it; return when its last packet was sent."""
@@ -125,6 +126,8 @@ class LiveCall:
         """Play a clip at once, over whatever else is played, sent or passed on; nothing is heard after it."""
         if self._last_words is None:
             self._last_words = deque(packets)
+            if self._bridged is not None:
+                self._bridged.leg.forward(None)
 
     async def close(self) -> facts.LegClosed:
         """Finish what runs, close the leg, and return what was measured."""
@@ -152,6 +155,8 @@ class LiveCall:
     def _next_payload(self) -> bytes | None:
         if self._last_words is not None:
             return self._last_words.popleft() if self._last_words else None
+        if self._bridged is not None:
+            return None
         if self._clips:
             playing = self._clips[0]
             payload = playing.packets[playing.next]
@@ -178,14 +183,9 @@ class LiveCall:
 
     def _join(self, other: "LiveCall") -> None:
         self._bridged = other
-
-        def pass_on(payload: bytes, _timestamp: int) -> None:
-            if other._last_words is None:
-                other.leg.send_packet(payload)
-
-        self.leg.on_packet = pass_on
+        self.leg.forward(None if other._last_words is not None else other.leg)
 
     def _part(self) -> None:
-        self.leg.on_packet = None
+        self.leg.forward(None)
         self._bridged = None
         self._bridge_over = None

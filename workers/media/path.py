@@ -13,12 +13,12 @@ The peer's signs of life count on whichever connection they come, and datagrams 
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import structlog
 from aioice import Candidate, ConnectionClosed
 
 from workers.media.ice import SILENCE_LIMIT_S, IceConnection, Inbox, Pulse
+from workers.media.sockets import Tap
 from workers.media.turn import Relays
 
 RESTART_TIMEOUT_S = 10.0
@@ -49,7 +49,7 @@ class MediaPath:
         self._reach = addresses, ports, relays
         self._restart_timeout_s = restart_timeout_s
         self._inbox: Inbox = asyncio.Queue()
-        self._tap: Callable[[bytes], bool] | None = None
+        self._tap: Tap | None = None
         self._closed = False
         self._next: IceConnection | None = None
         self._changing: asyncio.Task[None] | None = None
@@ -58,7 +58,6 @@ class MediaPath:
         self.remote_password: str | None = None
         self.remote_is_lite = False
         self.pulse = Pulse(silence_limit_s)
-        self.hear = self.pulse.hear
         self._carry(self._connection())
 
     def _connection(self) -> IceConnection:
@@ -83,12 +82,12 @@ class MediaPath:
     # --- what the leg asks for ---
 
     @property
-    def tap(self) -> Callable[[bytes], bool] | None:
+    def tap(self) -> Tap | None:
         """Who is given every datagram first, and takes it by returning True."""
         return self._tap
 
     @tap.setter
-    def tap(self, tap: Callable[[bytes], bool] | None) -> None:
+    def tap(self, tap: Tap | None) -> None:
         self._tap = tap
         for connection in self._all:
             connection.tap = tap
@@ -122,7 +121,9 @@ class MediaPath:
             connection.mute()
             raise
         self._next = connection
-        self.hear(time.monotonic())  # the offer is a sign of life, and its sender may just have changed networks
+        self.pulse.heard_at_s = (
+            time.monotonic()
+        )  # the offer is a sign of life, and its sender may just have changed networks
 
     def change(self) -> None:
         """Connect what was prepared, and then let it carry the media; do nothing where nothing was."""

@@ -8,6 +8,7 @@ Private names of aiortc 1.16.0 are overridden, written out in full; the version 
 tests/integration/test_leg.py runs into every one of them.
 """
 
+import asyncio
 import random
 import time
 import uuid
@@ -22,10 +23,11 @@ from aiortc.rtcicetransport import RTCIceTransport
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from aiortc.rtcrtpsender import RTCRtpSender
 from aiortc.rtcrtptransceiver import RTCRtpTransceiver
-from pylibsrtp import Error as SrtpError
 
+from workers.media import srtp
 from workers.media.path import MediaPath
 from workers.media.sdp_gate import AudioTerms
+from workers.media.sockets import MAX_DATAGRAM_BYTES
 
 MAX_RTP_BYTES = 1300  # the rest of an ordinary MTU is for SRTP and UDP
 
@@ -33,8 +35,8 @@ MAX_RTP_BYTES = 1300  # the rest of an ordinary MTU is for SRTP and UDP
 class Ear(Protocol):
     """Who takes what the transport has authenticated, in the loop thread and without waiting."""
 
-    def take_rtp(self, data: bytes, at_s: float) -> None:
-        """Take an RTP packet."""
+    def take_rtp(self, length: int, at_s: float) -> None:
+        """Take the RTP packet of so many bytes that lies in `srtp.packet`."""
 
     def take_rtcp(self, data: bytes, at_s: float) -> None:
         """Take a compound RTCP packet."""
@@ -57,42 +59,51 @@ class MediaTransport(RTCDtlsTransport):
     ) -> None:
         super().__init__(ice, certificates)
         self._path = path
+        self._pulse = path.pulse
         self._ear = ear
         self._fast = fast
+        self._inward: srtp.Seal | None = None
+        self._outward: srtp.Seal | None = None
 
-    def send(self, packet: bytes, *, rtcp: bool = False) -> bool:
-        """Encrypt and send now; tell whether the packet left."""
-        if self._state is not State.CONNECTED or len(packet) > MAX_RTP_BYTES:
-            return False
-        protect = self._tx_srtp.protect_rtcp if rtcp else self._tx_srtp.protect
-        return self._path.send_now(protect(packet))
+    def send(self, length: int) -> bool:
+        """Seal the RTP packet of so many bytes that lies in `srtp.packet` and send it; tell whether it could leave."""
+        sealed = self._outward.close(length) if self._outward is not None and length <= MAX_RTP_BYTES else 0
+        return sealed > 0 and self._path.send_now(bytes(srtp.packet[:sealed]))
+
+    def send_rtcp(self, data: bytes) -> bool:
+        """Seal a compound RTCP packet and send it now; tell whether it left."""
+        return self._outward is not None and self._path.send_now(self._tx_srtp.protect_rtcp(data))
 
     def _set_state(self, state: State) -> None:
-        self._path.tap = self._tap if self._fast and state is State.CONNECTED else None
+        connected = state is State.CONNECTED
+        self._inward = srtp.Seal(self._rx_srtp) if connected else None
+        self._outward = srtp.Seal(self._tx_srtp) if connected else None
+        self._path.tap = self._tap if self._fast and connected else None
         super()._set_state(state)
 
     def _tap(self, data: bytes) -> bool:
         """Take an SRTP packet straight from its socket; leave STUN, DTLS and RTCP to the long way (RFC 7983)."""
-        if not 127 < data[0] < 192 or len(data) < 12 or 192 <= data[1] < 224:
+        length = len(data)
+        if not (12 <= length <= MAX_DATAGRAM_BYTES and 127 < data[0] < 192) or 192 <= data[1] < 224:
             return False
-        try:
-            packet = self._rx_srtp.unprotect(data)
-        except SrtpError:
-            return True
-        self._deliver(packet)
+        srtp.packet[:length] = data
+        opened = self._inward.open(length) if self._inward is not None else 0
+        if opened:
+            self._deliver(opened)
         return True
 
-    def _deliver(self, packet: bytes) -> None:
+    def _deliver(self, length: int) -> None:
         now_s = time.monotonic()
-        self._path.hear(now_s)
-        self._ear.take_rtp(packet, now_s)
+        self._pulse.heard_at_s = now_s
+        self._ear.take_rtp(length, now_s)
 
     async def _handle_rtp_data(self, data: bytes, arrival_time_ms: int) -> None:
-        self._deliver(data)
+        srtp.packet[: len(data)] = data
+        self._deliver(len(data))
 
     async def _handle_rtcp_data(self, data: bytes) -> None:
         now_s = time.monotonic()
-        self._path.hear(now_s)
+        self._pulse.heard_at_s = now_s
         self._ear.take_rtcp(data, now_s)
 
 
@@ -164,6 +175,7 @@ class Peer(RTCPeerConnection):
     async def take_answer(self, text: str) -> None:
         """Apply the answer to our offer."""
         await self.setRemoteDescription(RTCSessionDescription(text, "answer"))
+        await asyncio.sleep(0)  # aiortc connects in a task: with these credentials, not with those of the next offer
 
     async def take_offer(self, text: str, restart: AudioTerms | None = None) -> str:
         """Apply an offer and our answer to it, and return that in aiortc's words.

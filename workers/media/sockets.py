@@ -3,13 +3,20 @@
 import random
 import socket
 import time
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from aioice.ice import StunProtocol, get_host_addresses
 from aioice.stun import Message
 
+from workers.media.intake import Datagrams
+
 if TYPE_CHECKING:
     from workers.media.ice import IceConnection
+
+Tap = Callable[[bytes], bool]
+"""Takes a datagram by returning True."""
+Send = Callable[[bytes, tuple[str, int]], bool]
 
 MAX_DATAGRAM_BYTES = 1500  # libsrtp's buffer; aiortc would end the call over a longer one
 RECEIVE_BUFFER_BYTES = 256 * 1024
@@ -60,36 +67,28 @@ def bind(address: str, ports: tuple[int, int] | None) -> socket.socket:
 
 
 class Endpoint(StunProtocol):
-    """One UDP socket of a connection; hands SRTP to the connection's tap before anybody tries to read it as STUN."""
+    """One local candidate of a connection, and the way in and out of it."""
 
     def __init__(self, connection: "IceConnection") -> None:
         super().__init__(connection)
         self._connection = connection
 
-    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
-        data = cast("bytes", data)
-        if not 0 < len(data) <= MAX_DATAGRAM_BYTES:
-            return
-        tap = self._connection.tap
-        if tap is None or not tap(data):
-            super().datagram_received(data, addr)
+    def listen(self, tap: Tap | None) -> None:
+        """Offer every datagram to the tap before anybody reads it as STUN or DTLS."""
+        raise NotImplementedError
 
-    def send_stun(self, message: Message, addr: tuple[str, int]) -> None:
-        self.send_now(bytes(message), addr)
-
-    async def send_data(self, data: bytes, addr: tuple[str, int]) -> None:
-        self.send_now(data, addr)
-
-    def send_now(self, data: bytes, addr: tuple[str, int]) -> bool:
-        """Send, unless the socket was closed, over which asyncio raises AttributeError."""
-        if self.transport.is_closing():
-            return False
-        self.transport.sendto(data, addr)
-        return True
+    @property
+    def send_soon(self) -> Send:
+        """What sends at the end of the batch that is under way, or else now, and tells whether there still is a way."""
+        raise NotImplementedError
 
     def abort(self) -> None:
         """Close at once; nothing leaves any more."""
-        self.transport.abort()
+        raise NotImplementedError
+
+    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
+        if 0 < len(data) <= MAX_DATAGRAM_BYTES:
+            super().datagram_received(data, addr)
 
     async def request(
         self,
@@ -99,5 +98,23 @@ class Endpoint(StunProtocol):
         retransmissions: int | None = None,
     ) -> tuple[Message, tuple[str, int]]:
         answer = await super().request(request, addr, integrity_key, retransmissions)
-        self._connection.hear(time.monotonic())
+        self._connection.pulse.heard_at_s = time.monotonic()
         return answer
+
+
+class HostEndpoint(Endpoint):
+    """A UDP socket of our own."""
+
+    def __init__(self, connection: "IceConnection", bound: socket.socket) -> None:
+        super().__init__(connection)
+        self._datagrams = Datagrams(bound, self, connection.tap)
+
+    def listen(self, tap: Tap | None) -> None:
+        self._datagrams.tap = tap
+
+    @property
+    def send_soon(self) -> Send:
+        return self._datagrams.send_soon
+
+    def abort(self) -> None:
+        self._datagrams.abort()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import structlog
 from aioice import Candidate
 from aioice.candidate import candidate_foundation, candidate_priority
-from aioice.stun import TransactionError, TransactionFailed
+from aioice.stun import Message, TransactionError, TransactionFailed
 from aioice.turn import (
     DEFAULT_ALLOCATION_LIFETIME,
     TurnClientMixin,
@@ -25,7 +25,8 @@ from aioice.turn import (
 )
 
 from shared.ice_servers import IceServer
-from workers.media.sockets import Endpoint, bind
+from workers.media.intake import Datagrams
+from workers.media.sockets import Endpoint, Send, Tap, bind
 
 if TYPE_CHECKING:
     from workers.media.ice import IceConnection
@@ -122,10 +123,11 @@ class Relays:
         bound = bind(same_family[0] if same_family else "::" if ":" in str(where[0]) else "", ports)
         try:
             bound.connect(where)  # so that the kernel tells when nobody listens there
-            _, udp = await loop.create_datagram_endpoint(lambda: _UdpClient(server), sock=bound)
         except BaseException:
             bound.close()
             raise
+        udp = _UdpClient(server, where)
+        Datagrams(bound, udp)
         return udp
 
 
@@ -210,7 +212,12 @@ class _Client(TurnClientMixin):
 
 
 class _UdpClient(_Client, TurnClientUdpProtocol):
-    pass
+    def __init__(self, server: IceServer, where: Any) -> None:
+        super().__init__(server)
+        self._where = where
+
+    def _send(self, data: bytes) -> None:
+        cast("Datagrams", self.transport).send_soon(data, self._where)
 
 
 class _TcpClient(_Client, TurnClientTcpProtocol):
@@ -225,16 +232,34 @@ class RelayEndpoint(Endpoint):
     def __init__(self, connection: "IceConnection", client: _UdpClient | _TcpClient) -> None:
         super().__init__(connection)
         self._client = client
+        self._tap = connection.tap
         self._refreshing: asyncio.Task[None] | None = None
 
-    def send_now(self, data: bytes, addr: tuple[str, int]) -> bool:
-        """Send through the relay, over the channel to this peer where there is one."""
+    def listen(self, tap: Tap | None) -> None:
+        self._tap = tap
+
+    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
+        if self._tap is None or not self._tap(cast("bytes", data)):
+            super().datagram_received(data, addr)
+
+    def send_stun(self, message: Message, addr: tuple[str, int]) -> None:
+        self._send(bytes(message), addr)
+
+    async def send_data(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._send(data, addr)
+
+    @property
+    def send_soon(self) -> Send:
+        return self._send
+
+    def _send(self, data: bytes, addr: tuple[str, int]) -> bool:
+        """Send over the channel to this peer where there is one; a task of aioice binds it for the first datagram."""
         client = self._client
         if client.transport.is_closing():
             return False
         channel = client.peer_to_channel.get(addr)
         if channel is None:
-            self.transport.sendto(data, addr)  # a task of aioice binds the channel first
+            self.transport.sendto(data, addr)
             return True
         now_s = time.time()  # aioice's clock
         if now_s > client.channel_refresh_at[channel]:
@@ -248,11 +273,10 @@ class RelayEndpoint(Endpoint):
             await self._client.channel_bind(channel, addr)
 
     def abort(self) -> None:
-        """Close at once; the server frees the address once it expires."""
         for task in (self._client.refresh_task, self._refreshing):
             if task is not None:
                 task.cancel()
-        cast("Any", self._client.transport).abort()
+        cast("Any", self._client.transport).abort()  # the server frees the address once it expires
 
     async def close(self) -> None:
         """Give the address back, and close; without a word after 1 s."""
