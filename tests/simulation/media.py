@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from tests.simulation.meta import Meta, MetaCall
 from tests.simulation.virtual_loop import Process, VirtualLoop, current
-from workers.media.leg import Leg, LegFailed, LegFigures
+from workers.media.leg import Leg, LegFailed
+from workers.media.session import LegFigures
 
 SILENCE_LIMIT_S = 15.0
 CONSUMER_SPEAKS_EVERY_S = 1.0

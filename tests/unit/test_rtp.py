@@ -18,7 +18,7 @@ def opus(ssrc: int, sequence: int, *, payload_type: int = 111, timestamp: int | 
 
 def ear(*announced: int) -> IncomingAudio:
     incoming = IncomingAudio()
-    incoming.expect({111}, {110}, announced)
+    incoming.expect({111}, {110: 48_000}, announced)
     return incoming
 
 
@@ -225,13 +225,37 @@ def test_the_round_trip_is_what_remains_of_the_time_until_the_peers_report() -> 
     ours, theirs = (OutgoingAudio(), IncomingAudio()), (OutgoingAudio(), IncomingAudio())
     for outgoing, incoming in (ours, theirs):
         outgoing.payload_type = 111
-        incoming.expect({111}, (), ())
+        incoming.expect({111}, {}, ())
     us, them = Reports(ours[1], ours[0], "us"), Reports(theirs[1], theirs[0], "them")
     theirs[1].take(sent(ours[0], 0.0), 0.05)
     them.read(us.write(1.0), 1.05)
     us.read(them.write(3.05), 3.10)
     assert us.round_trip_ms == pytest.approx(100, abs=0.1)
     assert them.round_trip_ms is None, "we never reported on a stream of theirs"
+
+
+def test_the_peers_reports_tell_what_it_missed_and_how_the_round_trip_varied() -> None:
+    ours, theirs = (OutgoingAudio(), IncomingAudio()), (OutgoingAudio(), IncomingAudio())
+    ours[0].payload_type = 111
+    theirs[1].expect({111}, (), ())
+    us, them = Reports(ours[1], ours[0], "us"), Reports(theirs[1], theirs[0], "them")
+    them.read(us.write(0.0), 0.0)
+    us.read(them.write(0.1), 0.1)
+    assert (us.peer.reports, us.peer.lost, us.peer.round_trips) == (1, None, 0), "it has heard nothing of us"
+    for number in range(100):
+        packet = sent(ours[0], number * 0.02)
+        if number % 10 != 7:
+            theirs[1].take(packet, number * 0.02)
+    for asked_s, way_s in ((3.0, 0.05), (4.0, 0.02), (5.0, 0.1)):
+        them.read(us.write(asked_s), asked_s + way_s)
+        us.read(them.write(asked_s + way_s), asked_s + 2 * way_s)
+    peer = us.peer
+    assert (peer.reports, peer.lost, peer.lost_of) == (4, 10, 100)
+    assert peer.fraction_lost == 0, "nothing was lost since the report before"
+    assert peer.jitter_ms == pytest.approx(0, abs=0.1)
+    measured = (peer.round_trip_last_ms, peer.round_trip_min_ms, peer.round_trip_max_ms, peer.round_trip_total_ms)
+    assert measured == pytest.approx((200, 40, 200, 340), abs=0.2)
+    assert peer.round_trips == 3
 
 
 @settings(deadline=None)

@@ -5,7 +5,7 @@ No I/O and no clock: times come in as arguments, in seconds of any steady clock.
 
 import random
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -150,18 +150,22 @@ class IncomingAudio:
         self.streams: dict[int, ReceivedStream] = {}
         self.heard: int | None = None
         self._opus: frozenset[int] = frozenset()
-        self._events: frozenset[int] = frozenset()
+        self.events: Mapping[int, int] = {}
+        """Clock rates of the event payload types, Hz."""
         self._rank: dict[int, int] = {}
 
-    def expect(self, opus: Iterable[int], events: Iterable[int], announced: Iterable[int]) -> None:
+    def expect(self, opus: Iterable[int], events: Mapping[int, int], announced: Iterable[int]) -> None:
         """Set the payload types to come and the announced SSRCs, those of the newest section last."""
-        self._opus, self._events = frozenset(opus), frozenset(events)
+        self._opus, self.events = frozenset(opus), events
         self._rank = {ssrc: place for place, ssrc in enumerate(announced, start=1)}
 
     def take(self, packet: RtpPacket, at_s: float) -> Heard:
-        """Count a packet and return what it is: NOTHING if it belongs to a stream that is not heard."""
+        """Count a packet and return what it is: NOTHING if it is sound of a stream that is not heard.
+
+        Events count on every stream: who is muted, or was just moved to another section, has none that is heard yet.
+        """
         timed = packet.payload_type in self._opus
-        if not timed and packet.payload_type not in self._events:
+        if not timed and packet.payload_type not in self.events:
             return Heard.NOTHING
         stream = self.streams.get(packet.ssrc)
         if stream is not None and packet.ssrc == self.heard:  # nearly always
@@ -175,9 +179,9 @@ class IncomingAudio:
         stream.take(packet, at_s, timed=timed)
         if packet.ssrc != self.heard and timed and self._goes_first(packet.ssrc, at_s, new=new):
             self.heard = packet.ssrc
-        if packet.ssrc != self.heard:
-            return Heard.NOTHING
-        return Heard.SOUND if timed else Heard.EVENT
+        if not timed:
+            return Heard.EVENT
+        return Heard.SOUND if packet.ssrc == self.heard else Heard.NOTHING
 
     def _goes_first(self, ssrc: int, at_s: float, *, new: bool) -> bool:
         if self.heard is None:
@@ -215,6 +219,8 @@ class OutgoingAudio:
     def __init__(self) -> None:
         self.ssrc = random.getrandbits(32)
         self.payload_type: int | None = None
+        self.events: tuple[int, int] | None = None
+        """Payload type and clock rate of the events the peer takes."""
         self.packets = 0
         self.octets = 0
         self._sequence = random.getrandbits(15)  # of the next packet
@@ -234,9 +240,25 @@ class OutgoingAudio:
         if self.payload_type is None:
             return 0
         talkspurt = self._catch_up(at_s, samples)
+        return self._append(buffer, self.payload_type, payload, samples, marker=talkspurt)
+
+    def write_event(self, buffer: memoryview, payload: bytes, at_s: float, *, marker: bool, age: int) -> int:
+        """Write an event packet in place of 20 ms of sound, and return its length; 0 while the peer wants none.
+
+        It is stamped with the beginning of its event, `age` samples ago. `marker` says that it begins now.
+        """
+        if self.payload_type is None or self.events is None:
+            return 0
+        if marker:
+            self._catch_up(at_s, SAMPLES_20_MS)
+        return self._append(buffer, self.events[0], payload, SAMPLES_20_MS, marker=marker, age=age)
+
+    def _append(
+        self, buffer: memoryview, payload_type: int, payload: bytes, samples: int, *, marker: bool, age: int = 0
+    ) -> int:
         self._source = None
         end = HEADER_BYTES + len(payload)
-        self._put(buffer, self.payload_type, self._sequence, self._origin + self._next, end, marker=talkspurt)
+        self._put(buffer, payload_type, self._sequence, self._origin + self._next - age, end, marker=marker)
         buffer[HEADER_BYTES:end] = payload
         self._sequence = (self._sequence + 1) & 0xFFFF
         self._next += samples

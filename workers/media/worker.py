@@ -22,11 +22,12 @@ from workers.media import intake
 from workers.media.doorway import Doorway
 from workers.media.drive import drive
 from workers.media.handler import Script
-from workers.media.holding import Holding
+from workers.media.holding import Holding, sounding
 from workers.media.host import Ear, Host
 from workers.media.leg import Leg
 from workers.media.live_call import LiveCall
 from workers.media.performer import Performer
+from workers.media.sampler import Sampler
 from workers.media.spare_legs import SpareLegs
 from workers.media.ticker import TICK_S, Ticker
 
@@ -64,6 +65,7 @@ class Worker:
         self._make_free_leg = make_leg
         self._legs = SpareLegs(self._make_leg)
         self._doorway = Doorway()
+        self._sampler = Sampler(bus.wire, lambda: sounding(self._held), retention_hours=settings.retention_hours)
         self._handled = ""
         self._draining = False
         self._left = False
@@ -89,6 +91,7 @@ class Worker:
             asyncio.create_task(self._beat(), name="beat"),
             asyncio.create_task(self._ticker.run(), name="ticker"),
             asyncio.create_task(self._legs.refill(), name="spare legs"),
+            asyncio.create_task(self._sampler.run(), name="samples"),
         ]
         stopped = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -229,7 +232,7 @@ class Worker:
             await asyncio.wait([driving, fenced], return_when=asyncio.FIRST_COMPLETED)
             if not driving.done():
                 raise LeaseLost(f"epoch {performer.epoch} of call {performer.call_id} is over")
-            self._log_end(driving.result(), performer)
+            self._log_end(driving.result(), held)
             await performer.finish()
         except LeaseLost as lost:
             self._log.warning("call.abandoned", call=performer.call_id, epoch=performer.epoch, because=str(lost))
@@ -289,14 +292,17 @@ class Worker:
         self._log.error("worker.froze", calls=len(self._held))
         self._froze_ms = boot_ms()
 
-    def _log_end(self, call: Call, performer: Performer) -> None:
+    def _log_end(self, call: Call, held: Holding) -> None:
+        closed = held.sounded()
+        self._sampler.ended(closed)
         self._log.info(
             "call.closed",
-            call=performer.call_id,
+            call=held.performer.call_id,
             outcome=call.outcome,
             page=call.page,
             consumer=log.pseudonym(call.consumer),
-            epoch=performer.epoch,
+            epoch=held.performer.epoch,
+            mos_estimate=closed.mos_estimate,
             lasted_ms=self._bus.now_ms() - call.arrived_ms if call.arrived_ms else None,
         )
 
