@@ -238,6 +238,7 @@ async def test_nothing_is_left_of_a_leg_that_ends_during_a_restart(ending: str) 
         if ending == "mute":
             leg.mute_forever()
             assert not leg._peer.path.send_now(b"whatever")
+            assert len(udp_ports()) == len(far.ours), "not one of our three sockets is left"
     await until(lambda: not asyncio.all_tasks() - tasks and open_files() <= files)
     assert threading.active_count() <= threads
 
