@@ -36,9 +36,12 @@ Run = Callable[[Coroutine[Any, Any, None]], None]
 
 
 async def assert_both_hear(leg: Leg, far: Roamer) -> None:
-    """Tell the voices apart; a busy machine's gaps smear a tone a little."""
-    far.heard.clear()
-    heard = await converse(leg)
+    """Tell the voices apart; on a busy machine, gaps smear a tone a little and stock aiortc drops half a second."""
+    for _ in range(3):
+        far.heard.clear()
+        heard = await converse(leg)
+        if sum(map(len, far.heard)) >= 24_000:
+            break
     assert abs(dominant_hz(heard[-48_000:]) - THEIRS_HZ) <= 20
     assert abs(dominant_hz(far.sound()[-24_000:]) - OURS_HZ) <= 20
 
