@@ -1,0 +1,157 @@
+"""Rings, hosts the Graph, and is the far end of every call: all that Meta and its consumers are to a stack.
+
+A process of its own, told what to do by lines of JSON on stdin (`orders`): `python -m pageline.bench.media.consumers
+WEBHOOK_URL GRAPH_PORT`. It shares the machine with what it loads, so its packets are carried many at a time, and it
+says how late it was itself.
+"""
+
+import asyncio
+import gc
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import psutil
+import uvloop
+
+from pageline.bench import events, graph
+from pageline.bench.caller import Poster
+from pageline.bench.figures import percentile
+from pageline.bench.media.arrivals import PACKETS_PER_S, Arrivals
+from pageline.bench.media.datagrams import listen
+from pageline.bench.media.exchange import Exchange
+from pageline.bench.media.far_end import FarEnd
+from pageline.bench.media.orders import Figures, HangUp, Measure, Ring, Rung, order_of
+from pageline.bench.media.secured import Identity
+from pageline.bench.media.wheel import Wheel
+from pageline.bench.processes import cpu_s
+
+CONNECTED_WITHIN_S: Final = 10.0
+LISTENER_PAUSE_PACKETS: Final = 20
+AFTER_HANG_UP_S: Final = 0.5
+
+
+class Consumers:
+    """All of them, as one is told to let them act."""
+
+    def __init__(self, url: str, port: int, exchange: Exchange, wheel: Wheel) -> None:
+        self._url = url
+        self._port = port
+        self._exchange = exchange
+        self._wheel = wheel
+        self._poster: Poster | None = None
+        self._prefix = f"c_media_{time.time_ns()}"
+
+    async def ring(self, order: Ring) -> Rung:
+        """Let consumers call at a steady rate."""
+        loop = asyncio.get_running_loop()
+        next_at_s, waiting = loop.time(), []
+        for _ in range(order.calls):
+            await asyncio.sleep(next_at_s - loop.time())
+            next_at_s += 1 / order.per_s
+            far_end = self._exchange.new(self._prefix)
+            far_end.pause_packets = 1 if order.speak else LISTENER_PAUSE_PACKETS
+            await self._post(events.connect(far_end.call_id))
+            waiting.append(loop.create_task(self._until_connected(far_end)))
+        connected = sum(await asyncio.gather(*waiting))
+        return Rung(order.calls, connected)
+
+    async def measure(self, order: Measure) -> Figures:
+        """Look for so long."""
+        calls = [far_end.number for far_end in self._exchange.calls]
+        arrivals = self._wheel.arrivals = Arrivals(int(len(calls) * order.seconds * PACKETS_PER_S * 1.2) + 1000)
+        self._wheel.late_ns.clear()
+        process, own = psutil.Process(order.pid), psutil.Process().pid
+        dropped, own_s, used_s, began_s = _dropped(self._port), cpu_s(own), cpu_s(order.pid), time.monotonic()
+        await asyncio.sleep(order.seconds)
+        took_s = time.monotonic() - began_s
+        used_s, own_s = cpu_s(order.pid) - used_s, cpu_s(own) - own_s
+        dropped = _dropped(self._port) - dropped
+        self._wheel.arrivals = None
+        late_ms = [late_ns / 1e6 for late_ns in self._wheel.late_ns]
+        flows = arrivals.flows(calls, took_s)
+        return Figures(
+            calls=len(calls),
+            seconds=took_s,
+            held=sum(each.held for each in flows),
+            missing=sum(each.missing for each in flows) / max(1, len(flows)),
+            worst_missing=max((each.missing for each in flows), default=0.0),
+            worst_p99_gap_ms=max((each.p99_gap_ms for each in flows), default=0.0),
+            max_gap_ms=max((each.max_gap_ms for each in flows), default=0.0),
+            cpu=used_s / took_s,
+            cpu_us_per_packet_slot=used_s * 1e6 / max(1, len(calls)) / (took_s * PACKETS_PER_S),
+            rss_bytes=process.memory_info().rss,
+            load_late_p99_ms=percentile(late_ms, 99),
+            load_late_max_ms=max(late_ms),
+            load_cpu=own_s / took_s,
+            load_dropped=dropped,
+        )
+
+    async def hang_up(self, order: HangUp) -> None:
+        """Let the youngest calls end."""
+        for far_end in self._exchange.calls[-order.calls :] if order.calls else ():
+            await self._post(events.terminate(far_end.call_id))
+            self._exchange.forget(far_end)
+        await asyncio.sleep(AFTER_HANG_UP_S)
+
+    async def _post(self, element: dict[str, Any]) -> None:
+        if self._poster is None or self._poster.closed:
+            host, port = events.host_and_port(self._url)
+            _, self._poster = await asyncio.get_running_loop().create_connection(Poster, host, port)
+        await self._poster.post(events.request(self._url, element))
+
+    async def _until_connected(self, far_end: FarEnd) -> bool:
+        try:
+            async with asyncio.timeout(CONNECTED_WITHIN_S):
+                await self._exchange.connected(far_end)
+        except TimeoutError:
+            await self._post(events.terminate(far_end.call_id))
+            self._exchange.forget(far_end)
+        return far_end.connected
+
+
+def _dropped(port: int) -> int:
+    """Return how many datagrams the kernel threw away because nobody read them in time."""
+    for line in Path("/proc/net/udp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if int(fields[1].partition(":")[2], 16) == port:
+            return int(fields[-1])
+    return 0
+
+
+async def serve(url: str, graph_port: int) -> None:
+    """Do what stdin says until it ends."""
+    loop = asyncio.get_running_loop()
+    bound = listen("127.0.0.1")
+    port = bound.getsockname()[1]
+    wheel = Wheel(bound)
+    exchange = Exchange(Identity(), port, wheel)
+    server = await loop.create_server(lambda: graph.GraphConnection(exchange), "127.0.0.1", graph_port)
+    consumers = Consumers(url, port, exchange, wheel)
+    turning = asyncio.create_task(wheel.run())
+    said = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(said), sys.stdin)
+    gc.freeze()
+    gc.disable()  # nothing here makes cycles that matter within a run, and a collection is a pause for all
+    while line := await said.readline():
+        done: Rung | Figures | None
+        match order_of(line):
+            case Ring() as order:
+                done = await consumers.ring(order)
+            case Measure() as order:
+                done = await consumers.measure(order)
+            case HangUp() as order:
+                done = await consumers.hang_up(order)
+        sys.stdout.buffer.write(msgspec.json.encode(done) + b"\n")
+        sys.stdout.buffer.flush()
+        if turning.done():
+            turning.result()
+    turning.cancel()
+    server.close()
+
+
+if __name__ == "__main__":
+    _, url_, graph_port_ = sys.argv
+    uvloop.run(serve(url_, int(graph_port_)))
