@@ -194,6 +194,7 @@ def bench(
     *,
     only: Annotated[str, typer.Option(help="`ingress`, `answer` or `media`; all without.")] = "",
     mode: Annotated[str, typer.Option(help="Of media, look once at: answer, forward, bridge, listen.")] = "",
+    stack: Annotated[str, typer.Option(help="Of whom: pageline, stock or pion.")] = "pageline",
     calls: Annotated[int, typer.Option(min=1, help="With so many calls.")] = 100,
     seconds: Annotated[float, typer.Option(min=1, help="For so long, s.")] = 20.0,
     as_json: Json = False,
@@ -203,7 +204,7 @@ def bench(
         return
     from pageline.bench import run
 
-    report = run(only, mode=mode, calls=calls, seconds=seconds)
+    report = run(only, mode=mode, stack=stack, calls=calls, seconds=seconds)
     if as_json:
         print_json(report)
 

@@ -17,10 +17,10 @@ ANSWER: Final = "answer"
 MEDIA: Final = "media"
 
 
-def run(only: str = "", *, mode: str = "", calls: int = 0, seconds: float = 20.0) -> dict[str, Any]:
+def run(only: str = "", **media_order: Any) -> dict[str, Any]:
     """Measure `ingress`, `answer`, `media`, or all without `only`; print tables on stderr and return the figures.
 
-    With a `mode` of the media path only that one is looked at, once, with so many calls.
+    What else is given is the `media.Order`.
 
     Raises:
         BadSetting: `only` names neither.
@@ -44,7 +44,7 @@ def run(only: str = "", *, mode: str = "", calls: int = 0, seconds: float = 20.0
             report[ANSWER] = answer_bench.measure(home, show)
             show.answer(report[ANSWER])
         if only in ("", MEDIA):
-            report[MEDIA] = media.measure(home, show, media.Order(mode, calls, seconds))
+            report[MEDIA] = media.measure(home, show, media.Order(**media_order))
     return report
 
 

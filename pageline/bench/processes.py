@@ -30,23 +30,25 @@ class BenchFailed(PagelineError):
 
 
 @contextmanager
-def running(name: str, arguments: Sequence[str], env: Mapping[str, str], logs: Path) -> Iterator["Server"]:
-    """Run `python -m ARGUMENTS` as long as the context; start it from the main thread.
+def running(
+    name: str, arguments: Sequence[str], env: Mapping[str, str], logs: Path, *, module: bool = True
+) -> Iterator["Server"]:
+    """Run `python -m ARGUMENTS`, or a program, as long as the context; start it from the main thread.
 
     It gets our environment without pageline's settings, which are then those of `env` only.
     """
-    server = start(name, arguments, env, logs)
+    server = start(name, arguments, env, logs, module=module)
     try:
         yield server
     finally:
         server.stop()
 
 
-def start(name: str, arguments: Sequence[str], env: Mapping[str, str], logs: Path) -> "Server":
+def start(name: str, arguments: Sequence[str], env: Mapping[str, str], logs: Path, *, module: bool = True) -> "Server":
     """Start what `running` runs, and leave the stopping to the caller; it ends with this process in any case."""
     path = logs / f"{name}.log"
     with path.open("ab") as output:
-        return Server(name, spawn(arguments, output, output, env), path)
+        return Server(name, spawn(arguments, output, output, env, module=module), path)
 
 
 def lines_of(*arguments: str) -> Iterator[bytes]:
@@ -75,11 +77,12 @@ def spawn(
     env: Mapping[str, str],
     *,
     stdin: int = subprocess.DEVNULL,
+    module: bool = True,
 ) -> "subprocess.Popen[bytes]":
-    """Start `python -m ARGUMENTS` tied to us, in a session of its own, with none of pageline's settings but `env`'s."""
+    """Start `python -m ARGUMENTS`, or a program, tied to us; of pageline's settings it gets only those of `env`."""
     ours = {name: value for name, value in os.environ.items() if name not in Settings.__struct_encode_fields__}
     return subprocess.Popen(
-        tied([sys.executable, "-m", *arguments]),
+        tied([sys.executable, "-m", *arguments] if module else arguments),
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,

@@ -75,12 +75,19 @@ def settings_of(redis_url: str, folder: Path, *, port: int, graph_port: int) -> 
 
 
 @contextmanager
-def baseline(module: str, home: Path, *, graph_port: int = 0) -> Iterator[Stack]:
+def baseline(
+    module: str, home: Path, *, graph_port: int = 0, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Stack]:
     """Run a module of `pageline.bench.baselines` on the server that ours runs on."""
     port = free_port()
-    env = {"META_APP_SECRET": SECRET, "GRAPH_URL": f"http://127.0.0.1:{graph_port}", "GRAPH_VERSION": "v26.0"}
+    env = {**baseline_settings(graph_port), **settings}
     command = [*UVICORN, "--port", str(port), f"pageline.bench.baselines.{module}:app"]
     with running(module, command, env, home) as web:
         at = f"http://127.0.0.1:{port}"
         web.await_answer(f"{at}/webhook")
         yield Stack(module, f"{at}/webhook", web, media=web)
+
+
+def baseline_settings(graph_port: int) -> dict[str, str]:
+    """Return what a baseline is told."""
+    return {"META_APP_SECRET": SECRET, "GRAPH_URL": f"http://127.0.0.1:{graph_port}", "GRAPH_VERSION": "v26.0"}

@@ -1,5 +1,6 @@
 """`pageline bench --only media`: how many calls one core holds, what a packet costs, and what becomes of the sound."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ class Order(msgspec.Struct, frozen=True):
     """What is to be measured: everything, or with a mode that one with so many calls."""
 
     mode: str = ""
+    stack: str = probe.OURS
     calls: int = 0
     seconds: float = 20.0
 
@@ -22,12 +24,20 @@ def measure(home: Path, show: Show, order: Order) -> dict[str, Any]:
     """Measure, and return the figures.
 
     Raises:
-        BadSetting: there is no such mode.
+        BadSetting: there is no such mode or stack.
     """
     if order.mode and order.mode not in probe.MODES:
         raise BadSetting(f"--mode {order.mode} is unknown. Write one of: {', '.join(probe.MODES)}.")
+    if order.stack not in probe.STACKS:
+        raise BadSetting(f"--stack {order.stack} is unknown. Write one of: {', '.join(probe.STACKS)}.")
     separate = cores.separate()
     chosen = probe.MODES[order.mode]
-    with probe.ours(order.mode, home) as ready:
+    with probe.of(order.stack, order.mode, home) as ready:
         held = ready.hold(order.calls, order.seconds, speak=chosen.speak)
-    return {"mode": order.mode, "own_core": separate, **held}
+    return {
+        "stack": order.stack,
+        "mode": order.mode,
+        "own_core": separate,
+        **held,
+        "load_1min_after": round(os.getloadavg()[0], 2),
+    }

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 
 from pageline.bench import stacks
-from pageline.bench.media import cores, speech
+from pageline.bench.media import cores, pion, speech
 from pageline.bench.media.handlers import CLIP
 from pageline.bench.media.load import Load, calling
 from pageline.bench.media.orders import Figures
@@ -23,6 +23,10 @@ CALLS_PER_S: Final = 15.0
 SETTLES_S: Final = 2.0
 CLIP_S: Final = 60
 EVERYBODY: Final = 1 << 16
+
+
+OURS, STOCK, PION = "pageline", "stock", "pion"
+STACKS: Final = (OURS, STOCK, PION)
 
 
 class Mode(NamedTuple):
@@ -89,11 +93,23 @@ def prepared(stack: "AbstractContextManager[stacks.Stack]", graph_port: int, *, 
         load.hang_up(EVERYBODY)
 
 
-def ours(mode: str, home: Path) -> "AbstractContextManager[Probe]":
-    """Prepare our stack in this mode."""
+def of(stack: str, mode: str, home: Path) -> "AbstractContextManager[Probe]":
+    """Prepare one of `STACKS` in one of `MODES`.
+
+    Raises:
+        BenchFailed: it cannot do that.
+    """
     chosen, graph_port = MODES[mode], free_port()
-    settings = {"CALL_HANDLER": chosen.handler, CLIP: str(clip(home))}
-    started = stacks.ours(f"{mode}-{graph_port}", home, graph_port=graph_port, settings=settings)
+    name = f"{stack}-{mode}-{graph_port}"
+    if stack == OURS:
+        settings = {"CALL_HANDLER": chosen.handler, CLIP: str(clip(home))}
+        started = stacks.ours(name, home, graph_port=graph_port, settings=settings)
+    elif stack == STOCK and mode in ("answer", "forward"):
+        started = stacks.baseline("inline_answerer", home, graph_port=graph_port, settings={"ECHO": mode})
+    elif stack == PION and mode == "forward":
+        started = pion.echo(home, graph_port=graph_port)
+    else:
+        raise BenchFailed(f"{stack} has no mode {mode}")
     return prepared(started, graph_port, speak=chosen.speak)
 
 
