@@ -31,13 +31,8 @@ def measure(home: Path, show: Show, order: Order) -> dict[str, Any]:
     if order.stack not in probe.STACKS:
         raise BadSetting(f"--stack {order.stack} is unknown. Write one of: {', '.join(probe.STACKS)}.")
     separate = cores.separate()
-    chosen = probe.MODES[order.mode]
     with probe.of(order.stack, order.mode, home) as ready:
-        held = ready.hold(order.calls, order.seconds, speak=chosen.speak)
-    return {
-        "stack": order.stack,
-        "mode": order.mode,
-        "own_core": separate,
-        **held,
-        "load_1min_after": round(os.getloadavg()[0], 2),
-    }
+        ready.ring(order.calls)
+        held = ready.look(order.calls, order.seconds, listen_to=3 if order.mode == "answer" else 0)
+    after = {"load_1min_after": round(os.getloadavg()[0], 2)}
+    return {"stack": order.stack, "mode": order.mode, "own_core": separate, **held, **after}

@@ -21,16 +21,20 @@ from pageline.bench.caller import Poster
 from pageline.bench.figures import percentile
 from pageline.bench.media.arrivals import PACKETS_PER_S, Arrivals
 from pageline.bench.media.datagrams import listen
+from pageline.bench.media.delay import echo_delays_ms, first_sound_ns
 from pageline.bench.media.exchange import Exchange
 from pageline.bench.media.far_end import FarEnd
-from pageline.bench.media.orders import Figures, HangUp, Measure, Ring, Rung, order_of
+from pageline.bench.media.heard import came_back, was_sent
+from pageline.bench.media.orders import Figures, Greet, Greeted, HangUp, Measure, Ring, Rung, order_of
 from pageline.bench.media.secured import Identity
-from pageline.bench.media.wheel import Wheel
+from pageline.bench.media.wheel import Losses, Wheel
 from pageline.bench.processes import cpu_s
 
 CONNECTED_WITHIN_S: Final = 10.0
 LISTENER_PAUSE_PACKETS: Final = 20
 AFTER_HANG_UP_S: Final = 0.5
+GREETED_FOR_S: Final = 0.5
+"""From being connected on."""
 
 
 class Consumers:
@@ -46,21 +50,47 @@ class Consumers:
 
     async def ring(self, order: Ring) -> Rung:
         """Let consumers call at a steady rate."""
-        loop = asyncio.get_running_loop()
-        next_at_s, waiting = loop.time(), []
+        pace, waiting = Pace(order.per_s), []
         for _ in range(order.calls):
-            await asyncio.sleep(next_at_s - loop.time())
-            next_at_s += 1 / order.per_s
-            far_end = self._exchange.new(self._prefix)
+            await pace.next()
+            far_end = self._exchange.new(self._prefix, expected_loss_percent=order.expected_loss_percent)
             far_end.pause_packets = 1 if order.speak else LISTENER_PAUSE_PACKETS
+            if order.loss is not None:
+                self._wheel.losses[far_end.number] = Losses(order.loss, far_end.number)
             await self._post(events.connect(far_end.call_id))
-            waiting.append(loop.create_task(self._until_connected(far_end)))
-        connected = sum(await asyncio.gather(*waiting))
-        return Rung(order.calls, connected)
+            waiting.append(asyncio.create_task(self._until_connected(far_end)))
+        there = [far_end.call_id for far_end in await asyncio.gather(*waiting) if far_end.connected]
+        return Rung(order.calls, len(there), there)
+
+    async def greet(self, order: Greet) -> Greeted:
+        """Let consumers call who only want to hear something."""
+        pace, waiting = Pace(order.per_s), []
+        for _ in range(order.calls):
+            await pace.next()
+            waiting.append(asyncio.create_task(self._greet()))
+        heard = [delays for delays in await asyncio.gather(*waiting) if delays is not None]
+        packets_ms, sounds_ms = [packet_ms for packet_ms, _ in heard], [sound_ms for _, sound_ms in heard]
+        return Greeted(order.calls, packets_ms, sounds_ms)
+
+    async def _greet(self) -> tuple[float, float] | None:
+        """Return how long a caller waited for a packet and for a sound, ms; none where nothing was heard."""
+        far_end = self._exchange.new(self._prefix)
+        kept = self._wheel.kept[far_end.number] = []
+        rang_ns = time.time_ns()
+        await self._post(events.connect(far_end.call_id))
+        await self._until_connected(far_end)
+        await asyncio.sleep(GREETED_FOR_S)
+        del self._wheel.kept[far_end.number]
+        await self._end(far_end)
+        sound_ns = first_sound_ns(came_back(far_end, kept)) if kept else None
+        return None if sound_ns is None else ((kept[0][0] - rang_ns) / 1e6, (sound_ns - rang_ns) / 1e6)
 
     async def measure(self, order: Measure) -> Figures:
         """Look for so long."""
-        calls = [far_end.number for far_end in self._exchange.calls]
+        calls = {far_end.number: far_end for far_end in self._exchange.calls}
+        listened_to = list(calls.values())[: order.listen_to]
+        for far_end in listened_to:
+            far_end.sent, self._wheel.kept[far_end.number] = [], []
         arrivals = self._wheel.arrivals = Arrivals(int(len(calls) * order.seconds * PACKETS_PER_S * 1.2) + 1000)
         self._wheel.late_ns.clear()
         process, own = psutil.Process(order.pid), psutil.Process().pid
@@ -70,16 +100,23 @@ class Consumers:
         used_s, own_s = cpu_s(order.pid) - used_s, cpu_s(own) - own_s
         dropped = _dropped(self._port) - dropped
         self._wheel.arrivals = None
+        delays_ms = []
+        for far_end in listened_to:
+            heard = came_back(far_end, self._wheel.kept.pop(far_end.number))
+            delays_ms += echo_delays_ms(was_sent(far_end), heard)
+            far_end.sent = None
         late_ms = [late_ns / 1e6 for late_ns in self._wheel.late_ns]
-        flows = arrivals.flows(calls, took_s)
+        flows = arrivals.flows(list(calls), took_s)
         return Figures(
             calls=len(calls),
             seconds=took_s,
+            call_missing={calls[each.call].call_id: each.missing for each in flows},
             held=sum(each.held for each in flows),
             missing=sum(each.missing for each in flows) / max(1, len(flows)),
             worst_missing=max((each.missing for each in flows), default=0.0),
             worst_p99_gap_ms=max((each.p99_gap_ms for each in flows), default=0.0),
             max_gap_ms=max((each.max_gap_ms for each in flows), default=0.0),
+            echo_delays_ms=delays_ms,
             cpu=used_s / took_s,
             cpu_us_per_packet_slot=used_s * 1e6 / max(1, len(calls)) / (took_s * PACKETS_PER_S),
             rss_bytes=process.memory_info().rss,
@@ -92,9 +129,12 @@ class Consumers:
     async def hang_up(self, order: HangUp) -> None:
         """Let the youngest calls end."""
         for far_end in self._exchange.calls[-order.calls :] if order.calls else ():
-            await self._post(events.terminate(far_end.call_id))
-            self._exchange.forget(far_end)
+            await self._end(far_end)
         await asyncio.sleep(AFTER_HANG_UP_S)
+
+    async def _end(self, far_end: FarEnd) -> None:
+        await self._post(events.terminate(far_end.call_id))
+        self._exchange.forget(far_end)
 
     async def _post(self, element: dict[str, Any]) -> None:
         if self._poster is None or self._poster.closed:
@@ -102,14 +142,26 @@ class Consumers:
             _, self._poster = await asyncio.get_running_loop().create_connection(Poster, host, port)
         await self._poster.post(events.request(self._url, element))
 
-    async def _until_connected(self, far_end: FarEnd) -> bool:
+    async def _until_connected(self, far_end: FarEnd) -> FarEnd:
         try:
             async with asyncio.timeout(CONNECTED_WITHIN_S):
                 await self._exchange.connected(far_end)
         except TimeoutError:
-            await self._post(events.terminate(far_end.call_id))
-            self._exchange.forget(far_end)
-        return far_end.connected
+            await self._end(far_end)
+        return far_end
+
+
+class Pace:
+    """Turns that come at a steady rate."""
+
+    def __init__(self, per_s: float) -> None:
+        self._every_s = 1 / per_s
+        self._next_s = time.monotonic()
+
+    async def next(self) -> None:
+        """Wait for the next one; one that was missed is made up for."""
+        await asyncio.sleep(self._next_s - time.monotonic())
+        self._next_s += self._every_s
 
 
 def _dropped(port: int) -> int:
@@ -136,14 +188,17 @@ async def serve(url: str, graph_port: int) -> None:
     gc.freeze()
     gc.disable()  # nothing here makes cycles that matter within a run, and a collection is a pause for all
     while line := await said.readline():
-        done: Rung | Figures | None
+        done: Rung | Figures | Greeted | None
         match order_of(line):
             case Ring() as order:
                 done = await consumers.ring(order)
             case Measure() as order:
                 done = await consumers.measure(order)
+            case Greet() as order:
+                done = await consumers.greet(order)
             case HangUp() as order:
-                done = await consumers.hang_up(order)
+                await consumers.hang_up(order)
+                done = None
         sys.stdout.buffer.write(msgspec.json.encode(done) + b"\n")
         sys.stdout.buffer.flush()
         if turning.done():

@@ -69,10 +69,8 @@ class _Batch:
 
 def _column(array: Any, kind: type[ctypes.Structure], field: str, of: Any) -> "np.ndarray[Any, Any]":
     """Return one field of all structures as a vector that shares their memory."""
-    shape = {"names": [field], "formats": [of], "offsets": [getattr(kind, field).offset]}
-    fields = np.dtype({**shape, "itemsize": ctypes.sizeof(kind)})  # type: ignore[call-overload]
-    column: np.ndarray[Any, Any] = np.frombuffer(array, fields)[field]
-    return column
+    size, offset = ctypes.sizeof(kind), getattr(kind, field).offset
+    return np.ndarray((len(array),), of, buffer=array, offset=offset, strides=(size,))
 
 
 def listen(address: str) -> socket.socket:
@@ -94,8 +92,8 @@ class Outgoing:
     def __init__(self, bound: socket.socket, capacity: int = 256) -> None:
         self._fd = bound.fileno()
         self._batch = _Batch(capacity)
-        self._data = memoryview(self._batch.data).cast("B")
-        self._names = memoryview(self._batch.names).cast("B")
+        self._data = self._batch.data.data.cast("B")
+        self._names = self._batch.names.data.cast("B")
         self._bytes = self._batch.part_bytes
         self._count = 0
 

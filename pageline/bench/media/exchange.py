@@ -42,10 +42,11 @@ class Exchange:
         """Return the calls that are up, the oldest first."""
         return [far_end for far_end in self._called.values() if far_end.connected]
 
-    def new(self, prefix: str) -> FarEnd:
+    def new(self, prefix: str, *, expected_loss_percent: int = 5) -> FarEnd:
         """Return the far end of a call that is about to ring."""
         self._number += 1
-        far_end = FarEnd(self._number, f"{prefix}_{self._number}", self._identity, speech.words())
+        words = speech.words(expected_loss_percent)
+        far_end = FarEnd(self._number, f"{prefix}_{self._number}", self._identity, words)
         self._called[far_end.call_id] = far_end
         self._connected[far_end.number] = asyncio.Event()
         self._wheel.expect(far_end)

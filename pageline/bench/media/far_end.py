@@ -10,6 +10,7 @@ from pageline.bench.media.secured import Handshake, Identity
 
 SAMPLES: Final = 960
 """What 20 ms of Opus count in RTP's clock."""
+WORDS_PER_S: Final = 50
 _HEADER = struct.Struct("!BBHLL")
 
 
@@ -37,11 +38,11 @@ class FarEnd:
         """Sends one packet of so many: 1 speaks, 20 is what DTX leaves of silence."""
         self.sent: list[Sent] | None = None
         """What was sent, where that is kept."""
-        self._words = words
+        self.words = words
         self._handshake = Handshake(identity)
         self._sequence = 1000 + number
         self._timestamp = 160_000 + SAMPLES * number
-        self._next = number * 37  # not all say the same at the same time
+        self._next = WORDS_PER_S * number  # at the beginning of a word, so that it is heard from the first packet on
         self._ssrc = 0x50000000 + number
         self._tx: Session
         self._rx: Session
@@ -71,11 +72,11 @@ class FarEnd:
         if number % self.pause_packets:
             return None
         self._sequence = sequence = (self._sequence + 1) & 0xFFFF
-        payload_number = number % len(self._words)
+        payload_number = number % len(self.words)
         if self.sent is not None:
             self.sent.append(Sent(sequence, payload_number, at_ns))
         header = _HEADER.pack(0x80, self.opus, sequence, timestamp, self._ssrc)
-        packet: bytes = self._tx.protect(header + self._words[payload_number])
+        packet: bytes = self._tx.protect(header + self.words[payload_number])
         return packet
 
     def payload_of(self, packet: bytes) -> bytes:

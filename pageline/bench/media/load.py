@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from pageline.bench.media.orders import Figures, HangUp, Measure, Order, Ring, Rung
+from pageline.bench.media.orders import Figures, Greet, Greeted, HangUp, Measure, Order, Ring, Rung
 from pageline.bench.processes import BenchFailed, last_lines, spawn
 
 T = TypeVar("T")
@@ -20,13 +20,17 @@ class Load:
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
 
-    def ring(self, calls: int, per_s: float, *, speak: bool = True) -> Rung:
+    def ring(self, order: Ring) -> Rung:
         """Let more consumers call."""
-        return self._ask(Ring(calls, per_s, speak), Rung)
+        return self._ask(order, Rung)
 
-    def measure(self, seconds: float, pid: int) -> Figures:
+    def greet(self, calls: int, per_s: float) -> Greeted:
+        """Let consumers call who only want to hear something."""
+        return self._ask(Greet(calls, per_s), Greeted)
+
+    def measure(self, order: Measure) -> Figures:
         """Look at all calls, and at a process."""
-        return self._ask(Measure(seconds, pid), Figures)
+        return self._ask(order, Figures)
 
     def hang_up(self, calls: int) -> None:
         """Let the youngest calls end."""

@@ -11,10 +11,11 @@ import numpy as np
 import psutil
 
 from pageline.bench import stacks
+from pageline.bench.figures import percentile
 from pageline.bench.media import cores, pion, speech
 from pageline.bench.media.handlers import CLIP
 from pageline.bench.media.load import Load, calling
-from pageline.bench.media.orders import Figures
+from pageline.bench.media.orders import Figures, Measure, Ring
 from pageline.bench.processes import BenchFailed, Server
 from shared.embedded import free_port
 
@@ -49,21 +50,33 @@ class Probe(NamedTuple):
     """A stack with its load, warm and without calls."""
 
     load: Load
+    mode: Mode
     media: Server
     base_rss_bytes: int
 
-    def hold(self, calls: int, seconds: float, *, speak: bool = True, per_s: float = CALLS_PER_S) -> dict[str, Any]:
-        """Ring so many more, wait until all has settled, and look."""
-        rung = self.load.ring(calls, per_s, speak=speak)
-        self.load.measure(SETTLES_S, self.media.pid)
-        figures = self.load.measure(seconds, self.media.pid)
-        return {**summary(figures, rung.asked, self.base_rss_bytes), "calls_asked": rung.asked}
+    def ring(self, calls: int, *, per_s: float = CALLS_PER_S) -> int:
+        """Ring so many more, and wait until all has settled; return how many were connected."""
+        rung = self.load.ring(Ring(calls, per_s, self.mode.speak))
+        self.load.measure(Measure(SETTLES_S, self.media.pid))
+        return rung.connected
+
+    def look(self, asked: int, seconds: float, *, listen_to: int = 0) -> dict[str, Any]:
+        """Look at all calls, of which there should be `asked`."""
+        figures = self.load.measure(Measure(seconds, self.media.pid, listen_to))
+        return summary(figures, asked, self.base_rss_bytes)
 
 
 def summary(figures: Figures, asked: int, base_rss_bytes: int) -> dict[str, Any]:
     """Return a measurement as people read it."""
+    numbers = msgspec.structs.asdict(figures)
+    delays_ms = numbers.pop("echo_delays_ms")
+    del numbers["call_missing"]
+    if delays_ms:
+        numbers |= {f"echo_delay_p{share}_ms": percentile(delays_ms, share) for share in (50, 95)}
+        numbers["echoes"] = len(delays_ms)
     return {
-        **{name: _rounded(value) for name, value in msgspec.structs.asdict(figures).items()},
+        "asked": asked,
+        **{name: _rounded(value) for name, value in numbers.items()},
         "rss_per_call_bytes": round((figures.rss_bytes - base_rss_bytes) / max(1, figures.calls)),
         "all_held": figures.held == figures.calls >= asked,
     }
@@ -74,7 +87,7 @@ def _rounded(value: float) -> float:
 
 
 @contextmanager
-def prepared(stack: "AbstractContextManager[stacks.Stack]", graph_port: int, *, speak: bool) -> Iterator[Probe]:
+def prepared(stack: "AbstractContextManager[stacks.Stack]", graph_port: int, mode: Mode) -> Iterator[Probe]:
     """Start the stack and the load, give the media process its core, and let a few calls come and go.
 
     Raises:
@@ -84,12 +97,12 @@ def prepared(stack: "AbstractContextManager[stacks.Stack]", graph_port: int, *, 
         media = under_way.media
         assert media is not None
         cores.put_aside(media.pid)
-        warmed = load.ring(WARM_UP_CALLS, CALLS_PER_S, speak=speak)
-        load.measure(1.0, media.pid)
-        load.hang_up(WARM_UP_CALLS)
+        warmed = load.ring(Ring(WARM_UP_CALLS, CALLS_PER_S, mode.speak))
+        load.measure(Measure(1.0, media.pid))
+        load.hang_up(EVERYBODY)
         if not warmed.connected:
             raise BenchFailed(f"{under_way.name} connected no call. Its media process said:\n{media.said()}")
-        yield Probe(load, media, psutil.Process(media.pid).memory_info().rss)
+        yield Probe(load, mode, media, psutil.Process(media.pid).memory_info().rss)
         load.hang_up(EVERYBODY)
 
 
@@ -110,7 +123,7 @@ def of(stack: str, mode: str, home: Path) -> "AbstractContextManager[Probe]":
         started = pion.echo(home, graph_port=graph_port)
     else:
         raise BenchFailed(f"{stack} has no mode {mode}")
-    return prepared(started, graph_port, speak=chosen.speak)
+    return prepared(started, graph_port, chosen)
 
 
 def clip(home: Path) -> Path:

@@ -45,8 +45,8 @@ def chirp() -> Sound:
 
 
 @cache
-def words(fec: bool = True, expected_loss_percent: int = 5) -> tuple[bytes, ...]:
+def words(expected_loss_percent: int) -> tuple[bytes, ...]:
     """Return the loop as 20 ms packets of some 60 bytes."""
-    encoder = OpusEncoder(RATE, bitrate=24_000, fec=fec, expected_loss_percent=expected_loss_percent)
+    encoder = OpusEncoder(RATE, bitrate=24_000, fec=True, expected_loss_percent=expected_loss_percent)
     pcm = (sound() * 32767).astype(np.int16).tobytes()
     return tuple(encoder.encode(pcm[at : at + FRAME * 2]) for at in range(0, len(pcm), FRAME * 2))

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from pageline.bench.media import ice_lite
-from pageline.bench.media.arrivals import Arrivals
+from pageline.bench.media.arrivals import Arrivals, Numbers
 from pageline.bench.media.datagrams import Incoming, Outgoing
 from pageline.bench.media.far_end import FarEnd
 
@@ -136,7 +136,7 @@ class Wheel:
             if self.kept:
                 self._keep(np.flatnonzero(is_rtp), calls)
 
-    def _keep(self, rows: "np.ndarray[tuple[int], np.dtype[np.intp]]", calls: np.ndarray) -> None:  # type: ignore[type-arg]
+    def _keep(self, rows: Numbers, calls: Numbers) -> None:
         for row in rows:
             kept = self.kept.get(int(calls[row]))
             if kept is not None:
