@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from pageline.bench.media import cores, probe
+from pageline.bench.media import cores, probe, whole
 from pageline.bench.show import Show
 from shared.errors import BadSetting
 
@@ -31,6 +31,9 @@ def measure(home: Path, show: Show, order: Order) -> dict[str, Any]:
     if order.stack not in probe.STACKS:
         raise BadSetting(f"--stack {order.stack} is unknown. Write one of: {', '.join(probe.STACKS)}.")
     separate = cores.separate()
+    if not order.mode:
+        report = whole.measure(home, order.seconds, show.stage)
+        return {"own_core": separate, **report, "load_1min_after": round(os.getloadavg()[0], 2)}
     with probe.of(order.stack, order.mode, home) as ready:
         ready.ring(order.calls)
         held = ready.look(order.calls, order.seconds, listen_to=3 if order.mode == "answer" else 0)

@@ -22,6 +22,7 @@ from shared.embedded import free_port
 WARM_UP_CALLS: Final = 4
 CALLS_PER_S: Final = 15.0
 SETTLES_S: Final = 2.0
+GLANCE_S: Final = 0.1
 CLIP_S: Final = 60
 EVERYBODY: Final = 1 << 16
 
@@ -53,6 +54,11 @@ class Probe(NamedTuple):
     mode: Mode
     media: Server
     base_rss_bytes: int
+    redis_url: str
+
+    def up(self) -> int:
+        """Return how many calls are up."""
+        return self.load.measure(Measure(GLANCE_S, self.media.pid)).calls
 
     def ring(self, calls: int, *, per_s: float = CALLS_PER_S) -> int:
         """Ring so many more, and wait until all has settled; return how many were connected."""
@@ -102,7 +108,7 @@ def prepared(stack: "AbstractContextManager[stacks.Stack]", graph_port: int, mod
         load.hang_up(EVERYBODY)
         if not warmed.connected:
             raise BenchFailed(f"{under_way.name} connected no call. Its media process said:\n{media.said()}")
-        yield Probe(load, mode, media, psutil.Process(media.pid).memory_info().rss)
+        yield Probe(load, mode, media, psutil.Process(media.pid).memory_info().rss, under_way.redis_url)
         load.hang_up(EVERYBODY)
 
 
