@@ -7,6 +7,7 @@ says how late it was itself.
 
 import asyncio
 import gc
+import socket
 import sys
 import time
 from pathlib import Path
@@ -40,9 +41,9 @@ GREETED_FOR_S: Final = 0.5
 class Consumers:
     """All of them, as one is told to let them act."""
 
-    def __init__(self, url: str, port: int, exchange: Exchange, wheel: Wheel) -> None:
+    def __init__(self, url: str, bound: socket.socket, exchange: Exchange, wheel: Wheel) -> None:
         self._url = url
-        self._port = port
+        self._bound = bound
         self._exchange = exchange
         self._wheel = wheel
         self._poster: Poster | None = None
@@ -65,10 +66,13 @@ class Consumers:
     async def greet(self, order: Greet) -> Greeted:
         """Let consumers call who only want to hear something."""
         pace, waiting = Pace(order.per_s), []
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._bound, self._wheel.read)  # at once, not with the wheel's next turn
         for _ in range(order.calls):
             await pace.next()
             waiting.append(asyncio.create_task(self._greet()))
         heard = [delays for delays in await asyncio.gather(*waiting) if delays is not None]
+        loop.remove_reader(self._bound)
         packets_ms, sounds_ms = [packet_ms for packet_ms, _ in heard], [sound_ms for _, sound_ms in heard]
         return Greeted(order.calls, packets_ms, sounds_ms)
 
@@ -94,11 +98,11 @@ class Consumers:
         arrivals = self._wheel.arrivals = Arrivals(int(len(calls) * order.seconds * PACKETS_PER_S * 1.2) + 1000)
         self._wheel.late_ns.clear()
         process, own = psutil.Process(order.pid), psutil.Process().pid
-        dropped, own_s, used_s, began_s = _dropped(self._port), cpu_s(own), cpu_s(order.pid), time.monotonic()
+        dropped, own_s, used_s, began_s = _dropped(self._bound), cpu_s(own), cpu_s(order.pid), time.monotonic()
         await asyncio.sleep(order.seconds)
         took_s = time.monotonic() - began_s
         used_s, own_s = cpu_s(order.pid) - used_s, cpu_s(own) - own_s
-        dropped = _dropped(self._port) - dropped
+        dropped = _dropped(self._bound) - dropped
         self._wheel.arrivals = None
         delays_ms = []
         for far_end in listened_to:
@@ -164,8 +168,9 @@ class Pace:
         self._next_s += self._every_s
 
 
-def _dropped(port: int) -> int:
-    """Return how many datagrams the kernel threw away because nobody read them in time."""
+def _dropped(bound: socket.socket) -> int:
+    """Return how many of a socket's datagrams the kernel threw away because nobody read them in time."""
+    port = bound.getsockname()[1]
     for line in Path("/proc/net/udp").read_text().splitlines()[1:]:
         fields = line.split()
         if int(fields[1].partition(":")[2], 16) == port:
@@ -177,11 +182,10 @@ async def serve(url: str, graph_port: int) -> None:
     """Do what stdin says until it ends."""
     loop = asyncio.get_running_loop()
     bound = listen("127.0.0.1")
-    port = bound.getsockname()[1]
     wheel = Wheel(bound)
-    exchange = Exchange(Identity(), port, wheel)
+    exchange = Exchange(Identity(), bound.getsockname()[1], wheel)
     server = await loop.create_server(lambda: graph.GraphConnection(exchange), "127.0.0.1", graph_port)
-    consumers = Consumers(url, port, exchange, wheel)
+    consumers = Consumers(url, bound, exchange, wheel)
     turning = asyncio.create_task(wheel.run())
     said = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(said), sys.stdin)

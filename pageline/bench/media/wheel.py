@@ -59,6 +59,7 @@ class Wheel:
         self._by_port: dict[int, FarEnd] = {}
         self._number_of = np.full(1 << 16, NOBODY, np.uint32)  # by the peer's port
         self._slots: list[list[FarEnd]] = [[] for _ in range(SLOTS)]
+        self._next_slot = 0
         self._delayed: list[tuple[int, int, bytes, bytes]] = []
         self._put = 0
 
@@ -78,7 +79,7 @@ class Wheel:
 
     async def run(self) -> None:
         """Turn until cancelled."""
-        due_ns, slot = time.monotonic_ns(), 0
+        due_ns = time.monotonic_ns()
         while True:
             now_ns = time.monotonic_ns()
             if now_ns - due_ns > GIVEN_UP_NS:  # the machine stood still; nothing is sent twice as fast for it
@@ -86,18 +87,18 @@ class Wheel:
                 due_ns = now_ns
             while due_ns <= now_ns:
                 self.late_ns.append(now_ns - due_ns)
-                self._serve(slot)
-                due_ns, slot = due_ns + SLOT_NS, (slot + 1) % SLOTS
+                self._serve(self._slots[self._next_slot])
+                due_ns += SLOT_NS
+                self._next_slot = (self._next_slot + 1) % SLOTS
             if self._delayed:
                 self._release(now_ns)
             self._outgoing.send()
-            self._read()
-            self._outgoing.send()
+            self.read()
             await asyncio.sleep(TURN_S)
 
-    def _serve(self, slot: int) -> None:
+    def _serve(self, slot: list[FarEnd]) -> None:
         at_ns = time.time_ns()
-        for far_end in self._slots[slot]:
+        for far_end in slot:
             packet = far_end.next_packet(at_ns)
             if packet is None:
                 continue
@@ -116,7 +117,8 @@ class Wheel:
 
     # --- what comes ---
 
-    def _read(self) -> None:
+    def read(self) -> None:
+        """Take what has come, and answer it."""
         incoming = self._incoming
         count = incoming.capacity
         while count == incoming.capacity:
@@ -135,6 +137,7 @@ class Wheel:
                 self._take_other(data[row, : incoming.bytes[row]].tobytes(), incoming.names[row].tobytes())
             if self.kept:
                 self._keep(np.flatnonzero(is_rtp), calls)
+        self._outgoing.send()
 
     def _keep(self, rows: Numbers, calls: Numbers) -> None:
         for row in rows:
@@ -166,5 +169,10 @@ class Wheel:
             self._outgoing.put(reply, source)
         if far_end.connected and not was_connected:
             far_end.source, far_end.port = source, int.from_bytes(source[2:4], "big")
-            min(self._slots, key=len).append(far_end)
+            self._emptiest_slot().append(far_end)
             self.on_connected(far_end)
+
+    def _emptiest_slot(self) -> list[FarEnd]:
+        """Return the slot with the fewest calls; of several the one whose turn comes first."""
+        coming = (*self._slots[self._next_slot :], *self._slots[: self._next_slot])
+        return min(coming, key=len)
