@@ -20,7 +20,7 @@ MEDIA: Final = "media"
 def run(only: str = "", **media_order: Any) -> dict[str, Any]:
     """Measure `ingress`, `answer`, `media`, or all without `only`; print tables on stderr and return the figures.
 
-    What else is given is the `media.Order`.
+    What else is given is the `Order` of the media bench.
 
     Raises:
         BadSetting: `only` names neither.
@@ -29,7 +29,8 @@ def run(only: str = "", **media_order: Any) -> dict[str, Any]:
     if only not in ("", INGRESS, ANSWER, MEDIA):
         raise BadSetting(f"--only {only} names no bench. Write {INGRESS}, {ANSWER} or {MEDIA}, or nothing for all.")
     require("psutil", *(("fastapi", "pydantic") if only in ("", INGRESS) else ()))
-    from pageline.bench import answer_bench, figures, ingress_bench, media
+    from pageline.bench import answer_bench, figures, ingress_bench
+    from pageline.bench.media import run as media_bench
     from pageline.bench.show import Show
 
     show = Show()
@@ -44,7 +45,8 @@ def run(only: str = "", **media_order: Any) -> dict[str, Any]:
             report[ANSWER] = answer_bench.measure(home, show)
             show.answer(report[ANSWER])
         if only in ("", MEDIA):
-            report[MEDIA] = media.measure(home, show, media.Order(**media_order))
+            report[MEDIA] = media_bench.measure(home, show, media_bench.Order(**media_order))
+            show.media(report[MEDIA])
     return report
 
 

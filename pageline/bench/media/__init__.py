@@ -1,41 +1,5 @@
-"""`pageline bench --only media`: how many calls one core holds, what a packet costs, and what becomes of the sound."""
+"""The media path under load: how many calls one core holds, what a packet costs, and what becomes of the sound.
 
-import os
-from pathlib import Path
-from typing import Any
-
-import msgspec
-
-from pageline.bench.media import cores, probe, whole
-from pageline.bench.show import Show
-from shared.errors import BadSetting
-
-
-class Order(msgspec.Struct, frozen=True):
-    """What is to be measured: everything, or with a mode that one with so many calls."""
-
-    mode: str = ""
-    stack: str = probe.OURS
-    calls: int = 0
-    seconds: float = 20.0
-
-
-def measure(home: Path, show: Show, order: Order) -> dict[str, Any]:
-    """Measure, and return the figures.
-
-    Raises:
-        BadSetting: there is no such mode or stack.
-    """
-    if order.mode and order.mode not in probe.MODES:
-        raise BadSetting(f"--mode {order.mode} is unknown. Write one of: {', '.join(probe.MODES)}.")
-    if order.stack not in probe.STACKS:
-        raise BadSetting(f"--stack {order.stack} is unknown. Write one of: {', '.join(probe.STACKS)}.")
-    separate = cores.separate()
-    if not order.mode:
-        report = whole.measure(home, order.seconds, show.stage)
-        return {"own_core": separate, **report, "load_1min_after": round(os.getloadavg()[0], 2)}
-    with probe.of(order.stack, order.mode, home) as ready:
-        ready.ring(order.calls)
-        held = ready.look(order.calls, order.seconds, listen_to=3 if order.mode == "answer" else 0)
-    after = {"load_1min_after": round(os.getloadavg()[0], 2)}
-    return {"stack": order.stack, "mode": order.mode, "own_core": separate, **held, **after}
+`run` decides what is measured. `probe` starts a stack, gives its media process a core of its own and rings; `consumers`
+is the process that rings: Meta, Graph and the far end of every call.
+"""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pageline.bench.media import probe
+from pageline.bench.media.contenders import OURS, STOCK
 from pageline.bench.media.orders import Measure, Ring
 from shared.bus import Bus
 from shared.calls import facts
@@ -20,7 +21,7 @@ SECONDS: Final = 30.0
 
 def ours(home: Path) -> dict[str, float]:
     """Return the share of sound our playout had to make up, by share of packets lost."""
-    with probe.of(probe.OURS, "answer", home) as ready:
+    with probe.of(OURS, "answer", home) as ready:
         calls = _under_loss(ready, CALLS_PER_SHARE)
         ready.load.measure(Measure(SECONDS, ready.media.pid))
         ready.load.hang_up(probe.EVERYBODY)
@@ -33,7 +34,7 @@ def stock(home: Path) -> dict[str, float]:
 
     It plays them back, one packet for each.
     """
-    with probe.of(probe.STOCK, "answer", home) as ready:
+    with probe.of(STOCK, "answer", home) as ready:
         calls = _under_loss(ready, STOCK_CALLS_PER_SHARE)
         missing = ready.load.measure(Measure(SECONDS, ready.media.pid)).call_missing
         return {name: round(sum(missing[each] for each in ids) / len(ids), 4) for name, ids in calls.items() if ids}

@@ -17,7 +17,7 @@ def next_to_try(first: int, held: int, failed: int | None) -> int | None:
     It is even, because bridged calls come in pairs; none when the answer is known well enough.
     """
     if failed is None:
-        return _even(held * GROWS) if held else _even(first)
+        return max(held + 2, _even(held * GROWS)) if held else _even(first)
     if failed - held <= max(2, held * NARROWED_TO):
         return None
     return _even((held + failed) / 2)

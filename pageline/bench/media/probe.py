@@ -13,6 +13,7 @@ import psutil
 from pageline.bench import stacks
 from pageline.bench.figures import percentile
 from pageline.bench.media import cores, pion, speech
+from pageline.bench.media.contenders import MODES, OURS, PION, STOCK, Mode
 from pageline.bench.media.handlers import CLIP
 from pageline.bench.media.load import Load, calling
 from pageline.bench.media.orders import Figures, Measure, Ring
@@ -25,26 +26,6 @@ SETTLES_S: Final = 2.0
 GLANCE_S: Final = 0.1
 CLIP_S: Final = 60
 EVERYBODY: Final = 1 << 16
-
-
-OURS, STOCK, PION = "pageline", "stock", "pion"
-STACKS: Final = (OURS, STOCK, PION)
-
-
-class Mode(NamedTuple):
-    """What is done with the packets of a call."""
-
-    handler: str
-    speak: bool = True
-    """Whether the consumers speak; who only listens sends what DTX leaves of silence."""
-
-
-MODES: Final = {
-    "answer": Mode("workers.handlers.echo:answer"),
-    "forward": Mode("workers.handlers.echo:forward"),
-    "bridge": Mode("pageline.bench.media.handlers:bridged"),
-    "listen": Mode("pageline.bench.media.handlers:listen", speak=False),
-}
 
 
 class Probe(NamedTuple):

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from pageline.bench.figures import percentile
 from pageline.bench.media import losses, pion, probe
+from pageline.bench.media.contenders import OURS, PION, STOCK
 from pageline.bench.media.most import most
-from pageline.bench.media.probe import OURS, PION, STOCK
 
 ROUNDS: Final = 2
 COST_SECONDS: Final = 10.0
