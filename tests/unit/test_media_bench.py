@@ -2,6 +2,7 @@
 
 import socket
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from pageline.bench.media.arrivals import Arrivals, Flow, flow
 from pageline.bench.media.datagrams import Incoming, Outgoing, listen
 from pageline.bench.media.delay import Timed
 from pageline.bench.media.most import next_to_try
+from pageline.bench.media.table import rows
 from pageline.bench.media.wheel import Losses
 from workers.media.opus import OpusDecoder, OpusEncoder
 
@@ -177,6 +179,48 @@ def test_datagrams_arrive_whole_with_the_time_of_their_arrival() -> None:
         stamps_ns = incoming.stamps_ns[:10, 0] * 10**9 + incoming.stamps_ns[:10, 1]
         assert before_ns - 10**7 < stamps_ns.min() <= stamps_ns.max() < time.time_ns() + 10**7
         assert incoming.receive() == 0
+
+
+def report(*, pion: bool) -> dict[str, Any]:
+    """Return the whole bench's report, as far as the table reads it."""
+    held = {"answer": 60, "forward": 280, "bridge": 300, "listen": 500}
+    costs = {"pageline": [40, 42], "stock": [90, 99], **({"pion": [41, 42]} if pion else {})}
+    return {
+        "held": [
+            {"stack": "pageline", "mode": mode, "held": calls, "at": {"echo_delay_p95_ms": 61.2}}
+            for mode, calls in held.items()
+        ],
+        "cost": [
+            {
+                "stack": stack,
+                "mode": mode,
+                "cpu_us_per_packet_slot": costs[stack],
+                "rss_per_call_bytes": [310_000, 290_000],
+            }
+            for mode in ("forward", "answer")
+            for stack in costs
+        ],
+        "echo_delay": [{"stack": "pageline", "echo_delay_p95_ms": 55.0}, {"stack": "stock"}],
+        "missing_speech": {"pageline": {"0": 0.0, "5": 0.011, "10": 0.03, "20": 0.079}, "stock": {"5": 0.21}},
+        "greetings": [{"stack": "pageline", "mode": "answer", "p50_ms": 44.0, "p99_ms": 70.0}],
+    }
+
+
+def test_the_table_says_which_aims_were_met() -> None:
+    verdicts = {row.figure: row.met for row in rows(report(pion=True))}
+    assert [figure for figure, met in verdicts.items() if met is False] == [
+        "undecoded echo held",
+        "the same with as many as are held",
+        "speech missing at 5 % loss, %",
+    ]
+    assert verdicts["CPU us per packet slot, undecoded"]
+    assert verdicts["speech missing at 20 % loss, %"]
+
+
+def test_without_pion_nothing_is_said_about_it() -> None:
+    (cost,) = (row for row in rows(report(pion=False)) if row.figure == "CPU us per packet slot, undecoded")
+    assert cost.met is None
+    assert cost.values == {"pageline": "40 / 42", "stock": "90 / 99"}
 
 
 SENT = said()
