@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tests.integration.test_leg import OURS, THEIRS, Far, call, ticks, until
-from workers.media.leg import LegFigures
 from workers.media.quality import judge
+from workers.media.session import LegFigures
 
 SEED, LOSS = 4, 0.1
 TICKS = 150
@@ -107,14 +107,13 @@ async def test_a_peer_that_never_reports_leaves_its_figures_and_the_estimates_em
 
 async def test_where_nothing_is_decoded_nothing_is_said_of_gaps() -> None:
     async with call(Far()) as (leg, far):
-        passed_on: list[bytes] = []
-        leg.on_packet = lambda payload, _: passed_on.append(payload)
+        leg.forward(leg)
         async for tick in ticks(20):
             if tick == 10:
                 far.skip()
             else:
                 await far.send(THEIRS[tick], tick)
-        await until(lambda: len(passed_on) == 19)
+        await until(lambda: leg.packets_sent == 19)
         figures = leg.figures()
     assert figures.packets_lost == 1
     assert (figures.concealed_ms, figures.silent_concealed_ms, figures.recovered_ms) == (None, None, None)

@@ -10,8 +10,9 @@ from shared import quality
 from shared.calls import facts
 from shared.wire import Wire
 from tests.unit.test_quality import FIGURES
-from workers.media.leg import Leg, LegFigures
+from workers.media.leg import Leg
 from workers.media.sampler import Sampler
+from workers.media.session import LegFigures
 
 
 class Measured(Leg):

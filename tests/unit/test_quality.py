@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.calls import facts
-from workers.media.leg import LegFigures
 from workers.media.quality import DEFAULT_R, closing, judge, mos, rating, since
+from workers.media.session import LegFigures
 
 FIGURES = LegFigures(
     packets_received=990,

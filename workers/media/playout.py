@@ -26,6 +26,7 @@ MAX_DEPTH_MS = 400.0  # deeper than this is cut at once
 HOLE_LIMIT = 48_000  # a jump of more than 1 s is not bridged
 PLC_LIMIT = 48_000  # made-up sound has faded out long before 1 s
 KEPT_PACKETS = 50  # while nobody pulls
+KEPT_PASSED = 1000  # a key may be held for 20 s
 LATE_LIMIT = 5  # so many late packets in a row: the sender restarted its timestamps
 
 _TRANSITS, _RETARGET_EVERY, _TARGET_QUANTILE = 150, 25, 0.95
@@ -70,6 +71,7 @@ class Playout:
         self._end = 0  # of the newest packet
         self._last_sequence: int | None = None
         self._passed: set[int] = set()  # sequence numbers that carried no sound
+        self._event: tuple[int | None, int] = None, 0  # timestamp and sequence number of the last one of them
         self._step = TICK  # how long the last packet played
         self._drought = 0  # samples made up since the buffer ran dry
         self._made_up = 0  # samples concealed since the last packet
@@ -101,10 +103,14 @@ class Playout:
         if self._pushed % _RETARGET_EVERY == 0:
             self._retarget()
 
-    def pass_over(self, sequence: int) -> None:
-        """Note that a sequence number carried no sound, such as a DTMF packet, and so is not lost."""
-        if len(self._passed) < KEPT_PACKETS:
-            self._passed.add(self._sequences.extend(sequence))
+    def pass_over(self, sequence: int, timestamp: int) -> None:
+        """Note that a packet was of an event (DTMF) and no sound; those lost between two of one event were neither."""
+        number = self._sequences.extend(sequence)
+        timestamp_before, number_before = self._event
+        lost = number - number_before if timestamp == timestamp_before else 0
+        self._event = timestamp, number
+        if len(self._passed) < KEPT_PASSED:
+            self._passed.update(range(number - lost if 0 < lost < KEPT_PACKETS else number, number + 1))
 
     def _placed(self, sequence: int, timestamp: int, payload: bytes, at_s: float) -> _Packet:
         return _Packet(self._sequences.extend(sequence), self._timestamps.extend(timestamp), payload, at_s)
@@ -189,8 +195,8 @@ class Playout:
     def _bridge(self, following: _Packet, gap: int, step: int) -> bytes:
         """Fill `step` samples of the hole before `following`."""
         self._next = following.timestamp - gap + step
-        if self._lost_before(following) == 0:
-            self._silent += step  # nothing was lost: the sender said nothing here
+        if gap > self._lost_before(following):
+            self._silent += step  # this much was not lost: the sender said nothing here
         elif step == gap and carries_previous(following.payload):
             self._recovered += step
             return self._decoder.recover(following.payload, self._at_rate(step))

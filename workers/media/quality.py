@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from shared.calls import facts
 
 if TYPE_CHECKING:
-    from workers.media.leg import LegFigures
+    from workers.media.session import LegFigures
 
 DEFAULT_R: Final = 93.2
 """R of a connection with every value at its default (G.107 table 2)."""

@@ -58,12 +58,12 @@ class PeerView:
 class Reports:
     """Writes and reads the reports of one leg; knows the round trip only from a peer that reports back."""
 
-    def __init__(self, incoming: IncomingAudio, outgoing: OutgoingAudio, cname: str) -> None:
+    def __init__(self, incoming: IncomingAudio, outgoing: OutgoingAudio, cname: str = "") -> None:
         self.round_trip_ms: float | None = None
         self.peer = PeerView()
+        self.cname = cname
         self._incoming = incoming
         self._outgoing = outgoing
-        self._cname = cname.encode()
         self._heard: dict[int, tuple[int, float]] = {}  # SSRC -> middle of its last report's NTP time, and when it came
         self._asked: dict[int, float] = {}  # middle of our report's NTP time -> when we sent it
 
@@ -83,7 +83,7 @@ class Reports:
                 octet_count=self._outgoing.octets & 0xFFFFFFFF,
             )
             report = RtcpSrPacket(ssrc=self._outgoing.ssrc, sender_info=sent, reports=blocks)
-        name = RtcpSourceInfo(ssrc=self._outgoing.ssrc, items=[(_CNAME, self._cname)])
+        name = RtcpSourceInfo(ssrc=self._outgoing.ssrc, items=[(_CNAME, self.cname.encode())])
         return bytes(report) + bytes(RtcpSdesPacket(chunks=[name]))
 
     def _block(self, ssrc: int, at_s: float) -> RtcpReceiverInfo:

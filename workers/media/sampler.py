@@ -15,7 +15,8 @@ from shared.errors import RedisAway
 from shared.quality import SAMPLE_EVERY_S, Sample
 from shared.wire import ReplyError, Wire
 from workers.media import quality
-from workers.media.leg import Leg, LegFigures
+from workers.media.leg import Leg
+from workers.media.session import LegFigures
 
 AT_ONCE: Final = 25
 """Calls in one write."""

@@ -18,6 +18,7 @@ from shared.errors import LeaseLost, RedisAway, RedisForgot
 from shared.handling import Frame
 from shared.settings import Settings
 from shared.wire import patiently
+from workers.media import intake
 from workers.media.doorway import Doorway
 from workers.media.drive import drive
 from workers.media.handler import Script
@@ -265,14 +266,15 @@ class Worker:
 
     def _tick(self) -> None:
         heard: list[tuple[Ear, Frame]] = []
-        for live in tuple(self._lives):
-            try:
-                live.tick(heard)
-            except Exception:  # noqa: BLE001 logged, and the end of this call only
-                self._lives.pop(live, None)  # one call's sound must not stop everybody's
-                self._log.exception("call.sound_failed")
-                if live.leg.on_ended is not None:
-                    live.leg.on_ended("its sound could not be carried")
+        with intake.batch():
+            for live in tuple(self._lives):
+                try:
+                    live.tick(heard)
+                except Exception:  # noqa: BLE001 logged, and the end of this call only
+                    self._lives.pop(live, None)  # one call's sound must not stop everybody's
+                    self._log.exception("call.sound_failed")
+                    if live.leg.on_ended is not None:
+                        live.leg.on_ended("its sound could not be carried")
         if heard:
             self._host.deliver(heard)
 
