@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench storm soak simulate fuzz sabotage clean
+.PHONY: help install demo test contract check format bench storm soak simulate fuzz sabotage clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,6 +25,9 @@ demo: install  ## call the line and hear it answer; ARGS="--once --json" for one
 
 test: install  ## run the tests
 	@$(BIN)/pytest $(ARGS)
+
+contract: install  ## what must pass before aiortc, aioice, PyAV or pylibsrtp is bumped
+	@$(BIN)/pytest tests/contract/test_aiortc.py tests/contract/test_opus.py tests/integration/test_leg.py $(ARGS)
 
 check: install  ## lint, types, import rules, tidiness
 	$(BIN)/ruff check .

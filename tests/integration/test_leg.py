@@ -453,6 +453,17 @@ async def test_another_certificate_than_the_announced_one_fails_the_connection()
     await far.pc.close()
 
 
+async def test_one_of_several_fingerprints_is_enough() -> None:
+    """RFC 8122 section 5: a peer may announce several certificates and speaks with one of them."""
+    leg, far = Leg(addresses=LOOPBACK), Far()
+    answer = await far.answer(await leg.offer())
+    other = "a=fingerprint:sha-256 " + ":".join(["AB"] * 32)
+    await leg.apply(re.sub(r"(a=fingerprint:sha-256 .*)", rf"{other}\r\n\g<1>", answer, count=1), None)
+    await leg.connected()
+    await leg.close()
+    await far.pc.close()
+
+
 async def test_what_breaks_inside_aiortcs_own_task_fails_the_leg_at_once() -> None:
     leg, far = Leg(addresses=LOOPBACK), Far()
     answer = await far.answer(await leg.offer())
@@ -488,6 +499,31 @@ async def test_a_peer_that_vanishes_is_noticed_when_its_silence_gets_too_long() 
         await far.die()
         async with asyncio.timeout(3):
             assert await ended.get() == "nothing was heard of the peer for 1 s"
+
+
+async def test_a_muted_peer_that_consents_keeps_its_leg() -> None:
+    async with call(silence_limit_s=0.8) as (leg, _):
+        await asyncio.sleep(2)  # more than twice the limit, in which no packet comes
+        assert leg.live
+        assert leg.figures().packets_received == 0
+
+
+async def test_reports_alone_keep_a_leg_and_when_they_stop_as_well_it_ends() -> None:
+    async with call(silence_limit_s=0.8) as (leg, far):
+        ended: asyncio.Queue[str] = asyncio.Queue()
+        leg.on_ended = ended.put_nowait
+        far.ice._closing = True  # so it answers no check, and gives no consent
+        assert far.ice._query_consent_task is not None
+        far.ice._query_consent_task.cancel()
+        for _ in range(8):
+            await far.dtls._send_rtp(struct.pack("!BBHL", 0x80, 201, 1, 77))
+            await asyncio.sleep(0.2)  # twice the limit in all, in which only reports come
+        assert leg.live
+        assert ended.empty()
+        far.ice._closing = False
+        await far.die()
+        async with asyncio.timeout(5):
+            assert await ended.get() == "nothing was heard of the peer for 0.8 s"
 
 
 async def test_a_quiet_peer_that_still_consents_is_not_dead() -> None:

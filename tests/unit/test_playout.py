@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from workers.media.opus import CLIP_RATE, OpusEncoder, carries_previous, encode_clip, packet_samples
-from workers.media.playout import MAX_DEPTH_MS, MAX_TARGET_MS, Playout, leave_out_a_period
+from workers.media.playout import MAX_DEPTH_MS, MAX_TARGET_MS, Playout
+from workers.media.shorten import leave_out_a_period
 
 TICK_S = 0.02
 HZ = 440

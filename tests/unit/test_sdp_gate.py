@@ -171,6 +171,30 @@ def test_a_later_description_can_change_the_payload_type() -> None:
     assert terms.opus == {96, 111}, "the peer may still send with the number of our own offer"
 
 
+def test_a_description_that_was_overtaken_is_refused_and_any_other_is_taken() -> None:
+    """Meta's renegotiation offer has the version of its answer, and other content."""
+    answer = "o=- 8436422327585670287 3 IN IP4 127.0.0.1"
+    assert answer in ANSWER
+    assert answer in RENEGOTIATION
+    in_force = audio_terms(admit_answer(ANSWER))
+    for origin, passes in {
+        answer: True,
+        answer.replace(" 3 ", " 4 "): True,
+        answer.replace(" 3 ", " 18446744073709551615 "): True,
+        answer.replace(" 3 ", " 2 "): False,
+        answer.replace(" 3 ", " 0 "): False,
+        answer.replace("7 3 ", "8 2 "): True,
+        "o=- another session": True,
+    }.items():
+        late = RENEGOTIATION.replace(answer, origin)
+        if passes:
+            assert audio_terms(admit_offer(late, in_force=in_force)).announced == (1379106125,)
+        else:
+            with pytest.raises(SdpRefused, match="older"):
+                admit_offer(late, in_force=in_force)
+        assert admit_offer(late), "an offer with nothing in force is never late"
+
+
 def test_a_peer_that_only_sends_gets_no_audio() -> None:
     assert audio_terms(admit_answer(ANSWER.replace("a=sendrecv", "a=sendonly"))).sending is None
 

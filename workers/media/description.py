@@ -21,7 +21,7 @@ _FMTP = re.compile(r"(\d{1,3}) (.{1,1000})", re.ASCII)
 _WISHES = ("maxaveragebitrate", "maxplaybackrate", "useinbandfec", "usedtx")  # RFC 7587 section 6.1
 _SSRC = re.compile(r"(\d{1,10})(?: .*)?", re.ASCII)
 _TOKEN = re.compile(r"[!-~]{1,256}")
-_ORIGIN = re.compile(r"[!-~]+ \d+ \d+ IN IP[46] [!-~]+", re.ASCII)
+_ORIGIN = re.compile(r"[!-~]+ \d{1,20} \d{1,20} IN IP[46] [!-~]+", re.ASCII)
 
 
 class SdpRefused(ValueError):
@@ -96,6 +96,17 @@ class Description:
     bundle: tuple[str, ...] | None = None
     transport: Transport = field(default_factory=Transport)
     sections: list[Section] = field(default_factory=list)
+
+    @property
+    def session(self) -> str:
+        """The origin without its version: the name of the session (RFC 8866 section 5.2)."""
+        user, number, _, place = self.origin.split(" ", 3)
+        return f"{user} {number} {place}"
+
+    @property
+    def version(self) -> int:
+        """The version of this description among those of its session."""
+        return int(self.origin.split(" ")[2])
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ first two and cannot afford the third.
 
 import ctypes
 import ctypes.util
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -46,8 +46,8 @@ def _candidates() -> Iterator[str]:
         yield found
 
 
-def _load(kind: type[ctypes.CDLL]) -> ctypes.CDLL:
-    for path in _candidates():
+def _load(kind: type[ctypes.CDLL], paths: Iterable[str]) -> ctypes.CDLL:
+    for path in paths:
         try:
             library = kind(path)
             library.opus_decoder_create.restype = library.opus_encoder_create.restype = ctypes.c_void_p
@@ -62,10 +62,10 @@ def _load(kind: type[ctypes.CDLL]) -> ctypes.CDLL:
     raise OSError("libopus is missing. Reinstall PyAV from its wheel (pip install av), or: apt-get install libopus0")
 
 
-_library = _load(ctypes.PyDLL)
+_library = _load(ctypes.PyDLL, _candidates())
 """Keeps the interpreter lock: a frame takes some 50 µs, while who gives the lock away may wait 5 ms to have it back."""
 
-_library_for_clips = _load(ctypes.CDLL)
+_library_for_clips = _load(ctypes.CDLL, _candidates())
 """Gives the lock away: a clip is encoded in a thread of its own, beside calls that go on."""
 
 

@@ -13,10 +13,9 @@ Pure: the time comes in as an argument, in seconds of any steady clock. Media ti
 from collections import deque
 from dataclasses import dataclass
 
-import numpy as np
-
 from workers.media.opus import OpusDecoder, OpusError, carries_previous, packet_samples
 from workers.media.rtp import Unwrapper
+from workers.media.shorten import leave_out_a_period
 
 TICK = 960  # 20 ms
 PER_MS = 48
@@ -164,11 +163,19 @@ class Playout:
             self._next, gap = first.timestamp - rest, rest
         elif self._drought and rest > 0 and not self._due(first.timestamp, at_s):
             return self._endure()
+        elif self._drought and rest <= 0 < gap and self._fec_came_late(first, gap):
+            self._settle(first)  # play what was lost all the same: the delay this adds is wanted for the next loss
+            return self._bridge(first, gap, min(gap, self._step))
         if not self._drought and gap <= HOLE_LIMIT and (step := min(gap, self._step) // _PLC_STEP * _PLC_STEP):
             return self._bridge(first, gap, step)
         self._settle(first)
         del self._packets[first.timestamp]
         return self._decode(first, at_s)
+
+    def _fec_came_late(self, packet: _Packet, gap: int) -> bool:
+        """Tell whether a frame was made up because the delay is short of one packet more than jitter demands."""
+        shallow = self._depth_ms() - (gap + TICK) / PER_MS < self.target_ms
+        return shallow and gap == self._step == self._lost_before(packet) and carries_previous(packet.payload)
 
     def _lost_before(self, packet: _Packet) -> int:
         """Return how many samples were in the packets missing between the last one played and this one."""
@@ -330,20 +337,3 @@ class Playout:
     def depth_ms(self) -> float:
         """Sound that waits here now."""
         return self._depth_ms()
-
-
-def leave_out_a_period(pcm: bytes, rate: int) -> bytes:
-    """Return `pcm` (mono s16) without a stretch of 10 to 20 ms, cut where it resembles itself most and cross-faded."""
-    sound = np.frombuffer(pcm, np.int16).astype(np.float32)
-    shortest, longest = rate // 100, rate // 50
-    window = min(shortest, len(sound) - longest)
-    if window <= 0:
-        return pcm
-    coarse = max(1, rate // 8000)
-    head, rest = sound[:window:coarse], sound[shortest : longest + window : coarse]
-    likeness = np.correlate(rest, head, "valid")
-    energy = np.convolve(rest * rest, np.ones(len(head), np.float32), "valid") + 1.0
-    lag = shortest + int(np.argmax(likeness / np.sqrt(energy))) * coarse
-    fade = np.linspace(0.0, 1.0, window, dtype=np.float32)
-    sound[lag : lag + window] = sound[:window] * (1 - fade) + sound[lag : lag + window] * fade
-    return sound[lag:].astype(np.int16).tobytes()

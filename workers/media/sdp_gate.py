@@ -37,6 +37,8 @@ class AudioTerms:
     has_candidates: bool
     ufrag: str
     password: str
+    session: str  # who describes which session: the o= line without its version
+    version: int  # of that session's description
     ice_lite: bool
 
     def same_ice(self, other: "AudioTerms") -> bool:
@@ -67,10 +69,17 @@ def admit_offer(text: str, *, in_force: AudioTerms | None = None) -> str:
     credentials or no codec in common, or when a mid has changed its kind. Our answer to Meta's offers stays local
     (messenger-calling.md section 4.1), so to the peer a section left out is an inactive one.
 
+    A description of the same session as the one `in_force` with a lower version is one that was overtaken, and refused
+    (RFC 8866, 5.2: the version only grows). The same version passes, although RFC 3264, 8 would have it say the same:
+    Meta's renegotiation offer has its answer's version and other content, and a repeat does no harm. Versions of
+    different sessions are not compared. Which of Meta's offers is the latest is told by its `session.version`.
+
     Raises:
-        SdpRefused: it cannot be used.
+        SdpRefused: it cannot be used, or came too late.
     """
     description = read(text)
+    if in_force is not None and description.session == in_force.session and description.version < in_force.version:
+        raise SdpRefused("it is older than the description in force")
     for section in _usable(description):
         if in_force is not None and section.transport.password == in_force.password:
             section.transport = replace(section.transport, ufrag=in_force.ufrag)
@@ -159,6 +168,8 @@ def audio_terms(text: str) -> AudioTerms:
         ufrag=sections[0].transport.ufrag or "",
         password=sections[0].transport.password or "",
         ice_lite=description.ice_lite,
+        session=description.session,
+        version=description.version,
     )
 
 

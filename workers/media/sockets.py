@@ -2,8 +2,10 @@
 
 import random
 import socket
+import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from aioice.ice import StunProtocol, get_host_addresses
@@ -88,7 +90,8 @@ class Endpoint(StunProtocol):
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         if 0 < len(data) <= MAX_DATAGRAM_BYTES:
-            super().datagram_received(data, addr)
+            with suppress(struct.error, KeyError):  # an attribute is cut or missing, and aioice awaits ValueError only
+                super().datagram_received(data, addr)
 
     async def request(
         self,
