@@ -21,7 +21,7 @@ def run_everything(configured: Settings) -> int:
     Raises:
         BadSetting: something that one of them requires is missing; nothing was started.
     """
-    _ = configured.app_secrets, configured.verify_token, configured.page_token_by_page
+    _ = configured.app_secrets, configured.verify_token, configured.page_token_by_page, configured.known_ice_servers
     with valkey_unless_given(configured) as (redis_url, valkey):
         log_format = configured.log_format or ("console" if sys.stderr.isatty() else "json")
         return up.run(

@@ -5,12 +5,13 @@ import tomllib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from shared.errors import BadSetting
+from shared.ice_servers import IceServer, read_servers
 
 DEFAULT_HANDLER: Final = "workers.handlers.announce:answer"
 
@@ -46,6 +47,10 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     recordings_url: str = ""
     media_addresses: str = ""
     media_ports: str = ""
+    ice_servers: str = ""
+    ice_username: str = ""
+    ice_password: str = ""
+    ice_transport_policy: Literal["all", "relay"] = "all"
     webhook_forward_url: str = ""
     log_format: str = ""
 
@@ -82,6 +87,14 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
         if not 0 < ports[0] <= ports[1] < 65536:
             raise BadSetting(f"MEDIA_PORTS={self.media_ports} is no port range. Write it like 40000-40999.")
         return ports
+
+    @property
+    def known_ice_servers(self) -> tuple[IceServer, ...]:
+        """Return the STUN and TURN servers."""
+        servers = read_servers(_listed(self.ice_servers), self.ice_username, self.ice_password)
+        if self.ice_transport_policy == "relay" and not any(server.relays for server in servers):
+            raise BadSetting("ICE_TRANSPORT_POLICY=relay, but ICE_SERVERS names no TURN server.")
+        return servers
 
     @property
     def recordings(self) -> Path:

@@ -18,6 +18,7 @@ import pytest
 from aioice import Connection
 from aioice.ice import StunProtocol
 from aioice.stun import parse_message
+from aioice.turn import TurnClientTcpProtocol, TurnClientUdpProtocol, TurnTransport
 from aiortc import (
     InvalidStateError,
     RTCConfiguration,
@@ -37,11 +38,11 @@ from pylibsrtp import Policy, Session
 
 from simulator import phone
 from tests.integration.test_leg import LOOPBACK, Far, LoopbackConnection, call, introduce, until
-from workers.media import ice, leg, peer, rtcp, sdp_gate, srtp
+from workers.media import ice, leg, path, peer, rtcp, sdp_gate, sockets, srtp, turn
 from workers.media.ice import IceConnection
 from workers.media.peer import Peer
 
-OUR_MODULES = (peer, ice, rtcp, srtp, phone)
+OUR_MODULES = (peer, path, ice, sockets, turn, rtcp, srtp, phone)
 
 NAMES: dict[type, str] = {
     RTCPeerConnection: """
@@ -57,14 +58,15 @@ NAMES: dict[type, str] = {
         _validate_peer_identity
     """,
     RTCIceTransport: "_connection _recv _send",
-    RTCIceGatherer: "_connection",
+    RTCIceGatherer: "_connection _remote_candidates_end",
     Connection: """
         _check_list _check_periodic _closing _local_candidates _local_candidates_end _local_candidates_start _nominated
-        _protocols _query_consent_task build_request check_incoming close connect gather_candidates
-        get_component_candidates query_consent remote_is_lite
+        _protocols _query_consent_task _queue _remote_candidates_end build_request check_incoming close connect
+        gather_candidates get_component_candidates query_consent remote_is_lite
     """,
     StunProtocol: "datagram_received local_candidate request send_data send_stun transactions transport",
     Session: "_srtp",
+    TurnTransport: "_connect",
 }
 """Names we read, set or override; `test_every_private_name_is_in_the_table` finds what is missing here."""
 
@@ -86,6 +88,7 @@ async def stock() -> AsyncIterator[dict[type, Any]]:
         Connection: connection,
         StunProtocol: StunProtocol(connection),
         Session: sessions()[0],
+        TurnTransport: TurnTransport,
     }
     await pc.close()
 
@@ -124,7 +127,7 @@ def test_every_private_name_is_in_the_table() -> None:
     """If not: put it into NAMES above, so that an upgrade that renames it is told here and not by a call."""
     known = {name for names in NAMES.values() for name in names.split()}
     trees = {module.__name__: ast.parse(inspect.getsource(module)) for module in OUR_MODULES}
-    ours = {name for tree in trees.values() for name in own_names(tree)} | {"_media", "_own"}
+    ours = {name for tree in trees.values() for name in own_names(tree)} | {"_current"}
     unknown = {(name, f) for f, tree in trees.items() for name in private_names(tree) if name not in known | ours}
     assert unknown == set()
 
@@ -135,7 +138,10 @@ def test_every_private_name_is_in_the_table() -> None:
         (Peer, RTCPeerConnection),
         (peer.MediaTransport, RTCDtlsTransport),
         (ice.IceConnection, Connection),
-        (ice._Endpoint, StunProtocol),
+        (sockets.Endpoint, StunProtocol),
+        (turn._UdpClient, TurnClientUdpProtocol),
+        (turn._TcpClient, TurnClientTcpProtocol),
+        (peer._Gatherer, RTCIceGatherer),
     ],
 )
 def test_what_we_override_is_there_and_takes_the_same_arguments(ours: type, theirs: type) -> None:
@@ -164,15 +170,15 @@ async def answered() -> tuple[RTCPeerConnection, str]:
 
 async def test_an_offerer_takes_the_controlling_role_of_ice() -> None:
     """If not: `IceConnection` starts as controlled and nobody would nominate a pair; set the role in `Peer.offer`."""
-    ours = Peer(leg.Leg(), 1, IceConnection(LOOPBACK))
+    ours = Peer(leg.Leg(), 1, path.MediaPath(LOOPBACK))
     await ours.offer()
-    assert ours.ice.ice_controlling
+    assert ours.path.ice_controlling
     await ours.close()
 
 
 async def test_an_offer_is_written_in_the_lines_that_the_gate_rewrites() -> None:
     """If not: `sdp_gate.advertise` edits by the beginnings of lines; teach it the new ones."""
-    ours = Peer(leg.Leg(), 1, IceConnection(LOOPBACK))
+    ours = Peer(leg.Leg(), 1, path.MediaPath(LOOPBACK))
     text = await ours.offer()
     await ours.close()
     assert [len(re.findall(f"(?m)^{line}", text)) for line in ("m=audio ", "a=mid:0\r$", "a=setup:actpass\r$")] == [
@@ -349,7 +355,7 @@ async def test_a_rollback_is_taken_for_a_description_without_sections() -> None:
     )
     assert caller.signalingState == "have-local-offer"
     await caller.close()
-    assert not [path for path in Path(peer.__file__).parent.glob("*.py") if "rollback" in path.read_text()]
+    assert not [file for file in Path(peer.__file__).parent.glob("*.py") if "rollback" in file.read_text()]
 
 
 async def test_a_dead_peer_is_noticed_only_after_half_a_minute() -> None:

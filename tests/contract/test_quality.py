@@ -50,7 +50,7 @@ async def test_samples_go_when_the_log_goes(bus: Bus) -> None:
     await join(bus, "one")
     await ring(bus)
     await add(bus, Sample(packets_lost=1))
-    await bus.wire.call("PEXPIRE", f"{PREFIX}quality:{CALL}", 1_000)  # as if the last sample were old
+    await bus.wire.call("PEXPIRE", quality.PREFIX + CALL, 1_000)  # as if the last sample were old
     await bus.done(CALL, "one", 1, "completed")
     assert await ends_in_ms(bus, "quality") == pytest.approx(await ends_in_ms(bus, "log"), abs=1_000)
 

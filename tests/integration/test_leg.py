@@ -24,9 +24,10 @@ from aiortc.rtp import RtcpByePacket, RtpPacket
 from av import AudioFrame
 from numpy.typing import NDArray
 
-from workers.media.ice import IceConnection, bind
+from workers.media.ice import IceConnection, Pulse
 from workers.media.leg import CLOSE_TIMEOUT_S, Leg, LegFailed
 from workers.media.opus import encode_clip
+from workers.media.sockets import bind
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "sdp"
 LOOPBACK = ("127.0.0.1",)
@@ -224,7 +225,7 @@ def test_both_sides_hear_each_other_after_the_consumer_moved_to_the_second_secti
 ) -> None:
     async def scenario() -> None:
         async with call(Far(hz=THEIRS_HZ), fast=fast) as (leg, far):
-            assert (leg._peer.ice.tap is not None) is fast
+            assert (leg._peer.path.tap is not None) is fast
             heard = await converse(leg)
             assert abs(dominant_hz(heard[-48_000:]) - THEIRS_HZ) <= 5
             assert abs(dominant_hz(far.sound()[-24_000:]) - OURS_HZ) <= 5
@@ -526,7 +527,7 @@ async def test_reports_alone_keep_a_leg_and_when_they_stop_as_well_it_ends() -> 
 
 
 async def test_a_quiet_peer_that_still_consents_is_not_dead() -> None:
-    ours, theirs = IceConnection(LOOPBACK, silence_limit_s=0.4), LoopbackConnection(ice_controlling=False)
+    ours, theirs = IceConnection(LOOPBACK, pulse=Pulse(0.4)), LoopbackConnection(ice_controlling=False)
     ours.ice_controlling = True
     await asyncio.gather(ours.gather_candidates(), theirs.gather_candidates())
     await introduce(ours, theirs)
@@ -585,7 +586,7 @@ async def test_a_muted_leg_says_nothing_more_not_even_goodbye() -> None:
         before = await far.datagrams()
         leg.mute_forever()
         assert not leg.send_packet(OURS[1])
-        assert not leg._peer.ice.send_now(b"whatever aiortc may still try")
+        assert not leg._peer.path.send_now(b"whatever aiortc may still try")
         assert not leg.live
         await leg.close()
         await asyncio.sleep(0.05)

@@ -69,9 +69,10 @@ class SimLeg(Leg):
         if answer != f"answer to {self._offer}" or self._air.chance.random() < self._air.answer_refused:
             raise LegFailed("the answer was refused: simulated")
 
-    async def renegotiate(self, offer: str) -> None:
+    async def renegotiate(self, offer: str) -> str:
         """See `Leg.renegotiate`."""
         await asyncio.sleep(0.001)  # virtual seconds
+        return f"answer to {offer}"
 
     async def connected(self, timeout_s: float = 10.0) -> None:
         """See `Leg.connected`."""

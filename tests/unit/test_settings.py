@@ -1,5 +1,6 @@
 """Settings: the contract's names and defaults, and errors that say which setting and what to do."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -214,6 +215,67 @@ def test_media_ports_that_are_no_range_are_refused_with_an_example(ports: str) -
 
 def test_media_addresses_are_a_list() -> None:
     assert load({"MEDIA_ADDRESSES": "127.0.0.1, ::1"}).local_addresses == ("127.0.0.1", "::1")
+
+
+CREDENTIALS = {"ICE_USERNAME": "line", "ICE_PASSWORD": "s3cret"}
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "transport", "tls"),
+    [
+        ("turn:turn.example.org", "turn.example.org", 3478, "udp", False),
+        ("turn:turn.example.org:3479?transport=tcp", "turn.example.org", 3479, "tcp", False),
+        ("TURNS:turn.example.org", "turn.example.org", 5349, "tcp", True),
+        ("turns:[2001:db8::1]:443?transport=tcp", "2001:db8::1", 443, "tcp", True),
+        ("stun:192.0.2.1", "192.0.2.1", 3478, "udp", False),
+    ],
+)
+def test_ice_servers_are_urls(url: str, host: str, port: int, transport: str, tls: bool) -> None:
+    [server] = load({"ICE_SERVERS": url, **CREDENTIALS}).known_ice_servers
+    assert (server.host, server.port, server.transport, server.tls) == (host, port, transport, tls)
+    assert server.relays is url.lower().startswith("turn")
+    assert load({"ICE_SERVERS": str(server), **CREDENTIALS}).known_ice_servers == (server,)
+    assert "s3cret" not in f"{server} {server!r}"
+
+
+def test_ice_servers_keep_their_order_and_the_turn_servers_get_the_credentials() -> None:
+    servers = load({"ICE_SERVERS": "turn:a?transport=tcp, stun:b,turns:c", **CREDENTIALS}).known_ice_servers
+    assert [(server.host, server.username, server.password) for server in servers] == [
+        ("a", "line", "s3cret"),
+        ("b", "", ""),
+        ("c", "line", "s3cret"),
+    ]
+    assert load({}).known_ice_servers == ()
+
+
+@pytest.mark.parametrize(
+    ("environ", "remedy"),
+    [
+        ({"ICE_SERVERS": "turn.example.org", **CREDENTIALS}, "Write it like turn:turn.example.org:3478"),
+        ({"ICE_SERVERS": "turn:a:70000", **CREDENTIALS}, "ICE_SERVERS: turn:a:70000 is no URL"),
+        ({"ICE_SERVERS": "turn:a?transport=sctp", **CREDENTIALS}, "is no URL of a STUN or TURN server"),
+        ({"ICE_SERVERS": "turn://a", **CREDENTIALS}, "is no URL of a STUN or TURN server"),
+        ({"ICE_SERVERS": "turn:a,", "ICE_USERNAME": "line"}, "ICE_USERNAME or ICE_PASSWORD is not set"),
+        ({"ICE_SERVERS": "turns:a?transport=udp", **CREDENTIALS}, "TURN over DTLS is not spoken here"),
+        ({"ICE_SERVERS": "stun:a?transport=udp"}, "a STUN URL takes no"),
+        ({"ICE_SERVERS": "stun:a", "ICE_TRANSPORT_POLICY": "relay"}, "ICE_SERVERS names no TURN server"),
+    ],
+)
+def test_ice_servers_that_cannot_work_are_refused_with_the_remedy(environ: dict[str, str], remedy: str) -> None:
+    with pytest.raises(BadSetting, match=re.escape(remedy)):
+        _ = load(environ).known_ice_servers
+
+
+def test_credentials_in_an_ice_url_are_refused_and_not_repeated() -> None:
+    with pytest.raises(BadSetting, match="ICE_USERNAME and ICE_PASSWORD") as refused:
+        _ = load({"ICE_SERVERS": "turn:line:s3cret@a"}).known_ice_servers
+    assert "s3cret" not in str(refused.value)
+
+
+def test_the_ice_transport_policy_is_one_of_two() -> None:
+    assert load({}).ice_transport_policy == "all"
+    with pytest.raises(BadSetting, match="ICE_TRANSPORT_POLICY"):
+        load({"ICE_TRANSPORT_POLICY": "host"})
 
 
 def test_recordings_go_under_the_data_folder_or_where_they_are_sent(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from contextlib import asynccontextmanager
 import structlog
 
 from workers.media import sdp_gate
-from workers.media.ice import SILENCE_LIMIT_S, IceConnection
+from workers.media.ice import SILENCE_LIMIT_S
+from workers.media.path import MediaPath
 from workers.media.peer import Peer
 from workers.media.session import RtpSession
+from workers.media.turn import Relays
 
 NEGOTIATION_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 2.0
@@ -35,6 +37,7 @@ class Leg(RtpSession):
     Args:
         addresses: local addresses to gather on, 127.0.0.1 too if wanted; empty for all but loopback.
         ports: inclusive range of local UDP ports; None for any.
+        relays: TURN servers, for where UDP is blocked.
         silence_limit_s: the peer is dead when nothing authenticated (RTP, RTCP, consent) came for so long.
         fast: take packets straight from the socket. False goes aiortc's way, to compare and to fall back.
     """
@@ -44,12 +47,14 @@ class Leg(RtpSession):
         *,
         addresses: tuple[str, ...] = (),
         ports: tuple[int, int] | None = None,
+        relays: Relays | None = None,
         silence_limit_s: float = SILENCE_LIMIT_S,
         fast: bool = True,
     ) -> None:
         super().__init__()
         self.on_ended: Callable[[str], None] | None = None
-        self._peer = Peer(self, self._outgoing.ssrc, IceConnection(addresses, ports, silence_limit_s), fast=fast)
+        path = MediaPath(addresses, ports, relays, silence_limit_s=silence_limit_s)
+        self._peer = Peer(self, self._outgoing.ssrc, path, fast=fast)
         self._media = self._peer.media
         self._reports.cname = self._peer.cname
         self._negotiating = asyncio.Lock()
@@ -87,17 +92,23 @@ class Leg(RtpSession):
             async with self._step("the candidates were refused"):
                 await self._peer.end_candidates()
 
-    async def renegotiate(self, offer: str) -> None:
-        """Apply a later offer of the peer; our answer to it stays here.
+    async def renegotiate(self, offer: str) -> str:
+        """Apply a later offer of the peer and return our answer, for a peer that wants it; Meta does not.
+
+        New ICE credentials in it make a second connection, which carries the media once it is connected; where it is
+        not within 10 s, the first goes on.
 
         Raises:
             LegFailed: it was refused. The media goes on as agreed before.
         """
         async with self._step("the peer's offer was refused"):
             admitted = sdp_gate.admit_offer(offer, in_force=self._terms)
-            await self._peer.take_offer(admitted)
-            self._terms = sdp_gate.audio_terms(admitted)
-            self._agree(self._terms)
+            terms = sdp_gate.audio_terms(admitted)
+            restarted = self._terms is not None and not terms.same_ice(self._terms)
+            answer = await self._peer.take_offer(admitted, terms if restarted else None)
+            self._terms = terms
+            self._agree(terms)
+            return sdp_gate.advertise_answer(answer, offer)
 
     async def connected(self, timeout_s: float = 10.0) -> None:
         """Wait until media can flow.
@@ -146,15 +157,15 @@ class Leg(RtpSession):
         self._cease()
         self._settled.set()
         if was_live and self.on_ended is not None:
-            limit_s = self._peer.ice.silence_limit_s
-            silent = self._peer.ice.silent_s() >= limit_s
-            self.on_ended(f"nothing was heard of the peer for {limit_s:g} s" if silent else "the peer closed")
+            pulse = self._peer.path.pulse
+            silent = pulse.silent_s() >= pulse.limit_s
+            self.on_ended(f"nothing was heard of the peer for {pulse.limit_s:g} s" if silent else "the peer closed")
 
     def mute_forever(self) -> None:
         """Stop sending at once, without goodbye: close the sockets. For a worker that lost the right to speak."""
         self._left = True
         self._cease()
-        self._peer.ice.mute()
+        self._peer.path.mute()
         self._settled.set()
 
     async def close(self) -> None:
@@ -176,4 +187,4 @@ class Leg(RtpSession):
                 await self._peer.close()
         except Exception as error:  # noqa: BLE001  # whatever aiortc left behind, the sockets must go
             log.warning("leg.closed_hard", error=type(error).__name__)
-            self._peer.ice.mute()
+            self._peer.path.mute()

@@ -13,6 +13,7 @@ from shared.wire import Wire
 from workers.media import handler
 from workers.media.host import Host
 from workers.media.leg import Leg
+from workers.media.turn import Relays
 from workers.media.worker import Worker
 
 
@@ -24,13 +25,14 @@ def serve(settings: Settings) -> None:
         HandlerUnusable: a handler cannot be imported.
     """
     url = settings.required_redis_url
+    relays = Relays(settings.known_ice_servers, only=settings.ice_transport_policy == "relay")
     named = {settings.call_handler, *(page.handler for page in settings.pages.values() if page.handler)}
     scripts = {name: handler.load(name) for name in sorted(named)}
     heap.settle()
-    uvloop.run(_work(settings, url, scripts))
+    uvloop.run(_work(settings, url, scripts, relays))
 
 
-async def _work(settings: Settings, url: str, scripts: dict[str, handler.Script]) -> None:
+async def _work(settings: Settings, url: str, scripts: dict[str, handler.Script], relays: Relays) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -49,7 +51,7 @@ async def _work(settings: Settings, url: str, scripts: dict[str, handler.Script]
             inbox=Bus(inbox),
             host=host,
             script_of=script_of,
-            make_leg=lambda: Leg(addresses=settings.local_addresses, ports=settings.media_port_range),
+            make_leg=lambda: Leg(addresses=settings.local_addresses, ports=settings.media_port_range, relays=relays),
         )
         log.get().info("worker.started", worker=worker.name, handlers=sorted(scripts))
         await worker.run(stop)

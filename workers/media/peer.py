@@ -8,13 +8,15 @@ Private names of aiortc 1.16.0 are overridden, written out in full; the version 
 tests/contract/test_aiortc.py names every one of them.
 """
 
+import asyncio
 import random
 import time
 import uuid
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aioice import Connection
+from aiortc import RTCConfiguration, RTCIceGatherer, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtcconfiguration import RTCBundlePolicy
 from aiortc.rtcdtlstransport import RTCCertificate, RTCDtlsParameters, RTCDtlsTransport, State, certificate_digest
@@ -24,7 +26,9 @@ from aiortc.rtcrtpsender import RTCRtpSender
 from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 
 from workers.media import srtp
-from workers.media.ice import MAX_DATAGRAM_BYTES, IceConnection, IceGatherer
+from workers.media.path import MediaPath
+from workers.media.sdp_gate import AudioTerms
+from workers.media.sockets import MAX_DATAGRAM_BYTES
 
 MAX_RTP_BYTES = 1300  # the rest of an ordinary MTU is for SRTP and UDP
 
@@ -48,14 +52,15 @@ class MediaTransport(RTCDtlsTransport):
     def __init__(
         self,
         ice: RTCIceTransport,
-        connection: IceConnection,
+        path: MediaPath,
         certificates: list[RTCCertificate],
         ear: Ear,
         *,
         fast: bool,
     ) -> None:
         super().__init__(ice, certificates)
-        self._ice_connection = connection
+        self._path = path
+        self._pulse = path.pulse
         self._ear = ear
         self._fast = fast
         self._inward: srtp.Seal | None = None
@@ -64,17 +69,17 @@ class MediaTransport(RTCDtlsTransport):
     def send(self, length: int) -> bool:
         """Seal the RTP packet of so many bytes that lies in `srtp.packet` and send it; tell whether it could leave."""
         sealed = self._outward.close(length) if self._outward is not None and length <= MAX_RTP_BYTES else 0
-        return sealed > 0 and self._ice_connection.send_now(bytes(srtp.packet[:sealed]))
+        return sealed > 0 and self._path.send_now(bytes(srtp.packet[:sealed]))
 
     def send_rtcp(self, data: bytes) -> bool:
         """Seal a compound RTCP packet and send it now; tell whether it left."""
-        return self._outward is not None and self._ice_connection.send_now(self._tx_srtp.protect_rtcp(data))
+        return self._outward is not None and self._path.send_now(self._tx_srtp.protect_rtcp(data))
 
     def _set_state(self, state: State) -> None:
         connected = state is State.CONNECTED
         self._inward = srtp.Seal(self._rx_srtp) if connected else None
         self._outward = srtp.Seal(self._tx_srtp) if connected else None
-        self._ice_connection.tap = self._tap if self._fast and connected else None
+        self._path.tap = self._tap if self._fast and connected else None
         super()._set_state(state)
 
     def _tap(self, data: bytes) -> bool:
@@ -90,7 +95,7 @@ class MediaTransport(RTCDtlsTransport):
 
     def _deliver(self, length: int) -> None:
         now_s = time.monotonic()
-        self._ice_connection.heard_at_s = now_s
+        self._pulse.heard_at_s = now_s
         self._ear.take_rtp(length, now_s)
 
     async def _handle_rtp_data(self, data: bytes, arrival_time_ms: int) -> None:
@@ -99,7 +104,7 @@ class MediaTransport(RTCDtlsTransport):
 
     async def _handle_rtcp_data(self, data: bytes) -> None:
         now_s = time.monotonic()
-        self._ice_connection.hear(now_s)
+        self._pulse.heard_at_s = now_s
         self._ear.take_rtcp(data, now_s)
 
     def _validate_peer_identity(self, remoteParameters: RTCDtlsParameters) -> None:  # noqa: N803  # aiortc's name
@@ -110,6 +115,18 @@ class MediaTransport(RTCDtlsTransport):
             one for one in given if certificate and one.value.upper() == certificate_digest(certificate, one.algorithm)
         ]
         super()._validate_peer_identity(replace(remoteParameters, fingerprints=matching or given))
+
+
+class _Gatherer(RTCIceGatherer):
+    """aiortc's gatherer over our path."""
+
+    def __init__(self, path: MediaPath) -> None:
+        super().__init__(iceServers=[])
+        self._connection = cast("Connection", path)
+
+    def expect_candidates(self) -> None:
+        """Take candidates of the peer again, after an end of them."""
+        self._remote_candidates_end = False
 
 
 class _Place:
@@ -146,16 +163,16 @@ class _Place:
 class Peer(RTCPeerConnection):
     """A peer connection with one sendrecv audio section and whatever the far side adds."""
 
-    def __init__(self, ear: Ear, ssrc: int, ice: IceConnection, *, fast: bool = True) -> None:
+    def __init__(self, ear: Ear, ssrc: int, path: MediaPath, *, fast: bool = True) -> None:
         super().__init__(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
-        gatherer = IceGatherer(ice)
-        self.ice = ice
-        self._ice_transport = RTCIceTransport(gatherer)
-        self.media = MediaTransport(self._ice_transport, self.ice, self._own("certificates"), ear, fast=fast)
+        self._gatherer = _Gatherer(path)
+        self.path = path
+        self._ice_transport = RTCIceTransport(self._gatherer)
+        self.media = MediaTransport(self._ice_transport, path, self._own("certificates"), ear, fast=fast)
         self._ssrc = ssrc
         self.failure: Exception | None = None
         self.cname: str = self._own("cname")
-        self._adopt_transport(gatherer)
+        self._adopt_transport()
         self.addTransceiver("audio", direction="sendrecv")
 
     # --- negotiation ---
@@ -168,11 +185,25 @@ class Peer(RTCPeerConnection):
     async def take_answer(self, text: str) -> None:
         """Apply the answer to our offer."""
         await self.setRemoteDescription(RTCSessionDescription(text, "answer"))
+        await asyncio.sleep(0)  # aiortc connects in a task: with these credentials, not with those of the next offer
 
-    async def take_offer(self, text: str) -> None:
-        """Apply an offer and our answer to it, which stays here."""
-        await self.setRemoteDescription(RTCSessionDescription(text, "offer"))
-        await self.setLocalDescription(await self.createAnswer())
+    async def take_offer(self, text: str, restart: AudioTerms | None = None) -> str:
+        """Apply an offer and our answer to it, and return that in aiortc's words.
+
+        With `restart` the offer brings new ICE credentials: a new connection is made with them while the old goes on.
+        """
+        if restart is not None:
+            await self.path.prepare(restart.ufrag, restart.password, lite=restart.ice_lite)
+            self._gatherer.expect_candidates()
+        try:
+            await self.setRemoteDescription(RTCSessionDescription(text, "offer"))
+            await self.setLocalDescription(await self.createAnswer())
+        except BaseException:
+            if restart is not None:
+                await self.path.give_up()
+            raise
+        self.path.change()
+        return self.localDescription.sdp
 
     async def end_candidates(self) -> None:
         """Say that no candidate follows: without it aioice never gives up."""
@@ -184,9 +215,9 @@ class Peer(RTCPeerConnection):
         """Return a private attribute of RTCPeerConnection."""
         return getattr(self, f"_RTCPeerConnection__{name}")
 
-    def _adopt_transport(self, gatherer: IceGatherer) -> None:
+    def _adopt_transport(self) -> None:
         """Do what `__createDtlsTransport` does, with the one transport of ours."""
-        gatherer.on("statechange", self._own("updateIceGatheringState"))
+        self._gatherer.on("statechange", self._own("updateIceGatheringState"))
         self._ice_transport.on("statechange", self._own("updateIceConnectionState"))
         self._ice_transport.on("statechange", self._own("updateConnectionState"))
         self.media.on("statechange", self._own("updateConnectionState"))

@@ -4,12 +4,13 @@ Nothing is edited in place: a description is read into what we understand and wr
 know never reaches aiortc, whose parser and state machine break in many ways.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from workers.media.description import Description, SdpRefused, Section, read
 
-__all__ = ["AudioTerms", "SdpRefused", "admit_answer", "admit_offer", "advertise", "audio_terms"]
+__all__ = ["AudioTerms", "SdpRefused", "admit_answer", "admit_offer", "advertise", "advertise_answer", "audio_terms"]
 
 OPUS, EVENT_48K, EVENT_8K = 111, 110, 126  # the numbers of Meta's own samples
 _OUR_EVENTS = {EVENT_48K: 48_000, EVENT_8K: 8_000}
@@ -38,6 +39,11 @@ class AudioTerms:
     password: str
     session: str  # who describes which session: the o= line without its version
     version: int  # of that session's description
+    ice_lite: bool
+
+    def same_ice(self, other: "AudioTerms") -> bool:
+        """Whether both name the same ICE session; other credentials are a restart (RFC 8839, 4.4.1.1.1)."""
+        return (self.ufrag, self.password) == (other.ufrag, other.password)
 
 
 def admit_answer(text: str) -> str:
@@ -92,11 +98,51 @@ def advertise(text: str) -> str:
             lines.append(" ".join((*line.split(" ")[:3], f"{OPUS} {EVENT_48K} {EVENT_8K}")))
         elif line.startswith("a=mid:"):
             lines += (line, *_OFFERED_CODECS)
-        elif line.startswith("a=fingerprint:") and not line.startswith("a=fingerprint:sha-256 "):
-            continue
-        elif not line.startswith(("a=rtpmap:", "a=fmtp:", "a=rtcp-fb:", "a=extmap:")):
+        elif _is_kept(line):
             lines.append(line)
     return "\r\n".join(lines) + "\r\n"
+
+
+def advertise_answer(text: str, offer: str) -> str:
+    """Return aiortc's answer as the sender of `offer` expects it: its payload types, and all of its sections.
+
+    What `admit_offer` left out is answered as rejected: an answer has the m-lines of the offer, in order (RFC 3264
+    section 6).
+    """
+    head, *answered = re.split(r"^m=", text, flags=re.MULTILINE)
+    ours = {line[6:]: section for section in answered for line in section.split("\r\n") if line.startswith("a=mid:")}
+    lines = head.split("\r\n")[:-1]
+    for section in read(offer).sections:
+        if section.mid in ours:
+            lines.extend(_answer_section(ours[section.mid], section))
+        else:
+            data = section.kind == "application"
+            lines.append(
+                f"m={section.kind} 0 " + ("UDP/DTLS/SCTP webrtc-datachannel" if data else "UDP/TLS/RTP/SAVPF 0")
+            )
+            lines += ["c=IN IP4 0.0.0.0", *([f"a=mid:{section.mid}"] if section.mid else []), "a=inactive"]
+    return "\r\n".join(lines) + "\r\n"
+
+
+def _answer_section(text: str, offered: Section) -> Iterator[str]:
+    media, *lines = text.split("\r\n")[:-1]
+    numbers = (str(codec.payload_type) for codec in offered.codecs)
+    yield f"m={' '.join((*media.split(' ')[:3], *numbers))}"
+    for line in lines:
+        if _is_kept(line):
+            yield line
+        if line.startswith("a=mid:"):
+            for codec in offered.codecs:
+                sound = codec.name == "opus"
+                yield f"a=rtpmap:{codec.payload_type} {codec.name}/{codec.clock_rate}{'/2' if sound else ''}"
+                yield f"a=fmtp:{codec.payload_type} {'minptime=10;useinbandfec=1' if sound else '0-16'}"
+
+
+def _is_kept(line: str) -> bool:
+    """Whether a line of aiortc's goes out: codecs are written by us, and no other fingerprint than sha-256."""
+    if line.startswith("a=fingerprint:"):
+        return line.startswith("a=fingerprint:sha-256 ")
+    return not line.startswith(("a=rtpmap:", "a=fmtp:", "a=rtcp-fb:", "a=extmap:"))
 
 
 def audio_terms(text: str) -> AudioTerms:
@@ -121,6 +167,7 @@ def audio_terms(text: str) -> AudioTerms:
         has_candidates=any(section.candidates for section in sections),
         ufrag=sections[0].transport.ufrag or "",
         password=sections[0].transport.password or "",
+        ice_lite=description.ice_lite,
         session=description.session,
         version=description.version,
     )
