@@ -1,0 +1,64 @@
+"""A Chromium at the far end of an interop call; what it does is in peers/chromium.js."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+from playwright.async_api import Page
+
+from tests.browser import browser_page
+
+SCRIPT: Final = (Path(__file__).parent / "peers" / "chromium.js").read_text(encoding="utf-8")
+ORIGIN: Final = "https://phone.test/"  # answered by the browser's own router; a secure context
+THEIRS_HZ: Final = 1_000
+
+
+class Chromium:
+    """A page that holds one peer connection and says `THEIRS_HZ`."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    async def answer(self, offer: str) -> str:
+        return str(await self._do("answer", offer))
+
+    async def offer(self, *, restart: bool = False, video: bool = False) -> str:
+        return str(await self._do("offer", {"restart": restart, "video": video}))
+
+    async def take(self, answer: str) -> None:
+        await self._do("take", answer)
+
+    async def mute(self, muted: bool = True) -> None:
+        """Send no packet from now on, or go on with the tone."""
+        await self._do("mute", muted)
+
+    async def press(self, digits: str, *, duration_ms: int = 100, gap_ms: int = 70) -> None:
+        """Press digits; return when the browser says that the last one was sent."""
+        await self.page.evaluate("([digits, d, g]) => phone.sender.dtmf.insertDTMF(digits, d, g)", [digits, duration_ms, gap_ms])
+        await self.page.wait_for_function("phone.pressed.at(-1) === ''")
+
+    async def hears(self, hz: float, *, within_s: float = 5) -> None:
+        """Wait until that tone is the loudest."""
+        await self.page.wait_for_function("hz => Math.abs(phone.heardHz() - hz) < 5", arg=hz, timeout=within_s * 1000)
+
+    async def stats(self, kind: str) -> list[dict[str, Any]]:
+        """Return what `getStats` says of this type, such as `inbound-rtp`."""
+        return list(await self._do("stats", kind))
+
+    async def _do(self, what: str, argument: Any) -> Any:
+        return await self.page.evaluate(f"argument => phone.{what}(argument)", argument)
+
+
+@contextlib.asynccontextmanager
+async def chromium(*, microphone: bool = False) -> AsyncIterator[Chromium]:
+    """Run a Chromium; without microphone it hides its addresses behind mDNS names, with one it tells them."""
+    async with browser_page() as page:
+        if microphone:
+            await page.context.grant_permissions(["microphone"], origin=ORIGIN)
+        await page.route("**/*", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
+        await page.goto(ORIGIN)
+        await page.add_script_tag(content=SCRIPT)
+        await page.mouse.click(1, 1)  # without a gesture no sound may start
+        await page.evaluate("async hz => { window.phone = await Phone.ring(hz) }", THEIRS_HZ)
+        yield Chromium(page)
