@@ -37,6 +37,8 @@ class Phone:
         self._gathered = threading.Event()
         self._pipeline = Gst.parse_launch(SAY.format(hz=hz))
         self._webrtc = self._pipeline.get_by_name("webrtc")
+        self._ice = self._webrtc.get_property("ice-agent")  # kept: Python takes over the only reference
+        self._ice.emit("add-local-ip-address", "127.0.0.1")  # else all but loopback
         self._webrtc.connect("pad-added", self._hear)
         self._webrtc.connect("notify::ice-gathering-state", self._on_gathering)
         bus = self._pipeline.get_bus()
@@ -78,8 +80,8 @@ class Phone:
         _, message = GstSdp.SDPMessage.new_from_text(sdp)
         offer = GstWebRTC.WebRTCSessionDescription.new(GstWebRTC.WebRTCSDPType.OFFER, message)
         self._ask("set-remote-description", offer)
-        answer = self._ask("create-answer", None).get_value("answer")
-        self._ask("set-local-description", answer)
+        reply = self._ask("create-answer", None)  # kept for as long as its value is used: it owns it
+        self._ask("set-local-description", reply.get_value("answer"))
         if not self._gathered.wait(5):
             raise TimeoutError("the candidates were not gathered")
         return self._webrtc.get_property("local-description").sdp.as_text()
