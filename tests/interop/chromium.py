@@ -42,6 +42,15 @@ class Chromium:
         """Wait until that tone is the loudest."""
         await self.page.wait_for_function("hz => Math.abs(phone.heardHz() - hz) < 5", arg=hz, timeout=within_s * 1000)
 
+    async def note_digits(self) -> None:
+        """Note what keys sound from now on."""
+        await self.page.evaluate("phone.noteDigits()")
+
+    async def hears_digits(self, digits: str, *, within_s: float = 5) -> None:
+        """Wait until as many keys as these sounded, and see that it was these."""
+        await self.page.wait_for_function("n => phone.digits.length >= n", arg=len(digits), timeout=within_s * 1000)
+        assert await self.page.evaluate("phone.digits") == digits
+
     async def stats(self, kind: str) -> list[dict[str, Any]]:
         """Return what `getStats` says of this type, such as `inbound-rtp`."""
         return list(await self._do("stats", kind))

@@ -46,6 +46,7 @@ class Line:
         self.digits: list[str] = []
         self.speaking = True
         self.ended: list[str] = []
+        self.peer_is_lite = False
         self.leg.on_ended = self.ended.append
         self.leg.on_digit = lambda digit: self.digits.append(digit.name)
         self._words = cycle(np.split(tone(OURS_HZ), RATE_HZ * 2 // FRAME_SAMPLES))
@@ -103,6 +104,8 @@ async def called(peer: Peer, **options: Any) -> AsyncIterator[Line]:
     """Hold a call in which our offer was answered by the peer and both are connected."""
     line = Line(**options)
     async with line.ticking():
-        await line.leg.apply(await peer.answer(await line.leg.offer()), None)
+        answer = await peer.answer(await line.leg.offer())
+        line.peer_is_lite = "a=ice-lite" in answer
+        await line.leg.apply(answer, None)
         await line.leg.connected()
         yield line

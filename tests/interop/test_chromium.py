@@ -1,6 +1,10 @@
 """Our leg and headless Chromium, sound by FFT at both ends."""
 
-from tests.interop.chromium import THEIRS_HZ, chromium
+import asyncio
+
+import pytest
+
+from tests.interop.chromium import THEIRS_HZ, Chromium, chromium
 from tests.interop.line import OURS_HZ, called
 
 
@@ -14,3 +18,88 @@ async def test_chromium_and_we_hear_each_other_and_every_digit_pressed_there_arr
         await line.hears(THEIRS_HZ)
         assert line.leg.figures().packets_lost == 0
         assert "".join(line.digits) == "1259#*"
+
+
+@pytest.mark.interop
+async def test_chromium_plays_each_digit_of_ours_once_and_then_hears_us_again() -> None:
+    async with chromium() as peer, called(peer) as line:
+        await peer.hears(OURS_HZ)
+        line.speaking = False
+        await peer.note_digits()
+        await line.call.send_digits("1590*#AD33")
+        await peer.hears_digits("1590*#AD33")
+        line.speaking = True
+        await peer.hears(OURS_HZ)
+        await line.hears(THEIRS_HZ)
+
+
+@pytest.mark.interop
+async def test_chromium_that_may_use_the_microphone_tells_its_addresses_and_is_heard() -> None:
+    async with chromium(microphone=True) as peer, called(peer) as line:
+        await line.hears(THEIRS_HZ)
+        await peer.hears(OURS_HZ)
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("video", [False, True], ids=["nothing", "video"])
+async def test_later_offer_of_chromiums_that_adds_this_does_not_disturb_the_sound(video: bool) -> None:
+    async with chromium() as peer, called(peer) as line:
+        await line.hears(THEIRS_HZ)
+        await peer.hears(OURS_HZ)
+        [before] = await peer.stats("inbound-rtp")
+        listening = asyncio.create_task(line.listen(3))
+        await line.renegotiate(peer, video=video)
+        await listening
+        assert line.gaps() == 0
+        assert line.leg.figures().packets_lost == 0
+        await peer.hears(OURS_HZ)
+        [after] = await peer.stats("inbound-rtp")
+        assert after["packetsLost"] == 0
+        assert after["packetsReceived"] - before["packetsReceived"] > 120
+
+
+@pytest.mark.interop
+async def test_sound_goes_on_after_each_of_two_ice_restarts_offered_by_chromium() -> None:
+    async with chromium() as peer, called(peer) as line:
+        await line.hears(THEIRS_HZ)
+        for _ in range(2):
+            old = await ice_name(peer)
+            await line.renegotiate(peer, restart=True)
+            await peer.page.wait_for_function(SELECTED_ANOTHER, arg=old)
+            await line.hears(THEIRS_HZ)
+            await peer.hears(OURS_HZ)
+        assert line.leg.live
+        assert line.ended == []
+
+
+SELECTED_ANOTHER = """async (old) => {
+    const all = await phone.pc.getStats();
+    const [transport] = [...all.values()].filter((entry) => entry.type === "transport");
+    const pair = all.get(transport.selectedCandidatePairId);
+    return pair && all.get(pair.localCandidateId).usernameFragment !== old;
+}"""
+
+
+async def ice_name(peer: Chromium) -> str:
+    """Return the user fragment that Chromium goes by now."""
+    [transport] = await peer.stats("transport")
+    return str(transport["iceLocalUsernameFragment"])
+
+
+@pytest.mark.interop
+async def test_call_muted_on_both_sides_for_long_lives_and_is_heard_again() -> None:
+    async with chromium() as peer, called(peer, silence_limit_s=5) as line:
+        await line.hears(THEIRS_HZ)
+        await peer.mute()
+        line.speaking = False
+        await asyncio.sleep(1)  # for what is on its way
+        [before], heard_before = await peer.stats("inbound-rtp"), line.leg.figures().packets_received
+        await asyncio.sleep(25)  # five times as long as a dead peer is waited for
+        [after], heard_after = await peer.stats("inbound-rtp"), line.leg.figures().packets_received
+        assert heard_after == heard_before
+        assert after["packetsReceived"] - before["packetsReceived"] > 40, "comfort packets keep the far side content"
+        assert line.ended == []
+        await peer.mute(False)
+        line.speaking = True
+        await line.hears(THEIRS_HZ)
+        await peer.hears(OURS_HZ)

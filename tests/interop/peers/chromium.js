@@ -1,6 +1,17 @@
 // The far end of a call in a browser: says one tone, measures the other, and negotiates when it is told to.
 "use strict";
 
+const KEYS = "123A456B789C*0#D"; // ITU-T Q.23
+const ROWS_HZ = [697, 770, 852, 941];
+const COLUMNS_HZ = [1209, 1336, 1477, 1633];
+
+// Which of these tones is the strongest, or null if none is loud.
+function nearest(tones, levels, sound) {
+  const levelOf = (hz) => levels[Math.round((hz * 2 * levels.length) / sound.sampleRate)];
+  const best = tones.reduce((a, b) => (levelOf(b) > levelOf(a) ? b : a));
+  return levelOf(best) > -50 ? tones.indexOf(best) : null;
+}
+
 class Phone {
   static async ring(hz) {
     const sound = new AudioContext({ sampleRate: 48000 });
@@ -35,6 +46,24 @@ class Phone {
     source.connect(this.quickEar);
   }
 
+  // Notes the digits that sound from now on: libwebrtc plays what telephone-event packets mean as the two tones of a key.
+  noteDigits() {
+    this.digits = "";
+    let last = "";
+    setInterval(() => {
+      const key = this.soundingKey();
+      if (key !== last) this.digits += key;
+      last = key;
+    }, 10);
+  }
+
+  soundingKey() {
+    const levels = new Float32Array(this.quickEar.frequencyBinCount);
+    this.quickEar.getFloatFrequencyData(levels);
+    const [row, column] = [nearest(ROWS_HZ, levels, this.sound), nearest(COLUMNS_HZ, levels, this.sound)];
+    return row === null || column === null ? "" : KEYS[row * 4 + column];
+  }
+
   async settled() {
     if (this.pc.iceGatheringState !== "complete") {
       await new Promise((resolve) => {
@@ -57,7 +86,7 @@ class Phone {
       this.pc.addTrack(canvas.captureStream(10).getVideoTracks()[0]);
     }
     if (restart) this.pc.restartIce();
-    await this.pc.setLocalDescription(await this.pc.createOffer());
+    await this.pc.setLocalDescription();
     return this.settled();
   }
 
