@@ -35,11 +35,13 @@ class Chromium:
 
     async def press(self, digits: str, *, duration_ms: int = 100, gap_ms: int = 70) -> None:
         """Press digits; return when the browser says that the last one was sent."""
-        await self.page.evaluate("([digits, d, g]) => phone.sender.dtmf.insertDTMF(digits, d, g)", [digits, duration_ms, gap_ms])
+        await self.page.evaluate(
+            "([digits, d, g]) => phone.sender.dtmf.insertDTMF(digits, d, g)", [digits, duration_ms, gap_ms]
+        )
         await self.page.wait_for_function("phone.pressed.at(-1) === ''")
 
     async def hears(self, hz: float, *, within_s: float = 5) -> None:
-        """Wait until that tone is the loudest."""
+        """Wait until that tone is the loudest; 0 means silence."""
         await self.page.wait_for_function("hz => Math.abs(phone.heardHz() - hz) < 5", arg=hz, timeout=within_s * 1000)
 
     async def note_digits(self) -> None:

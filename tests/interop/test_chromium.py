@@ -25,6 +25,7 @@ async def test_chromium_plays_each_digit_of_ours_once_and_then_hears_us_again() 
     async with chromium() as peer, called(peer) as line:
         await peer.hears(OURS_HZ)
         line.speaking = False
+        await peer.hears(0)
         await peer.note_digits()
         await line.call.send_digits("1590*#AD33")
         await peer.hears_digits("1590*#AD33")

@@ -16,7 +16,9 @@ THEIRS_HZ: Final = 1_000
 
 def there() -> bool:
     """Whether this machine has webrtcbin and what it needs."""
-    wanted = "import gi; gi.require_version('GstWebRTC', '1.0'); from gi.repository import Gst, GstWebRTC; Gst.init(None)"
+    wanted = (
+        "import gi; gi.require_version('GstWebRTC', '1.0'); from gi.repository import Gst, GstWebRTC; Gst.init(None)"
+    )
     found = "; assert all(map(Gst.ElementFactory.find, ('webrtcbin', 'nicesrc', 'opusenc', 'spectrum')))"
     return PYTHON.exists() and not subprocess.run([PYTHON, "-c", wanted + found], capture_output=True).returncode
 

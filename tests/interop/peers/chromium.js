@@ -49,12 +49,12 @@ class Phone {
   // Notes the digits that sound from now on: libwebrtc plays what telephone-event packets mean as the two tones of a key.
   noteDigits() {
     this.digits = "";
-    let last = "";
+    let [noted, before] = ["", ""];
     setInterval(() => {
       const key = this.soundingKey();
-      if (key !== last) this.digits += key;
-      last = key;
-    }, 10);
+      if (key === before && key !== noted) this.digits += noted = key; // twice in a row: no click is that long
+      before = key;
+    }, 15);
   }
 
   soundingKey() {
