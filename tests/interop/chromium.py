@@ -1,13 +1,17 @@
 """A Chromium at the far end of an interop call; what it does is in peers/chromium.js."""
 
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from playwright.async_api import Page
 
+from simulator.sound import RATE_HZ, Samples, dominant_hz
 from tests.browser import browser_page
+from tests.interop.tones import WINDOW_S, is_tone
 
 SCRIPT: Final = (Path(__file__).parent / "peers" / "chromium.js").read_text(encoding="utf-8")
 ORIGIN: Final = "https://phone.test/"  # answered by the browser's own router; a secure context
@@ -35,23 +39,26 @@ class Chromium:
 
     async def press(self, digits: str, *, duration_ms: int = 100, gap_ms: int = 70) -> None:
         """Press digits; return when the browser says that the last one was sent."""
-        await self.page.evaluate(
-            "([digits, d, g]) => phone.sender.dtmf.insertDTMF(digits, d, g)", [digits, duration_ms, gap_ms]
-        )
+        await self.page.evaluate("digits => phone.sender.dtmf.insertDTMF(...digits)", [digits, duration_ms, gap_ms])
         await self.page.wait_for_function("phone.pressed.at(-1) === ''")
 
-    async def hears(self, hz: float, *, within_s: float = 5) -> None:
-        """Wait until that tone is the loudest; 0 means silence."""
-        await self.page.wait_for_function("hz => Math.abs(phone.heardHz() - hz) < 5", arg=hz, timeout=within_s * 1000)
+    async def forget(self) -> None:
+        """Let `heard` begin now."""
+        await self.page.evaluate("phone.heard = []")
 
-    async def note_digits(self) -> None:
-        """Note what keys sound from now on."""
-        await self.page.evaluate("phone.noteDigits()")
+    async def heard(self) -> Samples:
+        """Return what was heard since."""
+        return np.frombuffer(str(await self.page.evaluate("phone.recording()")).encode("latin-1"), np.int16)
 
-    async def hears_digits(self, digits: str, *, within_s: float = 5) -> None:
-        """Wait until as many keys as these sounded, and see that it was these."""
-        await self.page.wait_for_function("n => phone.digits.length >= n", arg=len(digits), timeout=within_s * 1000)
-        assert await self.page.evaluate("phone.digits") == digits
+    async def hears(self, hz: float | None, *, within_s: float = 5) -> None:
+        """Wait until that tone is heard, or silence if it is None."""
+        due_s = time.monotonic() + within_s
+        while time.monotonic() < due_s:
+            await self.forget()
+            await self.page.wait_for_function(f"phone.heard.length * 128 >= {WINDOW_S * RATE_HZ}")
+            if is_tone(heard := await self.heard(), hz):
+                return
+        raise AssertionError(f"Chromium did not hear {hz} Hz within {within_s} s, but at last {dominant_hz(heard)}")
 
     async def stats(self, kind: str) -> list[dict[str, Any]]:
         """Return what `getStats` says of this type, such as `inbound-rtp`."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from shared.handling import Frame
 from simulator.sound import FRAME_SAMPLES, RATE_HZ, Samples, dominant_hz, tone
+from tests.interop.tones import WINDOW_S, is_tone
 from workers.media.host import Ear
 from workers.media.leg import Leg
 from workers.media.live_call import LiveCall
@@ -18,7 +19,6 @@ from workers.media.ticker import Ticker
 
 LOOPBACK: Final = ("127.0.0.1",)
 OURS_HZ: Final = 700
-WINDOW_S: Final = 0.5
 QUIET: Final = 1_500
 """A tone is said at 8,191 of 32,767; a frame that stays below this has lost most of it."""
 
@@ -80,13 +80,11 @@ class Line:
 
     async def hears(self, hz: float, *, within_s: float = 5) -> None:
         """Wait until half a second of that tone is heard and nothing louder."""
-        heard: list[float | None] = []
         due_s = time.monotonic() + within_s
         while time.monotonic() < due_s:
-            heard.append(dominant_hz(await self.listen(WINDOW_S)))
-            if heard[-1] is not None and abs(heard[-1] - hz) < 3:
+            if is_tone(heard := await self.listen(WINDOW_S), hz):
                 return
-        raise AssertionError(f"{hz} Hz was not heard within {within_s} s, but {heard}")
+        raise AssertionError(f"{hz} Hz was not heard within {within_s} s, but at last {dominant_hz(heard)}")
 
     def gaps(self) -> int:
         """Return how many frames since the last `listen` began had lost the tone."""

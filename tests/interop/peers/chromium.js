@@ -1,21 +1,18 @@
 // The far end of a call in a browser: says one tone, measures the other, and negotiates when it is told to.
 "use strict";
 
-const KEYS = "123A456B789C*0#D"; // ITU-T Q.23
-const ROWS_HZ = [697, 770, 852, 941];
-const COLUMNS_HZ = [1209, 1336, 1477, 1633];
-
-// Which of these tones is the strongest, or null if none is loud.
-function nearest(tones, levels, sound) {
-  const levelOf = (hz) => levels[Math.round((hz * 2 * levels.length) / sound.sampleRate)];
-  const best = tones.reduce((a, b) => (levelOf(b) > levelOf(a) ? b : a));
-  return levelOf(best) > -50 ? tones.indexOf(best) : null;
-}
+const EAR = `registerProcessor("ear", class extends AudioWorkletProcessor {
+  process([input]) {
+    if (input.length) this.port.postMessage(input[0].slice());
+    return true;
+  }
+});`;
 
 class Phone {
   static async ring(hz) {
     const sound = new AudioContext({ sampleRate: 48000 });
     await sound.resume();
+    await sound.audioWorklet.addModule(URL.createObjectURL(new Blob([EAR], { type: "text/javascript" })));
     return new Phone(hz, sound);
   }
 
@@ -29,6 +26,7 @@ class Phone {
     tone.start();
     this.voice = out.stream.getAudioTracks()[0];
     this.sender = this.pc.addTrack(this.voice, out.stream);
+    this.heard = [];
     this.pressed = [];
     this.sender.dtmf.ontonechange = (event) => this.pressed.push(event.tone);
   }
@@ -39,29 +37,15 @@ class Phone {
     this.element.srcObject = stream;
     this.element.muted = true;
     this.element.play();
-    const source = this.sound.createMediaStreamSource(stream);
-    this.ear = new AnalyserNode(this.sound, { fftSize: 16384, smoothingTimeConstant: 0 });
-    this.quickEar = new AnalyserNode(this.sound, { fftSize: 2048, smoothingTimeConstant: 0 });
-    source.connect(this.ear);
-    source.connect(this.quickEar);
+    const ear = new AudioWorkletNode(this.sound, "ear", { outputChannelCount: [1] });
+    ear.port.onmessage = (event) => this.heard.push(event.data);
+    this.sound.createMediaStreamSource(stream).connect(ear);
   }
 
-  // Notes the digits that sound from now on: libwebrtc plays what telephone-event packets mean as the two tones of a key.
-  noteDigits() {
-    this.digits = "";
-    let [noted, before] = ["", ""];
-    setInterval(() => {
-      const key = this.soundingKey();
-      if (key === before && key !== noted) this.digits += noted = key; // twice in a row: no click is that long
-      before = key;
-    }, 15);
-  }
-
-  soundingKey() {
-    const levels = new Float32Array(this.quickEar.frequencyBinCount);
-    this.quickEar.getFloatFrequencyData(levels);
-    const [row, column] = [nearest(ROWS_HZ, levels, this.sound), nearest(COLUMNS_HZ, levels, this.sound)];
-    return row === null || column === null ? "" : KEYS[row * 4 + column];
+  // What was heard since `heard` was emptied: 16-bit samples as a string of their bytes.
+  recording() {
+    const samples = this.heard.flatMap((piece) => Array.from(piece, (value) => Math.round(value * 32767)));
+    return Array.from(new Uint8Array(Int16Array.from(samples).buffer), (byte) => String.fromCharCode(byte)).join("");
   }
 
   async settled() {
@@ -96,15 +80,6 @@ class Phone {
 
   mute(muted) {
     return this.sender.replaceTrack(muted ? null : this.voice);
-  }
-
-  // The strongest frequency of the last third of a second, or 0 while there is nothing.
-  heardHz() {
-    if (!this.ear) return 0;
-    const levels = new Float32Array(this.ear.frequencyBinCount);
-    this.ear.getFloatFrequencyData(levels);
-    const loudest = levels.indexOf(Math.max(...levels));
-    return levels[loudest] > -60 ? (loudest * this.sound.sampleRate) / this.ear.fftSize : 0;
   }
 
   async stats(type) {
