@@ -16,11 +16,12 @@ THEIRS_HZ: Final = 1_000
 
 def there() -> bool:
     """Whether this machine has webrtcbin and what it needs."""
-    wanted = (
-        "import gi; gi.require_version('GstWebRTC', '1.0'); from gi.repository import Gst, GstWebRTC; Gst.init(None)"
+    imports = "import gi; gi.require_version('GstWebRTC', '1.0'); from gi.repository import Gst, GstWebRTC"
+    elements = (
+        "Gst.init(None); assert all(map(Gst.ElementFactory.find, ('webrtcbin', 'nicesrc', 'opusenc', 'spectrum')))"
     )
-    found = "; assert all(map(Gst.ElementFactory.find, ('webrtcbin', 'nicesrc', 'opusenc', 'spectrum')))"
-    return PYTHON.exists() and not subprocess.run([PYTHON, "-c", wanted + found], capture_output=True).returncode
+    asked = [PYTHON, "-c", f"{imports}; {elements}"]
+    return PYTHON.exists() and subprocess.run(asked, check=False, capture_output=True).returncode == 0
 
 
 pytestmark = pytest.mark.interop

@@ -1,6 +1,6 @@
 """Tells what sounds in a recording: a tone that is expected, or the keys of a telephone."""
 
-from itertools import pairwise
+from itertools import groupby
 from typing import Final
 
 import numpy as np
@@ -13,8 +13,9 @@ WINDOW_S: Final = 0.5
 KEYS: Final = ("123A", "456B", "789C", "*0#D")  # ITU-T Q.23: a tone for the row, a tone for the column
 ROWS_HZ: Final = (697, 770, 852, 941)
 COLUMNS_HZ: Final = (1209, 1336, 1477, 1633)
-LOOK_SAMPLES, STEP_SAMPLES = 2_400, 480  # 50 ms, every 10 ms
-LOUD: Final = 200  # amplitude of one of a key's tones, of 32,767
+BLOCK_SAMPLES: Final = 480  # 10 ms
+SHORTEST_KEY_BLOCKS: Final = 4
+LOUD: Final = 300  # of 32,767
 
 
 def is_tone(sound: Samples, hz: float | None) -> bool:
@@ -24,15 +25,16 @@ def is_tone(sound: Samples, hz: float | None) -> bool:
 
 
 def keys_in(sound: Samples) -> str:
-    """Return the keys that sound, one after the other; a key is one that two looks in a row agree on."""
-    looks = [_key(sound[at : at + LOOK_SAMPLES]) for at in range(0, len(sound) - LOOK_SAMPLES, STEP_SAMPLES)]
-    sure = [one for one, two in pairwise(looks) if one == two]
-    return "".join(after for before, after in pairwise(["", *sure]) if after != before)
+    """Return the keys that sound in it, between silence and silence."""
+    blocks = sound[: len(sound) // BLOCK_SAMPLES * BLOCK_SAMPLES].reshape(-1, BLOCK_SAMPLES)
+    runs = groupby(blocks, key=lambda block: int(np.abs(block).max()) > LOUD)
+    sounding = [list(run) for loud, run in runs if loud]
+    return "".join(_key(np.concatenate(run)) for run in sounding if len(run) >= SHORTEST_KEY_BLOCKS)
 
 
 def _key(sound: Samples) -> str:
-    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)))) * 4 / len(sound)
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
     row, column = (
-        [float(spectrum[round(hz * len(sound) / RATE_HZ)]) for hz in tones] for tones in (ROWS_HZ, COLUMNS_HZ)
+        int(np.argmax([spectrum[round(hz * len(sound) / RATE_HZ)] for hz in tones])) for tones in (ROWS_HZ, COLUMNS_HZ)
     )
-    return KEYS[int(np.argmax(row))][int(np.argmax(column))] if min(max(row), max(column)) > LOUD else ""
+    return KEYS[row][column]
