@@ -27,8 +27,8 @@ class Chromium:
     async def answer(self, offer: str) -> str:
         return str(await self._do("answer", offer))
 
-    async def offer(self, *, restart: bool = False, video: bool = False) -> str:
-        return str(await self._do("offer", {"restart": restart, "video": video}))
+    async def offer(self, **wishes: bool) -> str:
+        return str(await self._do("offer", wishes))
 
     async def take(self, answer: str) -> None:
         await self._do("take", answer)
@@ -36,6 +36,10 @@ class Chromium:
     async def mute(self, muted: bool = True) -> None:
         """Send no packet from now on, or go on with the tone."""
         await self._do("mute", muted)
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self.page.evaluate("phone.pc.close()")
 
     async def press(self, digits: str, *, duration_ms: int = 100, gap_ms: int = 70) -> None:
         """Press digits; return when the browser says that the last one was sent."""

@@ -29,8 +29,8 @@ class Peer(Protocol):
     async def answer(self, offer: str) -> str:
         """Take our offer; return the answer."""
 
-    async def offer(self, *, restart: bool = False, video: bool = False) -> str:
-        """Return a later offer: one that restarts ICE, or one with a video section more."""
+    async def offer(self, **wishes: bool) -> str:
+        """Return a later offer; one with `restart` restarts ICE, one with `video` has such a section more."""
 
     async def take(self, answer: str) -> None:
         """Take our answer to that offer."""
@@ -90,9 +90,9 @@ class Line:
         """Return how many frames since the last `listen` began had lost the tone."""
         return sum(int(np.abs(frame).max()) < QUIET for frame in self._heard)
 
-    async def renegotiate(self, peer: Peer, **wish: bool) -> None:
+    async def renegotiate(self, peer: Peer, **wishes: bool) -> None:
         """Let the peer make a later offer, and give it our answer."""
-        answer = await self.leg.renegotiate(await peer.offer(**wish))
+        answer = await self.leg.renegotiate(await peer.offer(**wishes))
         assert answer is not None, "our answer stayed here"
         await peer.take(answer)
 

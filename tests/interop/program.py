@@ -34,8 +34,8 @@ class Program:
     async def answer(self, offer: str) -> str:
         return str((await self.ask("answer", sdp=offer))["sdp"])
 
-    async def offer(self, *, restart: bool = False, video: bool = False) -> str:
-        return str((await self.ask("offer", restart=restart, video=video))["sdp"])
+    async def offer(self, **wishes: bool) -> str:
+        return str((await self.ask("offer", **wishes))["sdp"])
 
     async def take(self, answer: str) -> None:
         await self.ask("take", sdp=answer)

@@ -62,6 +62,15 @@ async def test_later_offer_of_chromiums_that_adds_this_does_not_disturb_the_soun
 
 
 @pytest.mark.interop
+async def test_voice_that_chromium_moves_to_a_section_of_its_own_is_heard() -> None:
+    async with chromium() as peer, called(peer) as line:
+        await line.hears(THEIRS_HZ)
+        await line.renegotiate(peer, move=True)
+        await line.hears(THEIRS_HZ)
+        await peer.hears(OURS_HZ)
+
+
+@pytest.mark.interop
 async def test_sound_goes_on_after_each_of_two_ice_restarts_offered_by_chromium() -> None:
     async with chromium() as peer, called(peer) as line:
         await line.hears(THEIRS_HZ)
@@ -106,3 +115,14 @@ async def test_call_muted_on_both_sides_for_long_lives_and_is_heard_again() -> N
         line.speaking = True
         await line.hears(THEIRS_HZ)
         await peer.hears(OURS_HZ)
+
+
+@pytest.mark.interop
+async def test_chromium_that_hangs_up_is_noticed_at_once() -> None:
+    async with chromium() as peer, called(peer) as line:
+        await line.hears(THEIRS_HZ)
+        await peer.close()
+        async with asyncio.timeout(2):
+            while not line.ended:  # noqa: ASYNC110  # what is waited for has no event
+                await asyncio.sleep(0.02)
+        assert line.ended == ["the peer closed"]

@@ -215,7 +215,9 @@ func (p *phone) do(c command) (r reply, err error) {
 		}
 	case "offer":
 		if c.Video {
-			if _, err = p.pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo); err != nil {
+			// Only to receive: pion v3 fails an answer that rejects what it wants to send.
+			receive := webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}
+			if _, err = p.pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, receive); err != nil {
 				return
 			}
 		}
