@@ -64,6 +64,11 @@ class Chromium:
                 return
         raise AssertionError(f"Chromium did not hear {hz} Hz within {within_s} s, but at last {dominant_hz(heard)}")
 
+    async def ice_names(self) -> tuple[str, str]:
+        """Return the user fragments, theirs and ours, of the path in use."""
+        theirs, ours = await self.page.evaluate("phone.iceNames()")
+        return theirs, ours
+
     async def stats(self, kind: str) -> list[dict[str, Any]]:
         """Return what `getStats` says of this type, such as `inbound-rtp`."""
         return list(await self._do("stats", kind))

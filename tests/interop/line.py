@@ -90,11 +90,12 @@ class Line:
         """Return how many frames since the last `listen` began had lost the tone."""
         return sum(int(np.abs(frame).max()) < QUIET for frame in self._heard)
 
-    async def renegotiate(self, peer: Peer, **wishes: bool) -> None:
-        """Let the peer make a later offer, and give it our answer."""
+    async def renegotiate(self, peer: Peer, **wishes: bool) -> str:
+        """Let the peer make a later offer, give it our answer, and return that."""
         answer = await self.leg.renegotiate(await peer.offer(**wishes))
         assert answer is not None, "our answer stayed here"
         await peer.take(answer)
+        return answer
 
 
 @asynccontextmanager

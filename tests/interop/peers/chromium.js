@@ -86,6 +86,13 @@ class Phone {
     return this.sender.replaceTrack(muted ? null : this.voice);
   }
 
+  async iceNames() {
+    const all = await this.pc.getStats();
+    const transport = [...all.values()].find((entry) => entry.type === "transport");
+    const pair = all.get(transport.selectedCandidatePairId);
+    return [pair.localCandidateId, pair.remoteCandidateId].map((id) => all.get(id).usernameFragment);
+  }
+
   async stats(type) {
     return [...(await this.pc.getStats()).values()].filter((entry) => entry.type === type);
   }
