@@ -19,7 +19,7 @@ THEIRS_HZ: Final = 1_000
 
 
 class Chromium:
-    """A page that holds one peer connection and says `THEIRS_HZ`."""
+    """A page that holds one peer connection and says one tone."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -36,6 +36,10 @@ class Chromium:
     async def mute(self, muted: bool = True) -> None:
         """Send no packet from now on, or go on with the tone."""
         await self._do("mute", muted)
+
+    async def hush(self) -> None:
+        """Say silence from now on."""
+        await self.page.evaluate("phone.voice.enabled = false")
 
     async def close(self) -> None:
         """Hang up."""
@@ -78,8 +82,8 @@ class Chromium:
 
 
 @contextlib.asynccontextmanager
-async def chromium(*, microphone: bool = False) -> AsyncIterator[Chromium]:
-    """Run a Chromium; without microphone it hides its addresses behind mDNS names, with one it tells them."""
+async def chromium(*, hz: float = THEIRS_HZ, microphone: bool = False) -> AsyncIterator[Chromium]:
+    """Run a Chromium that says this tone; without microphone it hides its addresses behind mDNS names, with one it tells them."""
     async with browser_page() as page:
         if microphone:
             await page.context.grant_permissions(["microphone"], origin=ORIGIN)
@@ -87,5 +91,5 @@ async def chromium(*, microphone: bool = False) -> AsyncIterator[Chromium]:
         await page.goto(ORIGIN)
         await page.add_script_tag(content=SCRIPT)
         await page.mouse.click(1, 1)  # without a gesture no sound may start
-        await page.evaluate("async hz => { window.phone = await Phone.ring(hz) }", THEIRS_HZ)
+        await page.evaluate("async hz => { window.phone = await Phone.ring(hz) }", hz)
         yield Chromium(page)

@@ -122,3 +122,20 @@ async def test_chromium_that_hangs_up_is_noticed_at_once() -> None:
             while not line.ended:  # noqa: ASYNC110  # what is waited for has no event
                 await asyncio.sleep(0.02)
         assert line.ended == ["the peer closed"]
+
+
+@pytest.mark.interop
+async def test_two_chromiums_that_are_bridged_hear_each_other_and_each_other_s_keys() -> None:
+    async with chromium() as one, chromium(hz=1_300) as two, called(one) as first, called(two) as second:
+        bridge = asyncio.create_task(first.call.bridge(second.call))
+        await one.hears(1_300)
+        await two.hears(THEIRS_HZ)
+        await one.hush()
+        await two.hears(None)
+        await two.forget()
+        await one.press("1590*#33", gap_ms=100)
+        await asyncio.sleep(0.5)  # for what is on its way
+        assert keys_in(await two.heard()) == "1590*#33"
+        bridge.cancel()
+        await asyncio.wait([bridge])
+        await two.hears(OURS_HZ)
