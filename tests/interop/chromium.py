@@ -83,7 +83,7 @@ class Chromium:
 
 @contextlib.asynccontextmanager
 async def chromium(*, hz: float = THEIRS_HZ, microphone: bool = False) -> AsyncIterator[Chromium]:
-    """Run a Chromium that says this tone; without microphone it hides its addresses behind mDNS names, with one it tells them."""
+    """Run a Chromium that says this tone; only one with a microphone tells its addresses, another says mDNS names."""
     async with browser_page() as page:
         if microphone:
             await page.context.grant_permissions(["microphone"], origin=ORIGIN)
