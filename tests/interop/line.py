@@ -1,9 +1,9 @@
 """Our end of an interop call: a leg and its sound, ticking as in a worker, that says one tone and measures another."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from itertools import cycle
 from typing import Any, Final, Protocol
 
@@ -60,7 +60,7 @@ class Line:
         self.call.tick(harvest)
         self._heard += [np.frombuffer(frame.pcm, np.int16) for _, frame in harvest]
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def ticking(self) -> AsyncIterator[None]:
         """Move sound every 20 ms; at the end close the leg."""
         task = asyncio.create_task(self._ticker.run())
@@ -69,6 +69,8 @@ class Line:
         finally:
             task.cancel()
             await self.leg.close()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task  # a tick that failed is why whatever else did
 
     async def listen(self, seconds: float) -> Samples:
         """Return what is heard from now on, for so long."""
@@ -98,7 +100,7 @@ class Line:
         return answer
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def called(peer: Peer, **options: Any) -> AsyncIterator[Line]:
     """Hold a call in which our offer was answered by the peer and both are connected."""
     line = Line(**options)
