@@ -1,6 +1,6 @@
 """What Redis knows of all processes, as Prometheus wants it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 from shared.breaker import Trouble
 from shared.bus import Census
 from shared.dead import Standing
+from shared.quality import Spread
 from shared.tally import Tallied
 
 
@@ -19,6 +20,7 @@ class Known(NamedTuple):
     dead: Standing
     troubles: list[Trouble]
     tallied: Tallied
+    spreads: dict[str, Spread]
 
 
 class Exposition(Collector):
@@ -48,6 +50,7 @@ def _families(known: Known | None) -> Iterator[Metric]:
     yield from _of_dead_letters(known.dead)
     yield from _of_graph(known.tallied)
     yield from _of_pages(known.troubles)
+    yield from _of_calls(known.spreads)
 
 
 def _of_dead_letters(dead: Standing) -> Iterator[Metric]:
@@ -83,3 +86,9 @@ def _of_pages(troubles: list[Trouble]) -> Iterator[Metric]:
         if trouble.percent:
             crowded.add_metric([trouble.page], trouble.percent)
     yield from (tripped, crowded)
+
+
+def _of_calls(spreads: Mapping[str, Spread]) -> Iterator[Metric]:
+    for figure, spread in spreads.items():
+        said = f"{figure.replace('_', ' ')} of calls that ended (docs/quality.md)."
+        yield HistogramMetricFamily(f"pageline_call_{figure}", said, buckets=spread.buckets, sum_value=spread.sum)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from ingress.exposition import Exposition, Known
-from shared import tally
+from shared import quality, tally
 from shared.breaker import Breaker, Trouble
 from shared.bus import Bus
 from shared.errors import RedisAway
@@ -52,6 +52,7 @@ class Health:
                     self._bus.dead_letters.standing(),
                     self._breaker.troubles(),
                     tally.read(self._bus.wire),
+                    quality.spreads(self._bus.wire),
                 )
             )
         except RedisAway:

@@ -125,9 +125,11 @@ def call(
     export: Annotated[
         bool, typer.Option("--export", help="Print the call's webhooks as a replay file, scrubbed.")
     ] = False,
+    why: Annotated[bool, typer.Option("--why", help="Say what probably went wrong with the sound.")] = False,
+    quality: Annotated[bool, typer.Option("--quality", help="Show how the call sounded, every few seconds.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Tell the story of one call from its log."""
+    """Tell the story of one call from its log; with --json all of it, samples included."""
     from pageline import story
 
     told = story.of(settings.load(), call_id)
@@ -143,6 +145,10 @@ def call(
             print(json.dumps(line))  # noqa: T201 the file itself
     elif as_json:
         print_json(told.full())
+    elif why:
+        story.print_why(told)
+    elif quality:
+        story.print_quality(told)
     else:
         story.print_one(told)
 

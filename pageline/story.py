@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pageline import sound
 from pageline.command import clock
-from shared import log
+from shared import log, quality
 from shared.bus import Bus, LogEntry
 from shared.calls import facts
 from shared.calls.machine import transition
@@ -32,9 +33,11 @@ _OUTCOME_STYLE: Final = {Outcome.COMPLETED: "green", Outcome.FAILED: "red", Outc
 class Story:
     """One call, told from its log."""
 
-    def __init__(self, call_id: str, entries: list[LogEntry]) -> None:
+    def __init__(self, call_id: str, entries: list[LogEntry], samples: Sequence[quality.Sample] = ()) -> None:
         self.call_id = call_id
         self.entries = entries
+        self.samples = samples
+        """How it sounded, every few seconds; empty where nobody asked, or nothing sounded for so long."""
         call = Call()
         for entry in entries:
             call, _ = transition(call, entry.fact)
@@ -78,7 +81,12 @@ class Story:
 
     def full(self) -> dict[str, Any]:
         """Return everything worth knowing."""
-        return {**self.summary(), "timeline": self.timeline()}
+        heard = {"why": self.why(), "samples": sound.as_dicts(self.samples)}
+        return {**self.summary(), "timeline": self.timeline(), "quality": heard}
+
+    def why(self) -> list[str]:
+        """Return what probably went wrong with the sound."""
+        return sound.why([entry.fact for entry in self.entries])
 
     def replay_lines(self) -> list[dict[str, Any]]:
         """Return the call's webhooks as lines of a replay file, without ids, addresses or keys of anybody."""
@@ -112,8 +120,8 @@ def of(settings: Settings, call_id: str) -> Story | None:
     """Return the story of one call, or none if nothing is known of it."""
 
     async def read(bus: Bus) -> Story | None:
-        entries = await bus.read_log(call_id)
-        return Story(call_id, entries) if entries else None
+        entries, samples = await asyncio.gather(bus.read_log(call_id), quality.read(bus.wire, call_id))
+        return Story(call_id, entries, samples) if entries else None
 
     return ask(settings, read)
 
@@ -155,6 +163,39 @@ def print_one(story: Story, console: Console | None = None) -> None:
     console.print(f"Page {call.page} · consumer {call.consumer and log.pseudonym(call.consumer)} · {call.direction}")
     console.print()
     console.print(timeline_table(story))
+    closed = story.first(facts.LegClosed)
+    if closed is not None and (closed.packets_received or closed.packets_sent):
+        console.print()
+        console.print(_pairs(sound.told(closed)))
+
+
+def print_why(story: Story) -> None:
+    """Print what probably went wrong with the sound."""
+    console = Console(markup=False)
+    for sentence in story.why():
+        console.print(sentence)
+
+
+def print_quality(story: Story) -> None:
+    """Print how the call sounded over time."""
+    console = Console(markup=False)
+    if not story.samples:
+        console.print(
+            "No samples: the call sounded for less than five seconds, or its log is from before.", style="dim"
+        )
+        return
+    console.print(_pairs(sound.sparklines(story.samples)))
+    console.print()
+    console.print(sound.samples_table(story.samples, story.started_ms))
+
+
+def _pairs(rows: list[tuple[str, str]]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for what, said in rows:
+        table.add_row(what, said)
+    return table
 
 
 def timeline_table(story: Story) -> Table:

@@ -6,6 +6,7 @@ thread of its own, so one that blocks never stalls anybody's media.
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
@@ -66,6 +67,8 @@ class Holder(Protocol):
     def hang_up(self) -> Awaitable[None]: ...
     def play(self, sound: Sound) -> Awaitable[None]: ...
     def hear(self, rate: Rate) -> AsyncIterator[Frame]: ...
+    def next_digit(self) -> Awaitable[str]: ...
+    def send_digits(self, digits: str) -> Awaitable[None]: ...
     def send(self, frame: Frame) -> None: ...
     def start_recording(self, path: str | None) -> Awaitable[str]: ...
     def stop_recording(self) -> Awaitable[None]: ...
@@ -121,6 +124,60 @@ class Call:
     def hear(self, rate: Rate = 48000) -> AsyncIterator[Frame]:
         """Iterate over what the consumer says, one frame per 20 ms; frames nobody takes for a second are dropped."""
         return self.holder.hear(rate)
+
+    async def digits(self) -> AsyncIterator[str]:
+        """Iterate over the keys the consumer presses, 0-9, `*`, `#` and A-D, each as it is let go.
+
+        Keys are kept from the answer on until `digits` or `ask` takes them: nothing is lost that was pressed early.
+        """
+        while True:
+            yield await self.holder.next_digit()
+
+    async def ask(self, *sounds: Sound, digits: int = 1, timeout_s: float = 5.0, finish_on: str = "#") -> str:
+        """Play the sounds, fall silent at the first key, and return the keys pressed, or "" if none was.
+
+        It returns when so many `digits` were pressed, or a key of `finish_on` (which is left out), or none for
+        `timeout_s` seconds after the sounds or the last key. What was pressed before the question counts.
+
+        Raises:
+            FileNotFoundError, ValueError: a sound is missing or no sound.
+        """
+        pressed = await self._first_digit(sounds, timeout_s)
+        with contextlib.suppress(TimeoutError):
+            while pressed and pressed[-1] not in finish_on and len(pressed) < digits:
+                async with asyncio.timeout(timeout_s):
+                    pressed += await self.holder.next_digit()
+        return pressed.rstrip(finish_on)
+
+    async def _first_digit(self, sounds: tuple[Sound, ...], timeout_s: float) -> str:
+        digit = asyncio.ensure_future(self.holder.next_digit())
+
+        async def play() -> None:
+            if not digit.done():  # else it was pressed before the question
+                await self.play(*sounds)
+
+        playing = asyncio.create_task(play())
+        try:
+            await asyncio.wait({digit, playing}, return_when=asyncio.FIRST_COMPLETED)
+            if not digit.done():
+                playing.result()
+                await asyncio.wait({digit}, timeout=timeout_s)
+            return digit.result() if digit.done() else ""
+        finally:
+            digit.cancel()
+            playing.cancel()
+            await asyncio.gather(digit, playing, return_exceptions=True)
+
+    async def send_digits(self, digits: str) -> None:
+        """Press keys for the other side to hear: 0-9, `*`, `#`, A-D; `,` waits for half a second.
+
+        They take the place of what else is sent, and it returns when the last one was let go.
+
+        Raises:
+            ValueError: no telephone has such keys.
+            RuntimeError: the other side takes no digits.
+        """
+        await self.holder.send_digits(digits)
 
     def send(self, frame: Frame) -> None:
         """Queue a frame for the consumer; it leaves at the next 20 ms tick, after those queued before.

@@ -128,7 +128,10 @@ class LegFailed(Fact, frozen=True):
 
 
 class LegClosed(Fact, frozen=True):
-    """The media connection is gone; the figures are what was measured, null where the peer reported nothing."""
+    """The media connection is gone; the figures are what was measured, null where there was nothing to measure by.
+
+    `peer` figures are what the peer's reports said of what we sent. docs/quality.md tells of each how it is measured.
+    """
 
     packets_received: int = 0
     packets_lost: int = 0
@@ -136,8 +139,30 @@ class LegClosed(Fact, frozen=True):
     jitter_ms: float | None = None
     round_trip_ms: float | None = None
     jitter_buffer_ms: float | None = None
-    concealed_ms: float = 0.0
+    concealed_ms: float | None = 0.0
+    """None where no sound was decoded; before that was told apart, 0."""
     played_ms: float = 0.0
+    first_packet_ms: float | None = None
+    silent_concealed_ms: float | None = None
+    recovered_ms: float | None = None
+    paused_ms: float | None = None
+    late_packets: int | None = None
+    decoded_packets: int = 0
+    round_trip_last_ms: float | None = None
+    round_trip_min_ms: float | None = None
+    round_trip_max_ms: float | None = None
+    round_trip_total_ms: float = 0.0
+    round_trips: int = 0
+    peer_reports: int | None = None
+    """None in logs from before they were counted."""
+    peer_lost: int | None = None
+    peer_lost_of: int | None = None
+    peer_fraction_lost: float | None = None
+    peer_jitter_ms: float | None = None
+    mos_estimate: float | None = None
+    """Of what we heard, 1 to 4.5: an estimate (ITU-T G.107)."""
+    sent_mos_estimate: float | None = None
+    """Of what we sent, at best, 1 to 4.5: an estimate (ITU-T G.107)."""
 
 
 class RejectAsked(Fact, frozen=True):

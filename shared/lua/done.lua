@@ -13,6 +13,7 @@ redis.call('SREM', owned(worker), call)
 redis.call('ZREM', P .. 'due', call)
 redis.call('PEXPIRE', key, ARGV[5])
 redis.call('PEXPIRE', log(call), ARGV[5])
+redis.call('PEXPIRE', P .. 'quality:' .. call, ARGV[5])
 local theirs = redis.call('HGET', key, 'meta')
 if theirs then redis.call('PEXPIRE', hash(theirs), ARGV[5]) end
 admit(4)

@@ -3,6 +3,7 @@
 --   call:<id>  hash    st (open|closed), own, ep, seq, ans (answer by, ms), end (only an ending is left), s:<identity>, accept;
 --                     as: this is Meta's id of the call named here
 --   log:<id>   stream  <seq>-0: f (fact as JSON), t (server ms), e (epoch)
+--   quality:<id>  stream  samples of how the call sounds, written by shared/quality.py; they go with the log
 --   in:<w>     stream  c (call), s (seq), t, e, f; p and pt on a claim: the arrival before it, so that nobody reads the log
 --   workers    zset    worker -> lease end, ms        capacity  hash  worker -> slots (absent: takes no new calls)
 --   own:<w>    set     calls the worker owns          wait      zset  call -> answer by: calls without an owner

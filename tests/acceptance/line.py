@@ -41,6 +41,7 @@ PAGES: Final = {
     "duet": "108812345678904",
     "witness": "108812345678905",
     "stumble": "108812345678906",
+    "menu": "108812345678907",
     "echo": PAGE,
 }
 """Pages by what answers there."""
@@ -52,6 +53,7 @@ HANDLERS: Final = {
     "duet": "reception:duet",
     "witness": "reception:witness",
     "stumble": "reception:stumble",
+    "menu": "reception:menu",
     "echo": "workers.handlers.echo:answer",
 }
 TOKENLESS_PAGE: Final = "108812345678999"

@@ -26,3 +26,11 @@ async def stumble(call: Call) -> None:
     """Answer, then break."""
     await call.answer()
     raise LookupError("the receptionist stumbled over the carpet")
+
+
+async def menu(call: Call) -> None:
+    """Ask for a choice and a number, and keep them."""
+    await call.answer()
+    choice = await call.ask("tone.wav", digits=1, timeout_s=20)
+    number = await call.ask("tone.wav", digits=12, timeout_s=20)
+    Path(f"{call.id}.json").write_text(json.dumps([choice, number]))  # noqa: ASYNC240 a user would

@@ -11,9 +11,11 @@ import hmac
 import json
 import re
 import secrets
+import struct
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -38,6 +40,7 @@ SECRET: Final = "s3cret"
 RATE_HZ: Final = 48_000
 FRAME_SAMPLES: Final = 960
 FRAME_S: Final = FRAME_SAMPLES / RATE_HZ
+KEYS: Final = "0123456789*#"
 LOUD: Final = 500
 """What is louder than this is no silence (16-bit samples)."""
 
@@ -146,6 +149,8 @@ class Consumer:
         self.psid = str(5 * 10**15 + secrets.randbelow(10**15))
         self._spelling: Spelling = spelling
         self._heard: list[Samples] = []
+        self._keys: deque[bytes | None] = deque()
+        self._key_began = 0
         self._peer: RTCPeerConnection | None = None
         self._listening: asyncio.Task[None] | None = None
         self._last_sound_s: float | None = None
@@ -179,6 +184,13 @@ class Consumer:
         """End the call: Meta says so, and the telephone falls silent."""
         assert self._meta.post(envelope(self.terminate)) == 200
         self._meta.run(self.close())
+
+    def press(self, keys: str) -> None:
+        """Press keys, each for 100 ms with 100 ms between them, as RFC 4733 events at 8 kHz."""
+        for key in keys:
+            code = KEYS.index(key)
+            held = [struct.pack("!BBH", code, 10, 160 * tick) for tick in (1, 2, 3, 4)]
+            self._keys.extend([*held, *[struct.pack("!BBH", code, 0x80 | 10, 800)] * 3, None, None, None])
 
     # -- what the consumer notices
 
@@ -230,6 +242,7 @@ class Consumer:
         peer = self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.pick_up(peer)
         transport = peer.getTransceivers()[0].sender.transport
+        transport._send_rtp = self._with_keys(transport._send_rtp)
         ice: Connection = transport.transport._connection
         ice._local_username, ice._local_password = SAMPLE_UFRAG, SAMPLE_PASSWORD
         ice._local_candidates_start = True  # aioice leaves loopback out when it gathers by itself
@@ -266,6 +279,21 @@ class Consumer:
         """Give the connection a voice and ears."""
         peer.addTrack(Tone(self.hz))
         peer.on("track", self._listen)
+
+    def _with_keys(self, send: Callable[[bytes], Awaitable[None]]) -> Callable[[bytes], Awaitable[None]]:
+        """Let packets of keys take the place of sound: same sequence, and the timestamp of when the key went down."""
+
+        async def send_either(data: bytes) -> None:
+            is_rtcp = 192 <= data[1] < 224
+            event = self._keys.popleft() if self._keys and not is_rtcp else None
+            if event is not None:
+                sequence, timestamp, ssrc = struct.unpack("!HLL", data[2:12])
+                first = event[2:] == struct.pack("!H", 160)
+                self._key_began = timestamp if first else self._key_began
+                data = struct.pack("!BBHLL", 0x80, first << 7 | 126, sequence, self._key_began, ssrc) + event
+            await send(data)
+
+        return send_either
 
     async def gather(self, ice: Connection) -> list[Candidate]:
         """Open the telephone's sockets."""

@@ -1,5 +1,6 @@
 """Calls that are answered: real webhooks, real WebRTC, sound measured at both ends."""
 
+import json
 import wave
 from pathlib import Path
 from typing import NamedTuple
@@ -98,6 +99,20 @@ def test_what_a_caller_says_to_the_recording_prompt_is_in_a_file(line: Line, ann
     assert abs(dominant_hz(consumer.sound()) - PILOT_HZ) <= TOLERANCE_HZ
 
 
+def test_how_a_call_sounded_is_in_its_story(line: Line, announced: Announced) -> None:
+    heard, passed = line.story_of(announced.recorded), line.await_fact(announced.answered, facts.LegClosed)
+    closed = line.await_fact(announced.recorded, facts.LegClosed)
+    assert closed.first_packet_ms is not None
+    assert closed.concealed_ms is not None
+    assert closed.played_ms > 10_000
+    assert (passed.concealed_ms, passed.mos_estimate) == (None, None), "nobody listened, so nothing was decoded"
+    samples = heard["quality"]["samples"]
+    assert len(samples) >= 2
+    assert all(150 < sample["packets_received"] <= 300 for sample in samples[1:]), "five seconds each"
+    assert announced.recorded.psid not in str(samples)
+    assert "Nobody heard anything" not in " ".join(heard["quality"]["why"])
+
+
 def test_the_command_tells_the_story_of_a_call_the_consumer_ended(line: Line, meta: Meta) -> None:
     consumer = meta.consumer().ring()
     consumer.await_sound(0.3)
@@ -110,6 +125,17 @@ def test_the_command_tells_the_story_of_a_call_the_consumer_ended(line: Line, me
     milestones = ["Arrived", "Claimed", "OfferMade", "AnswerReceived", "LegConnected", "Terminated", "Closed"]
     assert [fact for fact in told if fact in milestones] == milestones
     assert [event["at_ms"] for event in story["timeline"]] == sorted(event["at_ms"] for event in story["timeline"])
+
+
+def test_a_handler_is_told_the_keys_it_asks_for(line: Line, meta: Meta) -> None:
+    consumer = meta.consumer(PAGES["menu"]).ring()
+    consumer.await_sound(0.2)
+    consumer.press("3")
+    consumer.await_sound(0.1)
+    consumer.press("4711#")
+    assert line.outcome_of(consumer) == "completed"
+    assert json.loads((line.home / f"{consumer.call_id}.json").read_text()) == ["3", "4711"]
+    assert_nothing_was_lost(line, consumer)
 
 
 def test_a_call_whose_end_comes_before_its_beginning_is_never_answered(line: Line, meta: Meta) -> None:

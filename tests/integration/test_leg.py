@@ -253,8 +253,6 @@ async def test_a_plain_answer_is_enough(ice_lite: bool) -> None:
 async def test_a_voice_on_an_unannounced_stream_is_heard_and_the_newest_wins() -> None:
     async with call(announced=False) as (leg, far):
         heard = bytearray()
-        payloads: list[bytes] = []
-        leg.on_packet = lambda payload, _: payloads.append(payload)
         async for tick in ticks(80):
             if tick < 25:
                 await far.send(OURS[tick], tick, ssrc=1)
@@ -263,8 +261,6 @@ async def test_a_voice_on_an_unannounced_stream_is_heard_and_the_newest_wins() -
                 await far.send(OURS[tick], tick, ssrc=1)
             heard += leg.pull() or b""
         assert abs(dominant_hz(bytes(heard[-48_000:])) - THEIRS_HZ) <= 5
-        await until(lambda: len(payloads) == 80)
-        assert payloads == [*OURS[:25], *THEIRS[25:80]], "undecoded packets come from the stream that is heard"
         assert leg._playout.late_packets == 0, "the new stream has a timeline of its own"
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from tests.simulation.meta import Meta, MetaCall
 from tests.simulation.virtual_loop import Process, VirtualLoop, current
-from workers.media.leg import Leg, LegFailed, LegFigures
+from workers.media.leg import Leg, LegFailed
+from workers.media.session import LegFigures
 
 SILENCE_LIMIT_S = 15.0
 CONSUMER_SPEAKS_EVERY_S = 1.0
@@ -40,13 +41,14 @@ class SimLeg(Leg):
 
     def __init__(self, air: Air, number: int) -> None:
         self.on_ended = None
-        self.on_packet = None
+        self.hearing = False
         self.process: Process = current()
         self.call: MetaCall | None = None
         self.too_late = 0
         """Packets that were sent after standing still while somebody else was given the call."""
         self._air = air
         self._offer = f"offer {number}"
+        self._onward: Leg | None = None
         self._sent = 0
         self._connected = self._ended = self._left = False
 
@@ -113,8 +115,8 @@ class SimLeg(Leg):
     def _listen(self) -> None:
         """Take a packet of the consumer's, and expect the next."""
         if self.live:
-            if self.on_packet is not None:
-                self.on_packet(b"", 0)
+            if self._onward is not None:
+                self._onward.send_packet(b"")
             self._air.loop.call_later(CONSUMER_SPEAKS_EVERY_S, self._listen, context=self.process.context)
 
     # -- media -------------------------------------------------------------------------------------------------------
@@ -127,6 +129,11 @@ class SimLeg(Leg):
         self._air.on_packet(self)
         self.call.heard_s = self._air.loop.time()
         return True
+
+    @property
+    def packets_sent(self) -> int:
+        """See `Leg.packets_sent`."""
+        return self._sent
 
     def pull(self, rate: int = 48_000) -> bytes | None:
         """See `Leg.pull`."""

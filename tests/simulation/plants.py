@@ -18,6 +18,8 @@ class Plant:
     """The troubles that bring it to light soonest (`faults.KINDS`); any where it is empty."""
     handler: str = ""
     """The handler (`scripts`) that brings it to light soonest; most calls are for it."""
+    first_seed: int = 0
+    """Where to begin to look for one that shows itself in one run of some two hundred."""
     lua: tuple[str, str] = ("", "")
     """Text of a step, and what stands there instead."""
     bus: type[SimBus] = SimBus
@@ -65,6 +67,7 @@ PLANTS: Final = (
         "a fence that forgets epochs",
         kind="media and graph",
         handler="reject",
+        first_seed=150,
         lua=("if h[1] ~= epoch or h[4]", "if h[4]"),
     ),
     Plant(

@@ -18,6 +18,7 @@ from shared.bus import Census, WorkerCensus
 from shared.calls import facts
 from shared.calls.state import Outcome
 from shared.dead import Gone, Standing
+from shared.quality import LIMITS, Spread
 from shared.tally import Latency, Tallied
 from workers.action.usage import HIGH_PERCENT
 from workers.action.verdict import FAREWELLS, Verdict
@@ -63,6 +64,7 @@ def exposed() -> dict[str, dict[str, set[str]]]:
         Standing(kept=1, buried={"action_graph": 2}, gone=dict.fromkeys(Gone, 1)),
         [Trouble("106378625516323", TRIPS_AT, "code 190", HIGH_PERCENT, "x-app-usage")],
         Tallied(actions, {"accept": Latency([("0.05", 1), ("+Inf", 1)], 0.01)}),
+        {figure: Spread([(str(limits[0]), 1), ("+Inf", 1)], 0.1) for figure, limits in LIMITS.items()},
     )
     of_redis = CollectorRegistry()
     of_redis.register(Exposition(known))

@@ -28,7 +28,7 @@ class Silent:
         await asyncio.Event().wait()
         yield Frame(b"")
 
-    answer = reject = hang_up = play = stop_recording = bridge = nothing
+    answer = reject = hang_up = play = stop_recording = bridge = next_digit = send_digits = nothing
 
 
 ANOTHER_RATE: Any = 8000

@@ -248,14 +248,38 @@ def test_packets_lost_around_a_pause_are_counted_as_such() -> None:
     assert playout.concealed_ms == 60
 
 
-def test_a_digit_in_the_place_of_sound_is_no_concealment() -> None:
+@pytest.mark.parametrize(
+    "came",
+    [range(100, 105), (104, 101, 103, 100, 102), (100, 104), (100, 102, 104, 104)],
+    ids=["all", "reordered", "few", "some"],
+)
+def test_a_digit_in_the_place_of_sound_is_no_concealment(came: Iterable[int]) -> None:
     playout = Playout()
-    for number in range(100, 105):
-        playout.pass_over(number)
+    for number in came:
+        playout.pass_over(number, 100 * 960)
     later = stream(CLIP[100:200], first=105, timestamp=105 * 960, start_s=2.105)
     listen(playout, stream(CLIP[:100]) + later, 4)
     assert playout.concealed_ms == 0
     assert playout.silent_ms == 100
+
+
+def test_of_a_digit_whose_end_is_lost_only_as_much_is_concealed() -> None:
+    playout = Playout()
+    for number in range(100, 104):
+        playout.pass_over(number, 100 * 960)
+    later = stream(CLIP[100:200], first=105, timestamp=105 * 960, start_s=2.105)
+    listen(playout, stream(CLIP[:100]) + later, 4)
+    assert playout.concealed_ms + playout.recovered_ms == 20
+    assert playout.silent_ms == 80
+
+
+def test_a_key_held_for_seconds_is_no_concealment() -> None:
+    playout = Playout()
+    for number in range(100, 400):
+        playout.pass_over(number, 100 * 960)
+    later = stream(CLIP[100:200], first=400, timestamp=400 * 960, start_s=8.005)
+    listen(playout, stream(CLIP[:100]) + later, 10)
+    assert playout.concealed_ms == 0
 
 
 def test_a_sender_that_restarts_its_timestamps_is_heard_again() -> None:
@@ -307,6 +331,26 @@ def test_damaged_packets_are_concealed() -> None:
     playout = Playout()
     listen(playout, arrivals, 5)
     assert 20 <= playout.concealed_ms + playout.recovered_ms <= 60
+
+
+def test_a_short_gap_is_heard_and_a_long_one_fades_to_silence() -> None:
+    short, long = stream(CLIP), stream(CLIP)
+    del short[60:65]
+    del long[60:90]
+    for arrivals, concealed_ms, silent_ms in ((short, 100, 0), (long, 600, 400)):
+        playout = Playout()
+        listen(playout, arrivals, 5)
+        assert playout.concealed_ms + playout.recovered_ms == concealed_ms
+        assert playout.silent_concealed_ms == pytest.approx(silent_ms, abs=20)
+
+
+def test_what_is_lost_after_a_packet_of_silence_was_silent() -> None:
+    arrivals = stream(CLIP)
+    arrivals[60].payload = arrivals[60].payload[:1]  # the table of contents alone: DTX
+    del arrivals[61:64]
+    playout = Playout()
+    listen(playout, arrivals, 5)
+    assert playout.silent_concealed_ms == playout.concealed_ms > 0
 
 
 def test_leaving_out_a_period_of_a_tone_makes_no_click() -> None:

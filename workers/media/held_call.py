@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from shared.calls import facts
 from shared.handling import Call, Frame, Rate, Sound
 from workers.media import sounds
-from workers.media.host import Ear, Host
+from workers.media.dtmf import Digit
+from workers.media.host import Ear, Host, Keypad
 from workers.media.live_call import QUEUED_FRAMES
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ class HeldCall:
     def __init__(self, performer: "Performer", host: Host) -> None:
         self.performer = performer
         self._host = host
+        self._keypad = Keypad()
 
     async def answer(self) -> None:
         """See `Call.answer`."""
-        await self._host.on_media_loop(self.performer.answer())
+        await self._host.on_media_loop(self.performer.answer(self._note_digit))
 
     async def reject(self, reason: str) -> None:
         """See `Call.reject`."""
@@ -54,6 +56,22 @@ class HeldCall:
             live = self.performer.live
             if live is not None:
                 self._host.soon_on_media_loop(live.remove_ear, ear)
+
+    async def next_digit(self) -> str:
+        """Return the oldest digit that nobody took, waiting for one; see `Call.digits`."""
+        self.performer.sounding()
+        return await self._keypad.take()
+
+    async def send_digits(self, digits: str) -> None:
+        """See `Call.send_digits`."""
+        await self._host.on_media_loop(self._send_digits(digits))
+
+    async def _send_digits(self, digits: str) -> None:
+        await self.performer.sounding().send_digits(digits)
+
+    def _note_digit(self, digit: Digit) -> None:
+        """Pass a digit on to the handler; called on the media loop."""
+        self._host.soon_on_handlers_loop(self._keypad.put, digit.name)
 
     def send(self, frame: Frame) -> None:
         """See `Call.send`."""

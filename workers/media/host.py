@@ -6,7 +6,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from shared import log
 from shared.clock import monotonic_s
@@ -15,28 +15,43 @@ from shared.handling import Call, CallEnded, Frame, Handler, Interrupted, Interr
 STOP_GRACE_S: Final = 5.0
 BLOCKED_AFTER_S: Final = 0.1
 EAR_FRAMES: Final = 50
+KEYPAD_DIGITS: Final = 100
 
 T = TypeVar("T")
 
 
-class Ear:
-    """Frames on their way to one `hear()`; the oldest are dropped once a second's worth waits."""
+class Inlet(Generic[T]):
+    """What comes in for one handler faster than it takes it; the oldest are dropped when too many wait."""
 
-    def __init__(self) -> None:
-        self._frames: deque[Frame] = deque(maxlen=EAR_FRAMES)
+    def __init__(self, kept: int) -> None:
+        self._waiting: deque[T] = deque(maxlen=kept)
         self._arrived = asyncio.Event()
 
-    def put(self, frame: Frame) -> None:
-        """Take a frame; called on the handlers' loop."""
-        self._frames.append(frame)
+    def put(self, item: T) -> None:
+        """Take an item; called on the handlers' loop."""
+        self._waiting.append(item)
         self._arrived.set()
 
-    async def take(self) -> Frame:
-        """Return the oldest frame, waiting for one."""
-        while not self._frames:
+    async def take(self) -> T:
+        """Return the oldest item, waiting for one; if cancelled it has taken none."""
+        while not self._waiting:
             self._arrived.clear()
             await self._arrived.wait()
-        return self._frames.popleft()
+        return self._waiting.popleft()
+
+
+class Ear(Inlet[Frame]):
+    """Frames on their way to one `hear()`: a second's worth waits."""
+
+    def __init__(self) -> None:
+        super().__init__(EAR_FRAMES)
+
+
+class Keypad(Inlet[str]):
+    """Digits that a consumer pressed and nobody asked for yet."""
+
+    def __init__(self) -> None:
+        super().__init__(KEYPAD_DIGITS)
 
 
 class Running:
@@ -104,6 +119,10 @@ class Host:
     def soon_on_media_loop(self, function: Callable[..., object], *args: object) -> None:
         """Call a function on the media loop without waiting for it."""
         self._media_loop.call_soon_threadsafe(function, *args)
+
+    def soon_on_handlers_loop(self, function: Callable[..., object], *args: object) -> None:
+        """Call a function on the handlers' loop without waiting for it."""
+        self._loop.call_soon_threadsafe(function, *args)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

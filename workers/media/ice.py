@@ -17,6 +17,8 @@ from aioice.ice import CandidatePair, StunProtocol, get_host_addresses
 from aioice.stun import Message, TransactionError
 from aiortc import RTCIceGatherer
 
+from workers.media.intake import Datagrams
+
 SILENCE_LIMIT_S = 8.0  # nothing authenticated for so long: the peer is dead
 # In parts of that limit: ask every 5 s (RFC 7675 section 5.1), but every second once it was silent for 3 s.
 ASK_EVERY, WORRIED_AFTER, WORRIED_EVERY = 5 / 8, 3 / 8, 1 / 8
@@ -72,30 +74,14 @@ def bind(address: str, ports: tuple[int, int] | None) -> socket.socket:
 class _Endpoint(StunProtocol):
     """One UDP socket of a connection; hands SRTP to the connection's tap before anybody tries to read it as STUN."""
 
-    def __init__(self, connection: "IceConnection") -> None:
+    def __init__(self, connection: "IceConnection", bound: socket.socket) -> None:
         super().__init__(connection)
         self._connection = connection
+        self.datagrams = Datagrams(bound, self, connection.tap)
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
-        data = cast("bytes", data)
-        if not 0 < len(data) <= MAX_DATAGRAM_BYTES:
-            return
-        tap = self._connection.tap
-        if tap is None or not tap(data):
+        if 0 < len(data) <= MAX_DATAGRAM_BYTES:
             super().datagram_received(data, addr)
-
-    def send_stun(self, message: Message, addr: tuple[str, int]) -> None:
-        self.send_now(bytes(message), addr)
-
-    async def send_data(self, data: bytes, addr: tuple[str, int]) -> None:
-        self.send_now(data, addr)
-
-    def send_now(self, data: bytes, addr: tuple[str, int]) -> bool:
-        """Send, unless the socket was closed, over which asyncio raises AttributeError."""
-        if self.transport.is_closing():
-            return False
-        self.transport.sendto(data, addr)
-        return True
 
     async def request(
         self,
@@ -120,12 +106,26 @@ class IceConnection(Connection):
     ) -> None:
         super().__init__(ice_controlling=False)  # aiortc sets the role when it makes an offer
         self.silence_limit_s = silence_limit_s
-        self.tap: Callable[[bytes], bool] | None = None
+        self._tap: Callable[[bytes], bool] | None = None
         self.heard_at_s = time.monotonic()
         self._addresses = addresses
         self._ports = ports
+        self._pair: CandidatePair | None = None  # the one that the two below belong to
+        self._far: tuple[str, int]
+        self._datagrams: Datagrams
 
     # --- what the leg asks for ---
+
+    @property
+    def tap(self) -> Callable[[bytes], bool] | None:
+        """Who is asked first whether it takes a datagram, before it is read as STUN or DTLS."""
+        return self._tap
+
+    @tap.setter
+    def tap(self, tap: Callable[[bytes], bool] | None) -> None:
+        self._tap = tap
+        for protocol in self._protocols:
+            cast("_Endpoint", protocol).datagrams.tap = tap
 
     def hear(self, at_s: float) -> None:
         """Note that something authenticated came from the peer."""
@@ -136,9 +136,14 @@ class IceConnection(Connection):
         return time.monotonic() - self.heard_at_s
 
     def send_now(self, data: bytes) -> bool:
-        """Send a datagram to the peer without waiting; tell whether there was a way."""
+        """Send a datagram to the peer without waiting (see `intake.batch`); tell whether there was a way."""
         pair = self._nominated.get(1)
-        return pair is not None and cast("_Endpoint", pair.protocol).send_now(data, pair.remote_addr)
+        if pair is None:
+            return False
+        if pair is not self._pair:
+            self._pair, self._far = pair, pair.remote_addr
+            self._datagrams = cast("_Endpoint", pair.protocol).datagrams
+        return self._datagrams.send_soon(data, self._far)
 
     def mute(self) -> None:
         """Close the sockets at once; nothing leaves them any more, whoever tries."""
@@ -156,7 +161,6 @@ class IceConnection(Connection):
         if self._local_candidates_start:
             return
         self._local_candidates_start = True
-        loop = asyncio.get_running_loop()
         addresses = self._addresses or _local_addresses()
         failure = OSError("this machine has no address but loopback; set MEDIA_ADDRESSES")
         for address in addresses:
@@ -165,7 +169,7 @@ class IceConnection(Connection):
             except OSError as error:
                 failure = error
                 continue
-            _, endpoint = await loop.create_datagram_endpoint(lambda: _Endpoint(self), sock=bound)
+            endpoint = _Endpoint(self, bound)
             host, port = bound.getsockname()[:2]
             endpoint.local_candidate = Candidate(
                 foundation=candidate_foundation("host", "udp", host),

@@ -1,28 +1,22 @@
 """One WebRTC leg of a call: an offer, an answer, and then Opus both ways until somebody leaves.
 
 A leg belongs to one event loop and is used from its thread only. It starts no thread and, while media flows, no task of
-its own; packets are handled where they arrive and sent where they are made.
+its own.
 """
 
 import asyncio
-import random
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import structlog
 
 from workers.media import sdp_gate
 from workers.media.ice import SILENCE_LIMIT_S, IceConnection
 from workers.media.peer import Peer
-from workers.media.playout import Playout
-from workers.media.rtcp import Reports
-from workers.media.rtp import Heard, IncomingAudio, OutgoingAudio, parse
+from workers.media.session import RtpSession
 
 NEGOTIATION_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 2.0
-FIRST_REPORT_S, REPORT_INTERVAL_S = 0.5, 2.5
 
 log = structlog.get_logger()
 
@@ -35,22 +29,7 @@ class LegFailed(Exception):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class LegFigures:
-    """What was measured on a leg so far; None where the peer gave nothing to measure by."""
-
-    packets_received: int
-    packets_lost: int
-    packets_sent: int
-    jitter_ms: float | None
-    round_trip_ms: float | None
-    concealed_ms: float
-    played_ms: float
-    jitter_buffer_ms: float | None
-    first_packet_ms: float | None
-
-
-class Leg:
+class Leg(RtpSession):
     """One media connection; `offer`, `apply`, `connected`, then `send_packet` and `pull` once per 20 ms.
 
     Args:
@@ -68,22 +47,14 @@ class Leg:
         silence_limit_s: float = SILENCE_LIMIT_S,
         fast: bool = True,
     ) -> None:
+        super().__init__()
         self.on_ended: Callable[[str], None] | None = None
-        self.on_packet: Callable[[bytes, int], None] | None = None
-        self.may_speak: Callable[[], bool] = lambda: True
-        """Asked before anything is sent, goodbyes included: whether the call is still ours."""
-        self._incoming = IncomingAudio()
-        self._outgoing = OutgoingAudio()
-        self._playout = Playout()
         self._peer = Peer(self, self._outgoing.ssrc, IceConnection(addresses, ports, silence_limit_s), fast=fast)
-        self._reports = Reports(self._incoming, self._outgoing, cname=self._peer.cname)
+        self._media = self._peer.media
+        self._reports.cname = self._peer.cname
         self._negotiating = asyncio.Lock()
         self._settled = asyncio.Event()  # connected, or never will be
         self._terms: sdp_gate.AudioTerms | None = None
-        self._connected_s: float | None = None
-        self._first_packet_s: float | None = None
-        self._ended = self._left = False
-        self._next_report: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
         self._peer.on("connectionstatechange", self._on_state)
 
@@ -108,7 +79,8 @@ class Leg:
         async with self._step("the answer was refused"):
             admitted = sdp_gate.admit_answer(answer)
             await self._peer.take_answer(admitted)
-            self._agree(admitted)
+            self._terms = sdp_gate.audio_terms(admitted)
+            self._agree(self._terms)
         if renegotiation is not None:
             await self.renegotiate(renegotiation)
         if sdp_gate.audio_terms(admitted).has_candidates:  # else the peer's own checks are awaited
@@ -124,7 +96,8 @@ class Leg:
         async with self._step("the peer's offer was refused"):
             admitted = sdp_gate.admit_offer(offer, in_force=self._terms)
             await self._peer.take_offer(admitted)
-            self._agree(admitted)
+            self._terms = sdp_gate.audio_terms(admitted)
+            self._agree(self._terms)
 
     async def connected(self, timeout_s: float = 10.0) -> None:
         """Wait until media can flow.
@@ -157,23 +130,12 @@ class Leg:
                 # The type alone: messages of the parser may quote the description.
                 raise LegFailed(f"{what}: {type(error).__name__} in aiortc") from error
 
-    def _agree(self, admitted: str) -> None:
-        terms = self._terms = sdp_gate.audio_terms(admitted)
-        self._incoming.expect(terms.opus, terms.events, terms.announced)
-        self._outgoing.payload_type = terms.sending
-
     # --- life ---
-
-    @property
-    def live(self) -> bool:
-        """Whether media can flow now."""
-        return self._connected_s is not None and not self._ended and not self._left
 
     def _on_state(self) -> None:
         state = self._peer.connectionState
         if state == "connected" and self._connected_s is None and not self._left:
-            self._connected_s = time.monotonic()
-            self._next_report = asyncio.get_running_loop().call_later(FIRST_REPORT_S, self._report)
+            self._begin()
             self._settled.set()
         elif state in {"failed", "closed"} or self._peer.failure is not None:
             self._end()
@@ -181,9 +143,8 @@ class Leg:
     def _end(self) -> None:
         """The peer went away, or never came."""
         was_live = self.live
-        self._ended = True
+        self._cease()
         self._settled.set()
-        self._stop_reports()
         if was_live and self.on_ended is not None:
             limit_s = self._peer.ice.silence_limit_s
             silent = self._peer.ice.silent_s() >= limit_s
@@ -192,7 +153,7 @@ class Leg:
     def mute_forever(self) -> None:
         """Stop sending at once, without goodbye: close the sockets. For a worker that lost the right to speak."""
         self._left = True
-        self._stop_reports()
+        self._cease()
         self._peer.ice.mute()
         self._settled.set()
 
@@ -208,7 +169,7 @@ class Leg:
         elif self.live:
             self._send_bye()
         self._left = True
-        self._stop_reports()
+        self._cease()
         self._settled.set()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
@@ -216,72 +177,3 @@ class Leg:
         except Exception as error:  # noqa: BLE001  # whatever aiortc left behind, the sockets must go
             log.warning("leg.closed_hard", error=type(error).__name__)
             self._peer.ice.mute()
-
-    # --- media ---
-
-    def send_packet(self, payload: bytes, *, samples: int = 960) -> bool:
-        """Send one Opus packet that plays `samples` at 48 kHz; tell whether it left."""
-        if not self.live or not self.may_speak():
-            return False
-        packet = self._outgoing.packet(payload, samples, time.monotonic())
-        return packet is not None and self._peer.media.send(packet)
-
-    def pull(self, rate: int = 48_000) -> bytes | None:
-        """Return the next 20 ms of what the consumer says (mono, s16); None before anything arrived."""
-        return self._playout.pull(time.monotonic(), rate)
-
-    def take_rtp(self, data: bytes, at_s: float) -> None:
-        """Take an authenticated RTP packet from the transport."""
-        packet = parse(data)
-        if packet is None or self._left:
-            return
-        if self._first_packet_s is None:
-            self._first_packet_s = at_s
-        before = self._incoming.heard
-        heard = self._incoming.take(packet, at_s)
-        if heard is Heard.EVENT:
-            self._playout.pass_over(packet.sequence)
-        if heard is not Heard.SOUND:
-            return
-        if before is not None and before != packet.ssrc:
-            self._playout.restart()
-        self._playout.push(packet.sequence, packet.timestamp, packet.payload, at_s)
-        if self.on_packet is not None and packet.payload:
-            self.on_packet(packet.payload, packet.timestamp)
-
-    def take_rtcp(self, data: bytes, at_s: float) -> None:
-        """Take an authenticated RTCP packet from the transport."""
-        self._reports.read(data, at_s)
-
-    def _report(self) -> None:
-        if self.may_speak():
-            self._peer.media.send(self._reports.write(time.monotonic()), rtcp=True)
-        pause_s = REPORT_INTERVAL_S * random.uniform(0.8, 1.2)
-        self._next_report = asyncio.get_running_loop().call_later(pause_s, self._report)
-
-    def _stop_reports(self) -> None:
-        if self._next_report is not None:
-            self._next_report.cancel()
-            self._next_report = None
-
-    def _send_bye(self) -> None:
-        self._peer.media.send(self._reports.bye(), rtcp=True)
-
-    # --- figures ---
-
-    def figures(self) -> LegFigures:
-        """Return what was measured so far."""
-        first_packet_ms = None
-        if self._first_packet_s is not None and self._connected_s is not None:
-            first_packet_ms = max(0.0, self._first_packet_s - self._connected_s) * 1000
-        return LegFigures(
-            packets_received=self._incoming.received,
-            packets_lost=self._incoming.lost,
-            packets_sent=self._outgoing.packets,
-            jitter_ms=self._incoming.jitter_ms,
-            round_trip_ms=self._reports.round_trip_ms,
-            concealed_ms=self._playout.concealed_ms,
-            played_ms=self._playout.played_ms,
-            jitter_buffer_ms=self._playout.delay_ms,
-            first_packet_ms=first_packet_ms,
-        )

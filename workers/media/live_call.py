@@ -2,20 +2,23 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from shared import log
 from shared.calls import facts
 from shared.handling import RATES, Frame, Rate
+from workers.media import quality
+from workers.media.dtmf import Digit, EventPacket, keyed
 from workers.media.host import Ear
 from workers.media.leg import Leg
 from workers.media.opus import OpusEncoder, encode_clip
 from workers.media.recorder import Recorder
 
 QUEUED_FRAMES: Final = 3_000
-IDLE_TICKS: Final = 20
-"""With nothing to say a packet of silence goes out this often; Meta ends calls that are silent for 20 s."""
+IDLE_TICKS: Final = 25
+"""With nothing to say a packet of silence goes out this often; Meta ends calls that are silent for 20 s. A peer that
+pauses (DTX) sends one every 400 ms by itself, so that nothing is put between the packets passed on from it."""
 SILENCE: Final = encode_clip(bytes(1920))[0]
 
 
@@ -28,19 +31,30 @@ class Playing:
         self.next = 0
 
 
+class Keying:
+    """Digits on their way, packet by packet; None is a packet of silence."""
+
+    def __init__(self, packets: Sequence[EventPacket | None], done: asyncio.Future[None]) -> None:
+        self.packets = deque(packets)
+        self.done = done
+
+
 class LiveCall:
     """Moves sound between a leg and the handler, 20 ms at a time."""
 
-    def __init__(self, leg: Leg) -> None:
+    def __init__(self, leg: Leg, on_digit: Callable[[Digit], None] | None = None) -> None:
         self.leg = leg
+        leg.on_digit = on_digit
         self.outbound: deque[Frame] = deque()
         """Frames of the handler's; appended on its thread, taken on ours."""
         self._clips: deque[Playing] = deque()
+        self._keyings: deque[Keying] = deque()
         self._ears: list[Ear] = []
         self._recorder: Recorder | None = None
         self._rate: Rate = 48000
         self._encoders: dict[int, OpusEncoder] = {}
         self._idle_ticks = IDLE_TICKS
+        self._sent = 0
         self._bridged: LiveCall | None = None
         self._bridge_over: asyncio.Future[None] | None = None
         self._last_words: deque[bytes] | None = None
@@ -56,17 +70,19 @@ class LiveCall:
                 heard.extend((ear, frame) for ear in self._ears)
                 if self._recorder is not None:
                     self._recorder.write(pcm)
-        if self._bridged is not None and self._last_words is None:
+        else:
+            self.leg.hearing = False
+        if self._keyings and self._last_words is None:
+            self._send_key(self._keyings[0])
             return
         payload = self._next_payload()
+        if payload is None and self._idle_ticks >= IDLE_TICKS:
+            payload = SILENCE
         if payload is not None:
             self.leg.send_packet(payload)
-            self._idle_ticks = 0
-        else:
-            self._idle_ticks += 1
-            if self._idle_ticks >= IDLE_TICKS:
-                self.leg.send_packet(SILENCE)
-                self._idle_ticks = 0
+        sent = self.leg.packets_sent
+        self._idle_ticks = self._idle_ticks + 1 if sent == self._sent else 0
+        self._sent = sent
 
     async def play(self, packets: Sequence[bytes]) -> None:
         """Play a clip after those before it; return when its last packet was sent."""
@@ -79,6 +95,29 @@ class LiveCall:
         finally:
             if playing in self._clips:
                 self._clips.remove(playing)
+
+    async def send_digits(self, digits: str, *, duration_ms: int = 100, gap_ms: int = 100) -> None:
+        """Press keys, in place of whatever else would be sent; return when the last one was let go.
+
+        Raises:
+            ValueError: there are no such keys.
+            RuntimeError: the peer takes none.
+        """
+        rate = self.leg.event_rate
+        packets = keyed(digits, rate or RATES[-1], duration_ms=duration_ms, gap_ms=gap_ms)
+        if rate is None:
+            raise RuntimeError("the other side takes no digits: its description has no telephone-event")
+        if not packets:
+            return
+        keying = Keying(packets, asyncio.get_running_loop().create_future())
+        self._keyings.append(keying)
+        self._let_through()
+        try:
+            await keying.done
+        finally:
+            if keying in self._keyings:
+                self._keyings.remove(keying)
+            self._let_through()
 
     def add_ear(self, ear: Ear, rate: Rate) -> None:
         """Let an ear hear from the next tick on."""
@@ -125,11 +164,14 @@ class LiveCall:
         """Play a clip at once, over whatever else is played, sent or passed on; nothing is heard after it."""
         if self._last_words is None:
             self._last_words = deque(packets)
+            self._let_through()
 
     async def close(self) -> facts.LegClosed:
         """Finish what runs, close the leg, and return what was measured."""
         for playing in self._clips:
             playing.done.cancel()
+        for keying in self._keyings:
+            keying.done.cancel()
         if self._bridge_over is not None and not self._bridge_over.done():
             self._bridge_over.set_result(None)
         try:
@@ -138,20 +180,24 @@ class LiveCall:
             log.get().error("recording.not_finished", because=str(error))
         figures = self.leg.figures()
         await self.leg.close()
-        return facts.LegClosed(
-            packets_received=figures.packets_received,
-            packets_lost=figures.packets_lost,
-            packets_sent=figures.packets_sent,
-            jitter_ms=figures.jitter_ms,
-            round_trip_ms=figures.round_trip_ms,
-            jitter_buffer_ms=figures.jitter_buffer_ms,
-            concealed_ms=figures.concealed_ms,
-            played_ms=figures.played_ms,
-        )
+        return quality.closing(figures)
+
+    def _send_key(self, keying: Keying) -> None:
+        packet = keying.packets.popleft()
+        if packet is None:
+            self.leg.send_packet(SILENCE)
+        else:
+            self.leg.send_event(packet.payload, marker=packet.marker, age=packet.age)
+        if not keying.packets:
+            self._keyings.popleft()
+            if not keying.done.done():
+                keying.done.set_result(None)
 
     def _next_payload(self) -> bytes | None:
         if self._last_words is not None:
             return self._last_words.popleft() if self._last_words else None
+        if self._bridged is not None:
+            return None
         if self._clips:
             playing = self._clips[0]
             payload = playing.packets[playing.next]
@@ -178,14 +224,15 @@ class LiveCall:
 
     def _join(self, other: "LiveCall") -> None:
         self._bridged = other
+        self._let_through()
 
-        def pass_on(payload: bytes, _timestamp: int) -> None:
-            if other._last_words is None:
-                other.leg.send_packet(payload)
-
-        self.leg.on_packet = pass_on
+    def _let_through(self) -> None:
+        """Pass on what the bridged call says, unless something else is sent in its place."""
+        if self._bridged is not None:
+            busy = self._last_words is not None or self._keyings
+            self._bridged.leg.forward(None if busy else self.leg)
 
     def _part(self) -> None:
-        self.leg.on_packet = None
+        self.leg.forward(None)
         self._bridged = None
         self._bridge_over = None

@@ -21,9 +21,9 @@ from aiortc.rtcicetransport import RTCIceTransport
 from aiortc.rtcrtpreceiver import RTCRtpReceiver
 from aiortc.rtcrtpsender import RTCRtpSender
 from aiortc.rtcrtptransceiver import RTCRtpTransceiver
-from pylibsrtp import Error as SrtpError
 
-from workers.media.ice import IceConnection, IceGatherer
+from workers.media import srtp
+from workers.media.ice import MAX_DATAGRAM_BYTES, IceConnection, IceGatherer
 
 MAX_RTP_BYTES = 1300  # the rest of an ordinary MTU is for SRTP and UDP
 
@@ -31,8 +31,8 @@ MAX_RTP_BYTES = 1300  # the rest of an ordinary MTU is for SRTP and UDP
 class Ear(Protocol):
     """Who takes what the transport has authenticated, in the loop thread and without waiting."""
 
-    def take_rtp(self, data: bytes, at_s: float) -> None:
-        """Take an RTP packet."""
+    def take_rtp(self, length: int, at_s: float) -> None:
+        """Take the RTP packet of so many bytes that lies in `srtp.packet`."""
 
     def take_rtcp(self, data: bytes, at_s: float) -> None:
         """Take a compound RTCP packet."""
@@ -57,36 +57,44 @@ class MediaTransport(RTCDtlsTransport):
         self._ice_connection = connection
         self._ear = ear
         self._fast = fast
+        self._inward: srtp.Seal | None = None
+        self._outward: srtp.Seal | None = None
 
-    def send(self, packet: bytes, *, rtcp: bool = False) -> bool:
-        """Encrypt and send now; tell whether the packet left."""
-        if self._state is not State.CONNECTED or len(packet) > MAX_RTP_BYTES:
-            return False
-        protect = self._tx_srtp.protect_rtcp if rtcp else self._tx_srtp.protect
-        return self._ice_connection.send_now(protect(packet))
+    def send(self, length: int) -> bool:
+        """Seal the RTP packet of so many bytes that lies in `srtp.packet` and send it; tell whether it could leave."""
+        sealed = self._outward.close(length) if self._outward is not None and length <= MAX_RTP_BYTES else 0
+        return sealed > 0 and self._ice_connection.send_now(bytes(srtp.packet[:sealed]))
+
+    def send_rtcp(self, data: bytes) -> bool:
+        """Seal a compound RTCP packet and send it now; tell whether it left."""
+        return self._outward is not None and self._ice_connection.send_now(self._tx_srtp.protect_rtcp(data))
 
     def _set_state(self, state: State) -> None:
-        self._ice_connection.tap = self._tap if self._fast and state is State.CONNECTED else None
+        connected = state is State.CONNECTED
+        self._inward = srtp.Seal(self._rx_srtp) if connected else None
+        self._outward = srtp.Seal(self._tx_srtp) if connected else None
+        self._ice_connection.tap = self._tap if self._fast and connected else None
         super()._set_state(state)
 
     def _tap(self, data: bytes) -> bool:
         """Take an SRTP packet straight from its socket; leave STUN, DTLS and RTCP to the long way (RFC 7983)."""
-        if not 127 < data[0] < 192 or len(data) < 12 or 192 <= data[1] < 224:
+        length = len(data)
+        if not (12 <= length <= MAX_DATAGRAM_BYTES and 127 < data[0] < 192) or 192 <= data[1] < 224:
             return False
-        try:
-            packet = self._rx_srtp.unprotect(data)
-        except SrtpError:
-            return True
-        self._deliver(packet)
+        srtp.packet[:length] = data
+        opened = self._inward.open(length) if self._inward is not None else 0
+        if opened:
+            self._deliver(opened)
         return True
 
-    def _deliver(self, packet: bytes) -> None:
+    def _deliver(self, length: int) -> None:
         now_s = time.monotonic()
-        self._ice_connection.hear(now_s)
-        self._ear.take_rtp(packet, now_s)
+        self._ice_connection.heard_at_s = now_s
+        self._ear.take_rtp(length, now_s)
 
     async def _handle_rtp_data(self, data: bytes, arrival_time_ms: int) -> None:
-        self._deliver(data)
+        srtp.packet[: len(data)] = data
+        self._deliver(len(data))
 
     async def _handle_rtcp_data(self, data: bytes) -> None:
         now_s = time.monotonic()

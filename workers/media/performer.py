@@ -20,6 +20,7 @@ from shared.errors import RedisAway, RedisForgot
 from shared.handling import AnswerRefused, Call, CallEnded, Rate
 from shared.wire import AGAIN_AFTER_S
 from workers.media import sounds
+from workers.media.dtmf import Digit
 from workers.media.handler import Script
 from workers.media.held_call import HeldCall
 from workers.media.host import STOP_GRACE_S, Ear, Host
@@ -157,7 +158,7 @@ class Performer:
 
     # -- what the handler asks for (media loop) ----------------------------------------------------------------
 
-    async def answer(self) -> None:
+    async def answer(self, on_digit: Callable[[Digit], None] | None = None) -> None:
         """Offer, and wait until both sides can speak."""
         if self._answered is not None:
             raise RuntimeError(f"call {self.call_id} was answered before; call.answer() works once")
@@ -168,7 +169,7 @@ class Performer:
             self.say(facts.LegFailed(reason=failed.reason))
         else:
             leg.on_ended = lambda reason: self.say(facts.LegFailed(reason=reason))
-            self.live = LiveCall(leg)
+            self.live = LiveCall(leg, on_digit)
             self.say(facts.OfferMade(sdp=offer))
         await asyncio.shield(self._answered)
 

@@ -26,11 +26,14 @@ MAX_DEPTH_MS = 400.0  # deeper than this is cut at once
 HOLE_LIMIT = 48_000  # a jump of more than 1 s is not bridged
 PLC_LIMIT = 48_000  # made-up sound has faded out long before 1 s
 KEPT_PACKETS = 50  # while nobody pulls
+KEPT_PASSED = 1000  # a key may be held for 20 s
 LATE_LIMIT = 5  # so many late packets in a row: the sender restarted its timestamps
 
 _TRANSITS, _RETARGET_EVERY, _TARGET_QUANTILE = 150, 25, 0.95
 _PATIENT_TICKS, _URGENT_TICKS, _URGENT_MS = 25, 5, 80.0
 _PLC_STEP = 120  # libopus conceals in steps of 2.5 ms
+_FADED = 200 * PER_MS  # made-up sound has faded to silence after some ten frames
+_DTX_BYTES = 2  # a packet no longer than this only says that the sender is silent (RFC 6716 section 2.1.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Playout:
         self._pcm = bytearray()  # decoded, not yet handed out
         self._started = False
         self._played = self._concealed = self._recovered = self._silent = self._trimmed = 0
+        self._silently = 0
         self._late = 0
         self._waited_s, self._decoded = 0.0, 0
         self._forget()
@@ -67,8 +71,11 @@ class Playout:
         self._end = 0  # of the newest packet
         self._last_sequence: int | None = None
         self._passed: set[int] = set()  # sequence numbers that carried no sound
+        self._event: tuple[int | None, int] = None, 0  # timestamp and sequence number of the last one of them
         self._step = TICK  # how long the last packet played
         self._drought = 0  # samples made up since the buffer ran dry
+        self._made_up = 0  # samples concealed since the last packet
+        self._hushed = False  # the last packet said that the sender is silent
         self._late_run = 0
         self._low_ms, self._ticks = MAX_DEPTH_MS, 0
 
@@ -96,10 +103,14 @@ class Playout:
         if self._pushed % _RETARGET_EVERY == 0:
             self._retarget()
 
-    def pass_over(self, sequence: int) -> None:
-        """Note that a sequence number carried no sound, such as a DTMF packet, and so is not lost."""
-        if len(self._passed) < KEPT_PACKETS:
-            self._passed.add(self._sequences.extend(sequence))
+    def pass_over(self, sequence: int, timestamp: int) -> None:
+        """Note that a packet was of an event (DTMF) and no sound; those lost between two of one event were neither."""
+        number = self._sequences.extend(sequence)
+        timestamp_before, number_before = self._event
+        lost = number - number_before if timestamp == timestamp_before else 0
+        self._event = timestamp, number
+        if len(self._passed) < KEPT_PASSED:
+            self._passed.update(range(number - lost if 0 < lost < KEPT_PACKETS else number, number + 1))
 
     def _placed(self, sequence: int, timestamp: int, payload: bytes, at_s: float) -> _Packet:
         return _Packet(self._sequences.extend(sequence), self._timestamps.extend(timestamp), payload, at_s)
@@ -174,22 +185,23 @@ class Playout:
             self._passed = {number for number in self._passed if number > packet.sequence}
         self._waited_s += at_s - packet.arrived_s
         self._decoded += 1
+        self._made_up, self._hushed = 0, len(packet.payload) <= _DTX_BYTES
         try:
             return self._decoder.decode(packet.payload)
         except OpusError:
-            self._concealed += self._step
+            self._conceal(self._step)
             return self._decoder.conceal(self._at_rate(self._step))
 
     def _bridge(self, following: _Packet, gap: int, step: int) -> bytes:
         """Fill `step` samples of the hole before `following`."""
         self._next = following.timestamp - gap + step
-        if self._lost_before(following) == 0:
-            self._silent += step  # nothing was lost: the sender said nothing here
+        if gap > self._lost_before(following):
+            self._silent += step  # this much was not lost: the sender said nothing here
         elif step == gap and carries_previous(following.payload):
             self._recovered += step
             return self._decoder.recover(following.payload, self._at_rate(step))
         else:
-            self._concealed += step
+            self._conceal(step)
         return self._decoder.conceal(self._at_rate(step))
 
     def _endure(self) -> bytes:
@@ -205,8 +217,18 @@ class Playout:
         if packet is not None and self._next is not None and self._last_sequence is not None:
             paused = min(self._drought, max(0, packet.timestamp - self._next - self._lost_before(packet)))
         self._silent += paused
-        self._concealed += self._drought - paused
+        self._conceal(self._drought - paused)
         self._drought = 0
+
+    def _conceal(self, samples: int) -> None:
+        """Count made-up sound, and how much of it was silence: what follows a packet of silence, or has faded out.
+
+        That is a heuristic: nobody looks at the samples.
+        """
+        audible = 0 if self._hushed else max(0, min(samples, _FADED - self._made_up))
+        self._concealed += samples
+        self._silently += samples - audible
+        self._made_up += samples
 
     def _at_rate(self, samples: int) -> int:
         return samples * self._decoder.rate // (PER_MS * 1000)
@@ -271,6 +293,11 @@ class Playout:
         return self._concealed / PER_MS
 
     @property
+    def silent_concealed_ms(self) -> float:
+        """The part of `concealed_ms` that was silence, by a heuristic (see `_conceal`)."""
+        return self._silently / PER_MS
+
+    @property
     def recovered_ms(self) -> float:
         """Lost sound that in-band FEC brought back."""
         return self._recovered / PER_MS
@@ -289,6 +316,11 @@ class Playout:
     def late_packets(self) -> int:
         """Packets that came after their place was filled."""
         return self._late
+
+    @property
+    def decoded_packets(self) -> int:
+        """Packets that were played."""
+        return self._decoded
 
     @property
     def delay_ms(self) -> float | None:

@@ -5,46 +5,57 @@ No I/O and no clock: times come in as arguments, in seconds of any steady clock.
 
 import random
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 from typing import NamedTuple
 
 CLOCK_RATE = 48_000  # Opus in RTP, whatever it encodes (RFC 7587 section 4.1)
+SAMPLES_20_MS = 960
 
+HEADER_BYTES = 12
 _HEADER = struct.Struct("!BBHLL")
+_PLAIN = 0x80  # version 2; no padding, no extension, no contributing sources
 _MAX_DROPOUT, _MAX_MISORDER = 3000, 100  # RFC 3550 appendix A.1
 _MAX_STREAMS = 16
 
 
 class RtpPacket(NamedTuple):
-    """One packet, its header extensions left out."""
+    """One packet's header, its extensions left out, and where in the buffer its payload lies."""
 
     ssrc: int
     payload_type: int
     sequence: int
     timestamp: int
     marker: bool
-    payload: bytes
+    start: int
+    end: int
 
 
-def parse(data: bytes) -> RtpPacket | None:
-    """Return the packet in `data`, or None if it is malformed.
+def parse(data: bytes | memoryview, length: int) -> RtpPacket | None:
+    """Return the packet in the first `length` bytes of `data`, or None if it is malformed.
 
     Header extensions are stepped over and never read: a malformed one must not end a call.
     """
-    if len(data) < _HEADER.size:
+    if length < HEADER_BYTES:
         return None
     flags, kind, sequence, timestamp, ssrc = _HEADER.unpack_from(data)
-    start, end = _HEADER.size + 4 * (flags & 0x0F), len(data)
-    if flags & 0x10:
-        if end < start + 4:
+    start, end = HEADER_BYTES, length
+    if flags != _PLAIN:
+        start += 4 * (flags & 0x0F)
+        if flags & 0x10:
+            if end < start + 4:
+                return None
+            start += 4 + 4 * (data[start + 2] << 8 | data[start + 3])
+        if flags & 0x20:
+            end -= data[length - 1]
+        if flags >> 6 != 2 or end < start:
             return None
-        start += 4 + 4 * (data[start + 2] << 8 | data[start + 3])
-    if flags & 0x20:
-        end -= data[-1]
-    if flags >> 6 != 2 or end < start:
-        return None
-    return RtpPacket(ssrc, kind & 0x7F, sequence, timestamp, kind >= 0x80, data[start:end])
+    return RtpPacket(ssrc, kind & 0x7F, sequence, timestamp, kind >= 0x80, start, end)
+
+
+def _signed(difference: int) -> int:
+    """Return the difference of two 32-bit counters that is nearest to 0."""
+    return ((difference + 0x80000000) & 0xFFFFFFFF) - 0x80000000
 
 
 class Unwrapper:
@@ -91,15 +102,13 @@ class ReceivedStream:
             self.highest += ahead
         self._counted += 1
         if timed:
-            self._time(packet.timestamp, at_s)
-
-    def _time(self, timestamp: int, at_s: float) -> None:
-        transit_s = at_s - timestamp / CLOCK_RATE
-        if self._transit_s is not None:
-            change_ms = abs(transit_s - self._transit_s) * 1000
-            if change_ms < 60_000:  # beyond that the timestamp wrapped or restarted
-                self.jitter_ms = (self.jitter_ms or 0.0) + (change_ms - (self.jitter_ms or 0.0)) / 16
-        self._transit_s = transit_s
+            transit_s = at_s - packet.timestamp / CLOCK_RATE
+            if self._transit_s is not None:
+                change_ms = abs(transit_s - self._transit_s) * 1000
+                if change_ms < 60_000:  # beyond that the timestamp wrapped or restarted
+                    known_ms = self.jitter_ms or 0.0
+                    self.jitter_ms = known_ms + (change_ms - known_ms) / 16
+            self._transit_s = transit_s
 
     @property
     def expected(self) -> int:
@@ -141,20 +150,27 @@ class IncomingAudio:
         self.streams: dict[int, ReceivedStream] = {}
         self.heard: int | None = None
         self._opus: frozenset[int] = frozenset()
-        self._events: frozenset[int] = frozenset()
+        self.events: Mapping[int, int] = {}
+        """Clock rates of the event payload types, Hz."""
         self._rank: dict[int, int] = {}
 
-    def expect(self, opus: Iterable[int], events: Iterable[int], announced: Iterable[int]) -> None:
+    def expect(self, opus: Iterable[int], events: Mapping[int, int], announced: Iterable[int]) -> None:
         """Set the payload types to come and the announced SSRCs, those of the newest section last."""
-        self._opus, self._events = frozenset(opus), frozenset(events)
+        self._opus, self.events = frozenset(opus), events
         self._rank = {ssrc: place for place, ssrc in enumerate(announced, start=1)}
 
     def take(self, packet: RtpPacket, at_s: float) -> Heard:
-        """Count a packet and return what it is: NOTHING if it belongs to a stream that is not heard."""
+        """Count a packet and return what it is: NOTHING if it is sound of a stream that is not heard.
+
+        Events count on every stream: who is muted, or was just moved to another section, has none that is heard yet.
+        """
         timed = packet.payload_type in self._opus
-        if not timed and packet.payload_type not in self._events:
+        if not timed and packet.payload_type not in self.events:
             return Heard.NOTHING
         stream = self.streams.get(packet.ssrc)
+        if stream is not None and packet.ssrc == self.heard:  # nearly always
+            stream.take(packet, at_s, timed=timed)
+            return Heard.SOUND if timed else Heard.EVENT
         new = stream is None
         if stream is None:
             while len(self.streams) >= _MAX_STREAMS:  # a peer that keeps changing its SSRC
@@ -163,9 +179,9 @@ class IncomingAudio:
         stream.take(packet, at_s, timed=timed)
         if packet.ssrc != self.heard and timed and self._goes_first(packet.ssrc, at_s, new=new):
             self.heard = packet.ssrc
-        if packet.ssrc != self.heard:
-            return Heard.NOTHING
-        return Heard.SOUND if timed else Heard.EVENT
+        if not timed:
+            return Heard.EVENT
+        return Heard.SOUND if packet.ssrc == self.heard else Heard.NOTHING
 
     def _goes_first(self, ssrc: int, at_s: float, *, new: bool) -> bool:
         if self.heard is None:
@@ -192,46 +208,104 @@ class IncomingAudio:
 
 
 class OutgoingAudio:
-    """Numbers and stamps the packets of our one stream; its SSRC stays for the whole call."""
+    """Numbers and stamps the packets of our one stream; its SSRC stays for the whole call.
+
+    Packets made here and packets passed on from another leg share the stream. Those passed on keep their distances:
+    what was lost, late or left out before us is so for the far side, too, whose playout knows what to do about it.
+    """
 
     PAUSE_S = 0.06  # a packet later than this starts a new talkspurt
 
     def __init__(self) -> None:
         self.ssrc = random.getrandbits(32)
         self.payload_type: int | None = None
+        self.events: tuple[int, int] | None = None
+        """Payload type and clock rate of the events the peer takes."""
         self.packets = 0
         self.octets = 0
-        self._sequence = random.getrandbits(15)
+        self._sequence = random.getrandbits(15)  # of the next packet
         self._origin = random.getrandbits(32)
         self._started_s = 0.0
         self._next = 0  # samples since the first packet
+        self._source: int | None = None  # SSRC of the stream that is passed on
+        self._shift = self._delay = 0  # from its numbers and timestamps to ours
+        self._passed = 0  # numbers of it that are used up
 
-    def packet(self, payload: bytes, samples: int, at_s: float) -> bytes | None:
-        """Return the next packet, or None while the peer wants no audio.
+    def write(self, buffer: memoryview, payload: bytes, samples: int, at_s: float) -> int:
+        """Write the next packet, and return its length; 0 while the peer wants no audio.
 
         The timestamp counts the samples sent; after a pause it catches up with the clock and the marker is set
         (RFC 3551 section 4.1), so that the far side's playout does not take silence for lateness.
         """
         if self.payload_type is None:
-            return None
-        if self.packets == 0:
-            self._started_s = at_s
-        behind_s = at_s - self._started_s - self._next / CLOCK_RATE
-        talkspurt = self.packets == 0 or behind_s > self.PAUSE_S
-        if behind_s > self.PAUSE_S:
-            self._next += int(behind_s * CLOCK_RATE) // samples * samples
-        header = _HEADER.pack(
-            0x80,
-            talkspurt << 7 | self.payload_type,
-            self._sequence,
-            (self._origin + self._next) & 0xFFFFFFFF,
-            self.ssrc,
-        )
+            return 0
+        talkspurt = self._catch_up(at_s, samples)
+        return self._append(buffer, self.payload_type, payload, samples, marker=talkspurt)
+
+    def write_event(self, buffer: memoryview, payload: bytes, at_s: float, *, marker: bool, age: int) -> int:
+        """Write an event packet in place of 20 ms of sound, and return its length; 0 while the peer wants none.
+
+        It is stamped with the beginning of its event, `age` samples ago. `marker` says that it begins now.
+        """
+        if self.payload_type is None or self.events is None:
+            return 0
+        if marker:
+            self._catch_up(at_s, SAMPLES_20_MS)
+        return self._append(buffer, self.events[0], payload, SAMPLES_20_MS, marker=marker, age=age)
+
+    def _append(
+        self, buffer: memoryview, payload_type: int, payload: bytes, samples: int, *, marker: bool, age: int = 0
+    ) -> int:
+        self._source = None
+        end = HEADER_BYTES + len(payload)
+        self._put(buffer, payload_type, self._sequence, self._origin + self._next - age, end, marker=marker)
+        buffer[HEADER_BYTES:end] = payload
         self._sequence = (self._sequence + 1) & 0xFFFF
         self._next += samples
+        return end
+
+    def pass_on(self, buffer: memoryview, packet: RtpPacket, payload_type: int, at_s: float) -> int:
+        """Rewrite another leg's packet, in `buffer`, as one of our stream; return its length, 0 if it is too late."""
+        marker = packet.marker
+        ahead = (packet.sequence + self._shift - self._sequence) & 0xFFFF
+        if packet.ssrc != self._source or _MAX_DROPOUT < ahead < 0x10000 - _MAX_MISORDER:
+            marker = self._catch_up(at_s, SAMPLES_20_MS) or marker
+            self._source = packet.ssrc
+            self._shift = self._sequence - packet.sequence
+            self._delay = self._next - packet.timestamp
+            self._passed = ahead = 0
+        sequence = (packet.sequence + self._shift) & 0xFFFF
+        if ahead <= _MAX_DROPOUT:
+            self._passed += ahead + 1
+            self._sequence = (sequence + 1) & 0xFFFF
+            self._next += _signed(packet.timestamp + self._delay + SAMPLES_20_MS - self._next)
+        elif 0x10000 - ahead > self._passed:  # from before we began to pass on: its number is taken
+            return 0
+        length = packet.end - packet.start
+        if packet.start != HEADER_BYTES:
+            buffer[HEADER_BYTES : HEADER_BYTES + length] = bytes(buffer[packet.start : packet.end])
+        stamp = self._origin + packet.timestamp + self._delay
+        self._put(buffer, payload_type, sequence, stamp, HEADER_BYTES + length, marker=marker)
+        return HEADER_BYTES + length
+
+    def _catch_up(self, at_s: float, samples: int) -> bool:
+        """Bring the timestamp up to the clock after a pause, and tell whether there was one."""
+        if self.packets == 0:
+            self._started_s = at_s
+            return True
+        behind_s = at_s - self._started_s - self._next / CLOCK_RATE
+        if behind_s <= self.PAUSE_S:
+            return False
+        self._next += int(behind_s * CLOCK_RATE) // samples * samples
+        return True
+
+    def _put(
+        self, buffer: memoryview, payload_type: int, sequence: int, timestamp: int, end: int, *, marker: bool
+    ) -> None:
+        second = 0x80 | payload_type if marker else payload_type
+        _HEADER.pack_into(buffer, 0, _PLAIN, second, sequence, timestamp & 0xFFFFFFFF, self.ssrc)
         self.packets += 1
-        self.octets += len(payload)
-        return header + payload
+        self.octets += end - HEADER_BYTES
 
     def timestamp_at(self, at_s: float) -> int:
         """Return the RTP timestamp of the moment `at_s`, for a sender report."""

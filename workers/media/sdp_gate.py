@@ -4,7 +4,7 @@ Nothing is edited in place: a description is read into what we understand and wr
 know never reaches aiortc, whose parser and state machine break in many ways.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from workers.media.description import Description, SdpRefused, Section, read
@@ -12,6 +12,7 @@ from workers.media.description import Description, SdpRefused, Section, read
 __all__ = ["AudioTerms", "SdpRefused", "admit_answer", "admit_offer", "advertise", "audio_terms"]
 
 OPUS, EVENT_48K, EVENT_8K = 111, 110, 126  # the numbers of Meta's own samples
+_OUR_EVENTS = {EVENT_48K: 48_000, EVENT_8K: 8_000}
 _OFFERED_CODECS = (
     f"a=rtpmap:{OPUS} opus/48000/2",
     f"a=fmtp:{OPUS} minptime=10;useinbandfec=1",
@@ -28,7 +29,8 @@ class AudioTerms:
 
     sending: int | None  # Opus payload type to send with; None: the peer wants none
     opus: frozenset[int]  # payload types that may arrive
-    events: frozenset[int]  # telephone-event payload types
+    events: Mapping[int, int]  # clock rates of the telephone-event payload types that may arrive, Hz
+    sending_events: tuple[int, int] | None  # payload type and clock rate to send them with; None: the peer takes none
     announced: tuple[int, ...]  # SSRCs of the sections the peer sends on, the newest section last
     has_candidates: bool
     ufrag: str
@@ -93,12 +95,17 @@ def audio_terms(text: str) -> AudioTerms:
     codecs = [codec for section in sections for codec in section.codecs]
     wanting = [section for section in sections if section.direction in {"sendrecv", "recvonly"}]
     opus = {codec.payload_type for codec in codecs if codec.name == "opus"}
-    events = {codec.payload_type for codec in codecs if codec.name == "telephone-event"}
+    events = {codec.payload_type: codec.clock_rate for codec in codecs if codec.name == "telephone-event"}
+    wanted = [c for s in wanting for c in s.codecs if c.name == "telephone-event"]
+    quickest = max(
+        wanted, key=lambda codec: codec.clock_rate, default=None
+    )  # the clock that the sound has, if it may be
     return AudioTerms(
         sending=next((c.payload_type for s in wanting for c in s.codecs if c.name == "opus"), None),
         # A peer sends with the numbers of the description it was given: ours, unless it gave them another meaning.
-        opus=frozenset(opus | ({OPUS} - events)),
-        events=frozenset(events | ({EVENT_48K, EVENT_8K} - opus)),
+        opus=frozenset(opus | ({OPUS} - events.keys())),
+        events={number: rate for number, rate in _OUR_EVENTS.items() if number not in opus} | events,
+        sending_events=None if quickest is None else (quickest.payload_type, quickest.clock_rate),
         announced=tuple(n for s in sections if s.direction in {"sendrecv", "sendonly"} for n in s.ssrcs),
         has_candidates=any(section.candidates for section in sections),
         ufrag=sections[0].transport.ufrag or "",

@@ -18,14 +18,16 @@ from shared.errors import LeaseLost, RedisAway, RedisForgot
 from shared.handling import Frame
 from shared.settings import Settings
 from shared.wire import patiently
+from workers.media import intake
 from workers.media.doorway import Doorway
 from workers.media.drive import drive
 from workers.media.handler import Script
-from workers.media.holding import Holding
+from workers.media.holding import Holding, sounding
 from workers.media.host import Ear, Host
 from workers.media.leg import Leg
 from workers.media.live_call import LiveCall
 from workers.media.performer import Performer
+from workers.media.sampler import Sampler
 from workers.media.spare_legs import SpareLegs
 from workers.media.ticker import TICK_S, Ticker
 
@@ -63,6 +65,7 @@ class Worker:
         self._make_free_leg = make_leg
         self._legs = SpareLegs(self._make_leg)
         self._doorway = Doorway()
+        self._sampler = Sampler(bus.wire, lambda: sounding(self._held), retention_hours=settings.retention_hours)
         self._handled = ""
         self._draining = False
         self._left = False
@@ -88,6 +91,7 @@ class Worker:
             asyncio.create_task(self._beat(), name="beat"),
             asyncio.create_task(self._ticker.run(), name="ticker"),
             asyncio.create_task(self._legs.refill(), name="spare legs"),
+            asyncio.create_task(self._sampler.run(), name="samples"),
         ]
         stopped = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -228,7 +232,7 @@ class Worker:
             await asyncio.wait([driving, fenced], return_when=asyncio.FIRST_COMPLETED)
             if not driving.done():
                 raise LeaseLost(f"epoch {performer.epoch} of call {performer.call_id} is over")
-            self._log_end(driving.result(), performer)
+            self._log_end(driving.result(), held)
             await performer.finish()
         except LeaseLost as lost:
             self._log.warning("call.abandoned", call=performer.call_id, epoch=performer.epoch, because=str(lost))
@@ -262,14 +266,15 @@ class Worker:
 
     def _tick(self) -> None:
         heard: list[tuple[Ear, Frame]] = []
-        for live in tuple(self._lives):
-            try:
-                live.tick(heard)
-            except Exception:  # noqa: BLE001 logged, and the end of this call only
-                self._lives.pop(live, None)  # one call's sound must not stop everybody's
-                self._log.exception("call.sound_failed")
-                if live.leg.on_ended is not None:
-                    live.leg.on_ended("its sound could not be carried")
+        with intake.batch():
+            for live in tuple(self._lives):
+                try:
+                    live.tick(heard)
+                except Exception:  # noqa: BLE001 logged, and the end of this call only
+                    self._lives.pop(live, None)  # one call's sound must not stop everybody's
+                    self._log.exception("call.sound_failed")
+                    if live.leg.on_ended is not None:
+                        live.leg.on_ended("its sound could not be carried")
         if heard:
             self._host.deliver(heard)
 
@@ -287,14 +292,17 @@ class Worker:
         self._log.error("worker.froze", calls=len(self._held))
         self._froze_ms = boot_ms()
 
-    def _log_end(self, call: Call, performer: Performer) -> None:
+    def _log_end(self, call: Call, held: Holding) -> None:
+        closed = held.sounded()
+        self._sampler.ended(closed)
         self._log.info(
             "call.closed",
-            call=performer.call_id,
+            call=held.performer.call_id,
             outcome=call.outcome,
             page=call.page,
             consumer=log.pseudonym(call.consumer),
-            epoch=performer.epoch,
+            epoch=held.performer.epoch,
+            mos_estimate=closed.mos_estimate,
             lasted_ms=self._bus.now_ms() - call.arrived_ms if call.arrived_ms else None,
         )
 
