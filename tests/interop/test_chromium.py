@@ -44,14 +44,14 @@ async def test_chromium_that_may_use_the_microphone_tells_its_addresses_and_is_h
 
 
 @pytest.mark.interop
-@pytest.mark.parametrize("video", [False, True], ids=["nothing", "video"])
-async def test_later_offer_of_chromiums_that_adds_this_does_not_disturb_the_sound(video: bool) -> None:
+@pytest.mark.parametrize("added", [{}, {"video": True}, {"video": True, "data": True}], ids=" and ".join)
+async def test_later_offer_of_chromiums_that_adds_this_does_not_disturb_the_sound(added: dict[str, bool]) -> None:
     async with chromium() as peer, called(peer) as line:
         await line.hears(THEIRS_HZ)
         await peer.hears(OURS_HZ)
         [before] = await peer.stats("inbound-rtp")
         listening = asyncio.create_task(line.listen(3))
-        await line.renegotiate(peer, video=video)
+        await line.renegotiate(peer, **added)
         await listening
         assert line.gaps() == 0
         assert line.leg.figures().packets_lost == 0
@@ -74,8 +74,8 @@ async def test_voice_that_chromium_moves_to_a_section_of_its_own_is_heard() -> N
 async def test_sound_goes_on_after_each_of_two_ice_restarts_offered_by_chromium() -> None:
     async with chromium() as peer, called(peer) as line:
         await line.hears(THEIRS_HZ)
-        for _ in range(2):
-            await restart(line, peer)
+        for added in ({}, {"video": True, "data": True}):
+            await restart(line, peer, **added)
             await line.hears(THEIRS_HZ)
             await peer.hears(OURS_HZ)
         await line.listen(10)  # longer than Chromium keeps a path that it left, and we wait for a dead peer
@@ -84,10 +84,10 @@ async def test_sound_goes_on_after_each_of_two_ice_restarts_offered_by_chromium(
         assert line.ended == []
 
 
-async def restart(line: Line, peer: Chromium) -> None:
+async def restart(line: Line, peer: Chromium, **added: bool) -> None:
     """Let Chromium restart ICE; return when it uses a path between its new name and a new one of ours."""
     theirs, ours = await peer.ice_names()
-    answer = await line.renegotiate(peer, restart=True)
+    answer = await line.renegotiate(peer, restart=True, **added)
     assert f"a=ice-ufrag:{ours}\r\n" not in answer, "a restart is answered with a new name"
     async with asyncio.timeout(5):
         while {theirs, ours} & set(await peer.ice_names()):  # noqa: ASYNC110  # what is waited for has no event

@@ -63,12 +63,13 @@ class Phone {
     return this.settled();
   }
 
-  async offer({ restart, video, move }) {
+  async offer({ restart, video, data, move }) {
     if (video) {
       const canvas = document.createElement("canvas");
       canvas.getContext("2d").fillRect(0, 0, 10, 10);
       this.pc.addTrack(canvas.captureStream(10).getVideoTracks()[0]);
     }
+    if (data) this.pc.createDataChannel("data");
     if (move) { // as Meta does when the consumer has picked up: the voice comes in a section of its own
       this.pc.getTransceivers()[0].direction = "recvonly";
       this.sender = this.pc.addTransceiver(this.voice, { direction: "sendonly" }).sender;
