@@ -46,7 +46,7 @@ class Line:
         self.digits: list[str] = []
         self.speaking = True
         self.ended: list[str] = []
-        self.peer_is_lite = False
+        self.answer = ""  # the peer's, as it came
         self.leg.on_ended = self.ended.append
         self.leg.on_digit = lambda digit: self.digits.append(digit.name)
         self._words = cycle(np.split(tone(OURS_HZ), RATE_HZ * 2 // FRAME_SAMPLES))
@@ -95,7 +95,6 @@ class Line:
     async def renegotiate(self, peer: Peer, **wishes: bool) -> str:
         """Let the peer make a later offer, give it our answer, and return that."""
         answer = await self.leg.renegotiate(await peer.offer(**wishes))
-        assert answer is not None, "our answer stayed here"
         await peer.take(answer)
         return answer
 
@@ -105,8 +104,7 @@ async def called(peer: Peer, **options: Any) -> AsyncIterator[Line]:
     """Hold a call in which our offer was answered by the peer and both are connected."""
     line = Line(**options)
     async with line.ticking():
-        answer = await peer.answer(await line.leg.offer())
-        line.peer_is_lite = "a=ice-lite" in answer
-        await line.leg.apply(answer, None)
+        line.answer = await peer.answer(await line.leg.offer())
+        await line.leg.apply(line.answer, None)
         await line.leg.connected()
         yield line

@@ -13,6 +13,7 @@ async def test_chromium_and_we_hear_each_other_and_every_digit_pressed_there_arr
     async with chromium() as peer, called(peer) as line:
         await line.hears(THEIRS_HZ)
         await peer.hears(OURS_HZ)
+        assert ".local " in line.answer
         [transport] = await peer.stats("transport")
         assert transport["iceRole"] == "controlled"
         await peer.press("1259#*")
@@ -39,12 +40,15 @@ async def test_chromium_plays_each_digit_of_ours_once_and_then_hears_us_again() 
 @pytest.mark.interop
 async def test_chromium_that_may_use_the_microphone_tells_its_addresses_and_is_heard() -> None:
     async with chromium(microphone=True) as peer, called(peer) as line:
+        assert ".local " not in line.answer
         await line.hears(THEIRS_HZ)
         await peer.hears(OURS_HZ)
 
 
 @pytest.mark.interop
-@pytest.mark.parametrize("added", [{}, {"video": True}, {"video": True, "data": True}], ids=" and ".join)
+@pytest.mark.parametrize(
+    "added", [{}, {"video": True}, {"video": True, "data": True}], ids=lambda added: " and ".join(added) or "nothing"
+)
 async def test_later_offer_of_chromiums_that_adds_this_does_not_disturb_the_sound(added: dict[str, bool]) -> None:
     async with chromium() as peer, called(peer) as line:
         await line.hears(THEIRS_HZ)
