@@ -198,7 +198,11 @@ app.add_typer(benches, name="bench")
 def bench(
     context: typer.Context,
     *,
-    only: Annotated[str, typer.Option(help="`ingress` or `answer`; both without.")] = "",
+    only: Annotated[str, typer.Option(help="`ingress`, `answer` or `media`; all without.")] = "",
+    mode: Annotated[str, typer.Option(help="Of media, look once at: answer, forward, bridge, listen.")] = "",
+    stack: Annotated[str, typer.Option(help="Of whom: pageline, stock or pion.")] = "pageline",
+    calls: Annotated[int, typer.Option(min=1, help="With so many calls.")] = 100,
+    seconds: Annotated[float, typer.Option(min=1, help="For so long, s.")] = 20.0,
     as_json: Json = False,
 ) -> None:
     """Measure webhooks per CPU-second and webhook-to-accept, with baselines beside, in one run; or storm, or soak."""
@@ -206,7 +210,7 @@ def bench(
         return
     from pageline.bench import run
 
-    report = run(only=only)
+    report = run(only, mode=mode, stack=stack, calls=calls, seconds=seconds)
     if as_json:
         print_json(report)
 

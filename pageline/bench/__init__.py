@@ -14,19 +14,23 @@ from shared.errors import BadSetting, PagelineError
 
 INGRESS: Final = "ingress"
 ANSWER: Final = "answer"
+MEDIA: Final = "media"
 
 
-def run(only: str = "") -> dict[str, Any]:
-    """Measure `ingress`, `answer`, or both without `only`; print tables on stderr and return the figures.
+def run(only: str = "", **media_order: Any) -> dict[str, Any]:
+    """Measure `ingress`, `answer`, `media`, or all without `only`; print tables on stderr and return the figures.
+
+    What else is given is the `Order` of the media bench.
 
     Raises:
         BadSetting: `only` names neither.
         PagelineError: a package of the bench is missing, or a stack did not start.
     """
-    if only not in ("", INGRESS, ANSWER):
-        raise BadSetting(f"--only {only} names no bench. Write --only {INGRESS}, --only {ANSWER}, or nothing for both.")
-    require("psutil", "fastapi", "pydantic")
+    if only not in ("", INGRESS, ANSWER, MEDIA):
+        raise BadSetting(f"--only {only} names no bench. Write {INGRESS}, {ANSWER} or {MEDIA}, or nothing for all.")
+    require("psutil", *(("fastapi", "pydantic") if only in ("", INGRESS) else ()))
     from pageline.bench import answer_bench, figures, ingress_bench
+    from pageline.bench.media import run as media_bench
     from pageline.bench.show import Show
 
     show = Show()
@@ -40,6 +44,9 @@ def run(only: str = "") -> dict[str, Any]:
         if only in ("", ANSWER):
             report[ANSWER] = answer_bench.measure(home, show)
             show.answer(report[ANSWER])
+        if only in ("", MEDIA):
+            report[MEDIA] = media_bench.measure(home, show, media_bench.Order(**media_order))
+            show.media(report[MEDIA])
     return report
 
 

@@ -33,7 +33,7 @@ class Rung(NamedTuple):
     accepted_at_s: float | None
 
 
-class _Poster(asyncio.Protocol):
+class Poster(asyncio.Protocol):
     """A keep-alive connection to the webhook; replies are small and come whole."""
 
     def __init__(self) -> None:
@@ -42,6 +42,11 @@ class _Poster(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server has closed the connection, as it does when nothing came for some seconds."""
+        return self._transport.is_closing()
 
     def post(self, request: bytes) -> "asyncio.Future[float]":
         """Write the request; return the coming time of its 200."""
@@ -63,7 +68,7 @@ async def ring(url: str, graph_port: int, calls: int, calls_per_s: float, tag: s
     sink.bind(("127.0.0.1", 0))
     graph = Graph(sink.getsockname()[1])
     server = await loop.create_server(lambda: GraphConnection(graph), "127.0.0.1", graph_port)
-    connections = [await loop.create_connection(_Poster, *events.host_and_port(url)) for _ in range(2)]
+    connections = [await loop.create_connection(Poster, *events.host_and_port(url)) for _ in range(2)]
     to_ring, to_end = (poster for _, poster in connections)
     gaps = random.Random(tag)
     next_at_s = loop.time() + 0.05
@@ -80,7 +85,7 @@ async def ring(url: str, graph_port: int, calls: int, calls_per_s: float, tag: s
     sink.close()
 
 
-async def _one(url: str, graph: Graph, to_ring: _Poster, to_end: _Poster, call_id: str) -> None:
+async def _one(url: str, graph: Graph, to_ring: Poster, to_end: Poster, call_id: str) -> None:
     accepted = graph.expect(call_id)
     request = events.request(url, events.connect(call_id))
     sent_at_s = time.time()

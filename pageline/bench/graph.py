@@ -2,37 +2,42 @@
 
 import asyncio
 import time
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import httptools
 import msgspec
 
-ANSWER: Final = "\r\n".join(
-    [
-        "v=0",
-        "o=- 8436422327585670287 3 IN IP4 127.0.0.1",
-        "s=-",
-        "t=0 0",
-        "a=group:BUNDLE 0",
-        "a=msid-semantic: WMS",
-        "a=ice-lite",
-        "m=audio {port} UDP/TLS/RTP/SAVPF 111",
-        "c=IN IP4 127.0.0.1",
-        "a=rtcp:9 IN IP4 0.0.0.0",
-        "a=candidate:2958823651 1 udp 2122260224 127.0.0.1 {port} typ host generation 1",
-        "a=ice-ufrag:EbT4cXksCyVKQMC/103",
-        "a=ice-pwd:74O3IvX6AV9ulmb9udAmimux",
-        "a=fingerprint:sha-256 " + ":".join(["4F"] * 32),
-        "a=setup:passive",
-        "a=mid:0",
-        "a=sendrecv",
-        "a=rtcp-mux",
-        "a=rtpmap:111 opus/48000/2",
-        "a=fmtp:111 maxaveragebitrate=20000;maxplaybackrate=16000;minptime=10;usedtx=1;useinbandfec=1",
-        "",
-    ]
+ANSWER: Final = (
+    "v=0\r\n"
+    "o=- 8436422327585670287 3 IN IP4 127.0.0.1\r\n"
+    "s=-\r\n"
+    "t=0 0\r\n"
+    "a=group:BUNDLE {mid}\r\n"
+    "a=msid-semantic: WMS\r\n"
+    "a=ice-lite\r\n"
+    "m=audio {port} UDP/TLS/RTP/SAVPF {opus}\r\n"
+    "c=IN IP4 127.0.0.1\r\n"
+    "a=rtcp:9 IN IP4 0.0.0.0\r\n"
+    "a=candidate:2958823651 1 udp 2122260224 127.0.0.1 {port} typ host generation 1\r\n"
+    "a=ice-ufrag:{name}\r\n"
+    "a=ice-pwd:{password}\r\n"
+    "a=fingerprint:sha-256 {fingerprint}\r\n"
+    "a=setup:passive\r\n"
+    "a=mid:{mid}\r\n"
+    "a=sendrecv\r\n"
+    "a=rtcp-mux\r\n"
+    "a=rtpmap:{opus} opus/48000/2\r\n"
+    "a=fmtp:{opus} maxaveragebitrate=20000;maxplaybackrate=16000;minptime=10;usedtx=1;useinbandfec=1\r\n"
 )
-"""Meta's documented answer, with an address where nobody speaks."""
+"""Meta's documented answer."""
+NOBODY: Final = {
+    "name": "EbT4cXksCyVKQMC/103",
+    "password": "74O3IvX6AV9ulmb9udAmimux",
+    "fingerprint": ":".join(["4F"] * 32),
+    "mid": "0",
+    "opus": 111,
+}
+"""What it holds where nobody speaks at the address."""
 
 
 class _Action(msgspec.Struct):
@@ -47,10 +52,10 @@ class Graph:
     """What was asked for, and when, by the clock of `time.time`."""
 
     def __init__(self, media_port: int) -> None:
-        session = {"sdp_type": "answer", "sdp_response": ANSWER.replace("{port}", str(media_port))}
+        session = {"sdp_type": "answer", "sdp_response": ANSWER.format(port=media_port, **NOBODY)}
         self._replies = {
-            "accept": _reply(msgspec.json.encode({"success": True, "session": session})),
-            "": _reply(b'{"success":true}'),
+            "accept": reply(msgspec.json.encode({"success": True, "session": session})),
+            "": reply(b'{"success":true}'),
         }
         self.accepts: dict[str, asyncio.Future[float]] = {}
 
@@ -67,10 +72,18 @@ class Graph:
         return self._replies.get(asked.action, self._replies[""])
 
 
+class TakesActions(Protocol):
+    """Who is told of the actions."""
+
+    def take(self, body: bytes, at_s: float) -> bytes:
+        """Note an action that was there wholly at this Unix time, and return the whole reply."""
+        ...
+
+
 class GraphConnection(asyncio.Protocol):
     """One keep-alive connection to the Graph."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: TakesActions) -> None:
         self._graph = graph
         self._parser = httptools.HttpRequestParser(self)
         self._body = b""
@@ -96,6 +109,7 @@ class GraphConnection(asyncio.Protocol):
         self._transport.write(self._graph.take(body, self._read_at_s))
 
 
-def _reply(body: bytes) -> bytes:
+def reply(body: bytes) -> bytes:
+    """Return a whole reply with this JSON."""
     head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     return head.encode() + body

@@ -30,23 +30,25 @@ class BenchFailed(PagelineError):
 
 
 @contextmanager
-def running(name: str, arguments: Sequence[str], env: Mapping[str, str], logs: Path) -> Iterator["Server"]:
-    """Run `python -m ARGUMENTS` as long as the context; start it from the main thread.
+def running(
+    name: str, arguments: Sequence[str], env: Mapping[str, str], logs: Path, *, module: bool = True
+) -> Iterator["Server"]:
+    """Run `python -m ARGUMENTS`, or a program, as long as the context; start it from the main thread.
 
     It gets our environment without pageline's settings, which are then those of `env` only.
     """
-    server = start(name, arguments, env, logs)
+    server = start(name, arguments, env, logs, module=module)
     try:
         yield server
     finally:
         server.stop()
 
 
-def start(name: str, arguments: Sequence[str], env: Mapping[str, str], logs: Path) -> "Server":
+def start(name: str, arguments: Sequence[str], env: Mapping[str, str], logs: Path, *, module: bool = True) -> "Server":
     """Start what `running` runs, and leave the stopping to the caller; it ends with this process in any case."""
     path = logs / f"{name}.log"
     with path.open("ab") as output:
-        return Server(name, _spawn(arguments, output, output, env), path)
+        return Server(name, spawn(arguments, output, output, env, module=module), path)
 
 
 def lines_of(*arguments: str) -> Iterator[bytes]:
@@ -55,7 +57,7 @@ def lines_of(*arguments: str) -> Iterator[bytes]:
     Raises:
         BenchFailed: it failed.
     """
-    with tempfile.TemporaryFile() as complaints, _spawn(arguments, subprocess.PIPE, complaints, {}) as process:
+    with tempfile.TemporaryFile() as complaints, spawn(arguments, subprocess.PIPE, complaints, {}) as process:
         assert process.stdout is not None
         try:
             yield from process.stdout
@@ -64,17 +66,24 @@ def lines_of(*arguments: str) -> Iterator[bytes]:
             raise
         if process.wait() != 0:
             complaints.seek(0)
-            said = _last_lines(complaints.read().decode(errors="replace"))
+            said = last_lines(complaints.read().decode(errors="replace"))
             raise BenchFailed(f"{arguments[0]} ended with status {process.returncode}. It said:\n{said}")
 
 
-def _spawn(
-    arguments: Sequence[str], stdout: int | IO[bytes], stderr: IO[bytes], env: Mapping[str, str]
+def spawn(
+    arguments: Sequence[str],
+    stdout: int | IO[bytes],
+    stderr: IO[bytes],
+    env: Mapping[str, str],
+    *,
+    stdin: int = subprocess.DEVNULL,
+    module: bool = True,
 ) -> "subprocess.Popen[bytes]":
+    """Start `python -m ARGUMENTS`, or a program, tied to us; of pageline's settings it gets only those of `env`."""
     ours = {name: value for name, value in os.environ.items() if name not in Settings.__struct_encode_fields__}
     return subprocess.Popen(
-        tied([sys.executable, "-m", *arguments]),
-        stdin=subprocess.DEVNULL,
+        tied([sys.executable, "-m", *arguments] if module else arguments),
+        stdin=stdin,
         stdout=stdout,
         stderr=stderr,
         env={**ours, **env},
@@ -107,7 +116,7 @@ class Server:
 
     def said(self) -> str:
         """Return the last lines the process printed."""
-        return _last_lines(self._log.read_text(errors="replace"))
+        return last_lines(self._log.read_text(errors="replace"))
 
     @property
     def ended(self) -> int | None:
@@ -139,7 +148,8 @@ def cpu_s(pid: int) -> float:
     return float(times.user + times.system)
 
 
-def _last_lines(text: str) -> str:
+def last_lines(text: str) -> str:
+    """Return as much of a log as a person wants to read."""
     return "\n".join(text.splitlines()[-SHOWN_LOG_LINES:])
 
 

@@ -9,6 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from pageline.bench.media.contenders import OURS, PION, STOCK
+from pageline.bench.media.table import rows
+
 REDRAWN_PER_TASK: Final = 50
 
 
@@ -35,6 +38,10 @@ class Show:
 
             bar.refresh()
             yield advance
+
+    def stage(self, what: str) -> None:
+        """Print what is measured now."""
+        self._console.print(f"... {what}", style="dim", highlight=False)
 
     def machine(self, machine: dict[str, Any]) -> None:
         """Print where the figures come from."""
@@ -88,6 +95,22 @@ class Show:
         self._console.print(stages)
         aim = report["aim"]
         self._aim(f"p50 at most {aim['p50_ms']:g} ms and p99 at most {aim['p99_ms']:g} ms", aim["met"])
+
+    def media(self, report: dict[str, Any]) -> None:
+        """Print the media path's figures, or those of one look."""
+        if "cost" not in report:
+            table = _table(f"{report['stack']}, {report['mode']}", "One look.", ("figure", "value"))
+            for figure, value in report.items():
+                table.add_row(figure.replace("_", " "), str(value))
+            self._console.print(table)
+            return
+        stacks = (OURS, STOCK, PION)
+        caption = f"pion: {report['pion']}. Load of the machine afterwards: {report['load_1min_after']}."
+        table = _table("The media path, one core", caption, ("figure", *stacks, "aim", ""))
+        for row in rows(report):
+            verdict = "" if row.met is None else "[green]met[/green]" if row.met else "[yellow]not met[/yellow]"
+            table.add_row(row.figure, *(row.values.get(stack, "-") for stack in stacks), row.aim, verdict)
+        self._console.print(table)
 
     def storm_begins(self, calls: int, seed: int, kill_every_s: float, plant: str) -> None:
         """Say what comes, with the seed that brings it again."""

@@ -1,0 +1,78 @@
+"""The whole table: everything that issue and docs name, each beside what one would use instead."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from pageline.bench.figures import percentile
+from pageline.bench.media import losses, pion, probe
+from pageline.bench.media.contenders import OURS, PION, STOCK
+from pageline.bench.media.most import most
+
+ROUNDS: Final = 2
+COST_SECONDS: Final = 10.0
+COSTS: Final = {"forward": (100, (OURS, STOCK, PION)), "answer": (8, (OURS, STOCK))}
+"""With how many calls, and for whom, a packet's cost is measured."""
+HELD: Final = ((STOCK, "answer", 8, 4), (OURS, "answer", 60, 8), (STOCK, "forward", 100, 4),
+               (OURS, "forward", 300, 8), (OURS, "bridge", 300, 6), (OURS, "listen", 400, 8))  # fmt: skip
+"""Of whom the number held is sought, in which mode, from where, with how many looks at most."""
+FEW_CALLS: Final = 5
+LISTENED_TO: Final = 3
+GREETED: Final = 60
+GREETED_PER_S: Final = 10.0
+GREETINGS: Final = ((OURS, "answer"), (STOCK, "answer"), (OURS, "forward"), (STOCK, "forward"), (PION, "forward"))
+
+
+def measure(home: Path, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
+    """Return all figures; `say` is told what is being done."""
+    there = {OURS, STOCK, *([PION] if pion.installed() else ())}
+    say("what a packet costs")
+    costs = cost(home, there)
+    report: dict[str, Any] = {"pion": "installed" if PION in there else "not installed", "cost": costs, "held": []}
+    for stack, mode, first, looks in HELD:
+        say(f"how many calls {stack} holds, {mode}")
+        with probe.of(stack, mode, home) as ready:
+            found = most(ready, first, seconds=seconds, looks=looks, listen_to=LISTENED_TO if mode == "answer" else 0)
+        report["held"].append({"stack": stack, "mode": mode, **found})
+    say("echo delay")
+    report["echo_delay"] = [_delay(home, stack) for stack in (OURS, STOCK)]
+    say("speech that is missing when packets are lost")
+    report["missing_speech"] = losses.table(home)
+    say("from the webhook to the first sound back")
+    report["greetings"] = [_greeting(home, stack, mode) for stack, mode in GREETINGS if stack in there]
+    return report
+
+
+def cost(home: Path, there: set[str]) -> list[dict[str, Any]]:
+    """Return CPU per packet slot and memory per call of each, round by round in turn."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for _ in range(ROUNDS):
+        for mode, (calls, stacks) in COSTS.items():
+            for stack in stacks:
+                if stack in there:
+                    with probe.of(stack, mode, home) as ready:
+                        ready.ring(calls)
+                        look = ready.look(calls, COST_SECONDS)
+                    row = rows.setdefault((stack, mode), {"stack": stack, "mode": mode, "calls": calls, "looks": []})
+                    row["looks"].append(look)
+    for row in rows.values():
+        for figure in ("cpu_us_per_packet_slot", "rss_per_call_bytes"):
+            row[figure] = [round(look[figure]) for look in row["looks"]]
+    return list(rows.values())
+
+
+def _delay(home: Path, stack: str) -> dict[str, Any]:
+    with probe.of(stack, "answer", home) as ready:
+        ready.ring(FEW_CALLS)
+        look = ready.look(FEW_CALLS, COST_SECONDS, listen_to=FEW_CALLS)
+    return {"stack": stack, **look}
+
+
+def _greeting(home: Path, stack: str, mode: str) -> dict[str, Any]:
+    with probe.of(stack, mode, home) as ready:
+        greeted = ready.load.greet(GREETED, GREETED_PER_S)
+    found: dict[str, Any] = {"stack": stack, "mode": mode, "calls": greeted.asked, "heard": len(greeted.first_sound_ms)}
+    if greeted.first_sound_ms:
+        found |= {f"p{share}_ms": round(percentile(greeted.first_sound_ms, share), 1) for share in (50, 90, 99)}
+        found["first_packet_p50_ms"] = round(percentile(greeted.first_packet_ms, 50), 1)
+    return found
