@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test contract check format bench storm soak simulate fuzz sabotage clean
+.PHONY: help install demo test contract check format bench storm soak simulate fuzz interop sabotage clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -58,8 +58,12 @@ simulate: install  ## live through thousands of simulated crashes; SEED=123 repl
 fuzz: install  ## odd webhooks, descriptions and Graph replies, new ones in every run; TIMES=6 is some minutes
 	@PAGELINE_FUZZ_TIMES=$(or $(TIMES),6) $(BIN)/pytest tests/fuzz --timeout=0 $(ARGS)
 
+interop: install  ## call Chromium, GStreamer, pion and werift; installs and builds those that this machine allows
+	@tests/interop/install.sh
+	@$(BIN)/pytest tests/interop -m "" -rs $(ARGS)
+
 sabotage: install  ## take each promise's mechanism out and see its test go red; ARGS="--only 4"
 	@$(BIN)/python -m tests.sabotage $(ARGS)
 
 clean:  ## remove what make made
-	rm -rf .venv .pageline .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .pageline .mypy_cache .ruff_cache .pytest_cache tests/interop/.cache

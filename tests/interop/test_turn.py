@@ -18,6 +18,8 @@ from tests.interop.coturn import RELAYED, Coturn, coturn
 from workers.media.leg import Leg, LegFailed
 from workers.media.turn import Relays
 
+pytestmark = pytest.mark.interop
+
 HOWS = ("udp", "tcp", "tls")
 CERTIFICATE_REFUSED = r"turns:127\.0\.0\.1:\d+\S*: its certificate was refused \(self-signed certificate\)"
 

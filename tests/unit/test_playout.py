@@ -109,6 +109,24 @@ def test_a_perfect_path_is_played_whole_and_with_a_short_delay() -> None:
     assert playout.played_ms == pytest.approx(5000, abs=60)
 
 
+def test_timestamps_a_few_samples_early_or_late_are_heard_as_if_they_were_exact() -> None:
+    """GStreamer rounds them from a clock."""
+    packets = stream(CLIP, timestamp=1000)
+    chance = random.Random(1)
+    for packet in packets:
+        packet.timestamp += chance.randint(-40, 40)
+    playout = Playout()
+    heard = listen(playout, packets, 5)
+    assert abs(dominant_hz(heard[-96_000:]) - HZ) < 1
+    assert longest_quiet_ms(heard[9600:]) < 10
+    assert playout.concealed_ms == playout.silent_ms == playout.trimmed_ms == 0
+    for packet in packets:
+        packet.arrives_s = max(packet.arrives_s, 0.3)  # a stall, after which the delay has to shrink all the same
+    playout = Playout()
+    listen(playout, packets, 5)
+    assert playout.trimmed_ms > 150
+
+
 @pytest.mark.parametrize("rate", [16_000, 48_000])
 def test_the_rate_can_be_chosen(rate: int) -> None:
     heard = listen(Playout(), stream(CLIP), 3, rate=rate)

@@ -85,7 +85,7 @@ class Playout:
         if packet_samples(payload) == 0:
             return
         packet = self._placed(sequence, timestamp, payload, at_s)
-        if self._next is not None and packet.timestamp < self._next:
+        if self._next is not None and packet.timestamp <= self._next - _PLC_STEP:
             self._late += 1
             self._late_run += 1
             if self._late_run < LATE_LIMIT:
@@ -156,7 +156,7 @@ class Playout:
         if self._next is None or not self._packets:
             return self._endure()
         first = self._packets[min(self._packets)]
-        gap = first.timestamp - self._next
+        gap = max(0, first.timestamp - self._next)  # who takes timestamps from a clock may be some samples early
         rest = gap - self._drought
         if self._drought and 0 < rest <= self._lost_before(first):
             self._settle(first)  # it was the beginning of a hole, and FEC may fill the end of it
@@ -274,9 +274,10 @@ class Playout:
 
     def _shorten(self, at_s: float) -> None:
         """Decode two packets and leave out some 15 ms where the sound repeats itself, unless one of them is missing."""
-        first = None if self._next is None or self._drought else self._packets.get(self._next)
-        second = None if first is None else self._packets.get(first.end)
-        if first is None or second is None:
+        if self._next is None or self._drought or len(self._packets) < 2:
+            return
+        first, second = (self._packets[timestamp] for timestamp in sorted(self._packets)[:2])
+        if max(abs(first.timestamp - self._next), abs(second.timestamp - first.end)) >= _PLC_STEP:
             return
         sound = bytearray()
         for packet in (first, second):
