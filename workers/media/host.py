@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, Generic, TypeVar
 
+import uvloop
+
 from shared import log
 from shared.clock import monotonic_s
 from shared.handling import Call, CallEnded, Frame, Handler, Interrupted, Interruptible
@@ -79,7 +81,7 @@ class Host:
 
     def __init__(self, media_loop: asyncio.AbstractEventLoop, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._media_loop = media_loop
-        self._loop = loop or asyncio.new_event_loop()
+        self._loop = loop or uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="handlers", daemon=True)
         self._handed_over_s = 0.0
         self._taken = True

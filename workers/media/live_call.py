@@ -20,6 +20,8 @@ QUEUED_FRAMES: Final = 3_000
 IDLE_TICKS: Final = 25
 """With nothing to say a packet of silence goes out this often; Meta ends calls that are silent for 20 s. A peer that
 pauses (DTX) sends one every 400 ms by itself, so that nothing is put between the packets passed on from it."""
+LATE_TICKS: Final = 2
+"""A handler that is later than this has paused, and starts anew."""
 SILENCE: Final = encode_clip(bytes(1920))[0]
 
 
@@ -55,13 +57,19 @@ class LiveCall:
         self._rate: Rate = 48000
         self._speech: SpeechEncoder | None = None
         self._idle_ticks = IDLE_TICKS
+        self._owed = 0  # ticks for which the handler had no frame in time
         self._sent = 0
         self._bridged: LiveCall | None = None
         self._bridge_over: asyncio.Future[None] | None = None
         self._last_words: deque[bytes] | None = None
 
     def tick(self, heard: list[tuple[Ear, Frame]]) -> None:
-        """Send what is due, and add what was heard to the tick's harvest."""
+        """Hear and speak for 20 ms; see `listen` and `speak`."""
+        self.listen(heard)
+        self.speak()
+
+    def listen(self, heard: list[tuple[Ear, Frame]]) -> None:
+        """Add what was heard to the tick's harvest."""
         if not self.leg.live:
             return
         if self._ears or self._recorder is not None:
@@ -73,17 +81,43 @@ class LiveCall:
                     self._recorder.write(pcm)
         else:
             self.leg.hearing = False
+
+    def speak(self) -> None:
+        """Send what is due."""
+        if not self.leg.live:
+            return
         if self._keyings and self._last_words is None:
             self._send_key(self._keyings[0])
             return
+        self._owed = 1 if self._owed > LATE_TICKS else self._owed + 1
         payload = self._next_payload()
-        if payload is None and self._idle_ticks >= IDLE_TICKS:
-            payload = SILENCE
         if payload is not None:
             self.leg.send_packet(payload)
+            self._owed = 0
+        else:
+            self.catch_up()
         sent = self.leg.packets_sent
+        if sent == self._sent and self._idle_ticks >= IDLE_TICKS:
+            self.leg.send_packet(SILENCE)
+            sent = self.leg.packets_sent
         self._idle_ticks = self._idle_ticks + 1 if sent == self._sent else 0
         self._sent = sent
+
+    def catch_up(self) -> None:
+        """Send the handler's frame of this tick, and those that came too late for the ticks just before.
+
+        Were the latter left to the ticks that follow, every one would delay all that comes after it by 20 ms for good.
+        """
+        while self._owed and self.outbound and not self._otherwise_engaged:
+            if self._speech is None:
+                self._speech = SpeechEncoder(self.leg)
+            self.leg.send_packet(self._speech.encode(self.outbound.popleft()))
+            self._owed -= 1
+
+    @property
+    def _otherwise_engaged(self) -> bool:
+        """Whether something else is sent in the place of the handler's frames."""
+        return bool(self._keyings or self._clips or self._bridged is not None or self._last_words is not None)
 
     async def play(self, packets: Sequence[bytes]) -> None:
         """Play a clip after those before it; return when its last packet was sent."""
@@ -208,10 +242,6 @@ class LiveCall:
                 if not playing.done.done():
                     playing.done.set_result(None)
             return payload
-        if self.outbound:
-            if self._speech is None:
-                self._speech = SpeechEncoder(self.leg)
-            return self._speech.encode(self.outbound.popleft())
         return None
 
     def _use_rate(self, rate: Rate) -> None:

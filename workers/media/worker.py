@@ -15,18 +15,16 @@ from shared.calls import facts
 from shared.calls.state import Call
 from shared.clock import boot_ms
 from shared.errors import LeaseLost, RedisAway, RedisForgot
-from shared.handling import Frame
 from shared.settings import Settings
 from shared.wire import patiently
-from workers.media import intake
 from workers.media.doorway import Doorway
 from workers.media.drive import drive
 from workers.media.handler import Script
 from workers.media.holding import Holding, sounding
-from workers.media.host import Ear, Host
+from workers.media.host import Host
 from workers.media.leg import Leg
-from workers.media.live_call import LiveCall
 from workers.media.performer import Performer
+from workers.media.rounds import Rounds
 from workers.media.sampler import Sampler
 from workers.media.spare_legs import SpareLegs
 from workers.media.ticker import TICK_S, Ticker
@@ -61,7 +59,7 @@ class Worker:
         self._host = host
         self._script_of = script_of
         self._held: dict[str, Holding] = {}
-        self._lives: dict[LiveCall, None] = {}
+        self._rounds = Rounds(host)
         self._make_free_leg = make_leg
         self._legs = SpareLegs(self._make_leg)
         self._doorway = Doorway()
@@ -75,7 +73,7 @@ class Worker:
         self._partings: set[asyncio.Task[None]] = set()
         self._confirmed_ms = boot_ms()
         self._ticker = Ticker(
-            self._tick,
+            self._rounds.go,
             frozen_after_ms=settings.lease_ms - LEASE_MARGIN_MS,
             on_frozen=self._fall_silent,
             every_s=tick_s,
@@ -260,23 +258,9 @@ class Worker:
             host=self._host,
             script_of=self._script_of,
             legs=self._legs,
-            lives=self._lives,
+            lives=self._rounds.lives,
             recordings=self._settings.recordings,
         )
-
-    def _tick(self) -> None:
-        heard: list[tuple[Ear, Frame]] = []
-        with intake.batch():
-            for live in tuple(self._lives):
-                try:
-                    live.tick(heard)
-                except Exception:  # noqa: BLE001 logged, and the end of this call only
-                    self._lives.pop(live, None)  # one call's sound must not stop everybody's
-                    self._log.exception("call.sound_failed")
-                    if live.leg.on_ended is not None:
-                        live.leg.on_ended("its sound could not be carried")
-        if heard:
-            self._host.deliver(heard)
 
     def _make_leg(self) -> Leg:
         leg = self._make_free_leg()

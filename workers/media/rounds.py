@@ -1,0 +1,50 @@
+"""One round every 20 ms: hear all calls, hand over what was heard, then speak for all.
+
+Each step is done for every call before the next begins: a step's code and data stay in the processor's caches, which
+makes the codecs and the sockets cheaper by a third than call by call.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from shared import log
+from shared.handling import Frame
+from workers.media import intake
+from workers.media.host import Ear, Host
+from workers.media.live_call import LiveCall
+
+SECOND_TURN_S: Final = 0.008
+"""After the round handlers have their turn; what they send at once leaves then, and not in the next round."""
+
+
+class Rounds:
+    """The sound of a worker's calls."""
+
+    def __init__(self, host: Host) -> None:
+        self.lives: dict[LiveCall, None] = {}
+        """The calls, in the order in which they came."""
+        self._host = host
+        self._log = log.get()
+
+    def go(self) -> None:
+        """Do one round."""
+        if not self.lives:
+            return
+        heard: list[tuple[Ear, Frame]] = []
+        self._for_each(lambda live: live.listen(heard))
+        if heard:
+            self._host.deliver(heard)
+        self._for_each(LiveCall.speak)
+        asyncio.get_running_loop().call_later(SECOND_TURN_S, self._for_each, LiveCall.catch_up)
+
+    def _for_each(self, step: Callable[[LiveCall], None]) -> None:
+        with intake.batch():
+            for live in tuple(self.lives):
+                try:
+                    step(live)
+                except Exception:  # noqa: BLE001 logged, and the end of this call only
+                    self.lives.pop(live, None)  # one call's sound must not stop everybody's
+                    self._log.exception("call.sound_failed")
+                    if live.leg.on_ended is not None:
+                        live.leg.on_ended("its sound could not be carried")
