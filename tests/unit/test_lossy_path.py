@@ -117,7 +117,7 @@ def test_the_delay_is_short_again_some_seconds_after_a_storm() -> None:
     stormy_ms = playout.target_ms
     heard = listen(playout, [packet for packet in arrivals if packet.arrives_s >= 6], 9.9, start_s=6)
     assert stormy_ms > 80
-    assert playout.target_ms == 40
+    assert playout.target_ms <= 40.1, "a packet, and one more for the loss that was seen"
     assert playout.depth_ms <= 60
     assert longest_quiet_ms(heard[WARM_UP_BYTES:]) < 15, "what was too much is left out unheard"
 

@@ -10,9 +10,9 @@ demands is shortened by leaving out one pitch period at a time.
 Pure: the time comes in as an argument, in seconds of any steady clock. Media time counts samples at 48 kHz.
 """
 
-from collections import deque
 from dataclasses import dataclass
 
+from workers.media.delay import DelayTarget
 from workers.media.opus import OpusDecoder, OpusError, carries_previous, packet_samples
 from workers.media.rtp import Unwrapper
 from workers.media.shorten import leave_out_a_period
@@ -20,7 +20,6 @@ from workers.media.shorten import leave_out_a_period
 TICK = 960  # 20 ms
 PER_MS = 48
 
-MIN_TARGET_MS, MAX_TARGET_MS = 40.0, 200.0
 MAX_DEPTH_MS = 400.0  # deeper than this is cut at once
 HOLE_LIMIT = 48_000  # a jump of more than 1 s is not bridged
 PLC_LIMIT = 48_000  # made-up sound has faded out long before 1 s
@@ -28,8 +27,8 @@ KEPT_PACKETS = 50  # while nobody pulls
 KEPT_PASSED = 1000  # a key may be held for 20 s
 LATE_LIMIT = 5  # so many late packets in a row: the sender restarted its timestamps
 
-_TRANSITS, _RETARGET_EVERY, _TARGET_QUANTILE = 150, 25, 0.95
 _PATIENT_TICKS, _URGENT_TICKS, _URGENT_MS = 25, 5, 80.0
+_PERIOD_MS = 15.0  # what one shortening takes away, on average
 _PLC_STEP = 120  # libopus conceals in steps of 2.5 ms
 _FADED = 200 * PER_MS  # made-up sound has faded to silence after some ten frames
 _DTX_BYTES = 2  # a packet no longer than this only says that the sender is silent (RFC 6716 section 2.1.9)
@@ -51,7 +50,7 @@ class Playout:
     """Plays one stream at a time; `restart` when another takes its place."""
 
     def __init__(self, rate: int = 48_000) -> None:
-        self.target_ms = MIN_TARGET_MS
+        self._target = DelayTarget()
         self._decoder = OpusDecoder(rate)
         self._pcm = bytearray()  # decoded, not yet handed out
         self._started = False
@@ -64,8 +63,7 @@ class Playout:
     def _forget(self) -> None:
         self._packets: dict[int, _Packet] = {}
         self._sequences, self._timestamps = Unwrapper(16), Unwrapper(32)
-        self._transits: deque[float] = deque(maxlen=_TRANSITS)
-        self._pushed = 0
+        self._target.forget()
         self._next: int | None = None
         self._end = 0  # of the newest packet
         self._last_sequence: int | None = None
@@ -97,10 +95,7 @@ class Playout:
         self._end = max(self._end, packet.end)
         if len(self._packets) > KEPT_PACKETS:
             del self._packets[min(self._packets)]
-        self._transits.append(at_s - packet.timestamp / (PER_MS * 1000))
-        self._pushed += 1
-        if self._pushed % _RETARGET_EVERY == 0:
-            self._retarget()
+        self._target.arrived(at_s - packet.timestamp / (PER_MS * 1000))
 
     def pass_over(self, sequence: int, timestamp: int) -> None:
         """Note that a packet was of an event (DTMF) and no sound; those lost between two of one event were neither."""
@@ -113,12 +108,6 @@ class Playout:
 
     def _placed(self, sequence: int, timestamp: int, payload: bytes, at_s: float) -> _Packet:
         return _Packet(self._sequences.extend(sequence), self._timestamps.extend(timestamp), payload, at_s)
-
-    def _retarget(self) -> None:
-        """Aim for a delay that would have had 95 % of the last three seconds' packets here in time."""
-        transits = sorted(self._transits)
-        spread_ms = (transits[int(len(transits) * _TARGET_QUANTILE)] - transits[0]) * 1000
-        self.target_ms = min(MAX_TARGET_MS, max(MIN_TARGET_MS, 20 + spread_ms))
 
     def restart(self) -> None:
         """Forget the stream played so far: another SSRC speaks now. The figures go on."""
@@ -173,8 +162,8 @@ class Playout:
         return self._decode(first, at_s)
 
     def _fec_came_late(self, packet: _Packet, gap: int) -> bool:
-        """Tell whether a frame was made up because the delay is short of one packet more than jitter demands."""
-        shallow = self._depth_ms() - (gap + TICK) / PER_MS < self.target_ms
+        """Tell whether a frame was made up because the delay is too short for the packet after it to be here."""
+        shallow = self._depth_ms() - gap / PER_MS < self.target_ms
         return shallow and gap == self._step == self._lost_before(packet) and carries_previous(packet.payload)
 
     def _lost_before(self, packet: _Packet) -> int:
@@ -204,11 +193,12 @@ class Playout:
         self._next = following.timestamp - gap + step
         if gap > self._lost_before(following):
             self._silent += step  # this much was not lost: the sender said nothing here
-        elif step == gap and carries_previous(following.payload):
+            return self._decoder.conceal(self._at_rate(step))
+        self._target.lost()
+        if step == gap and carries_previous(following.payload):
             self._recovered += step
             return self._decoder.recover(following.payload, self._at_rate(step))
-        else:
-            self._conceal(step)
+        self._conceal(step)
         return self._decoder.conceal(self._at_rate(step))
 
     def _endure(self) -> bytes:
@@ -220,10 +210,14 @@ class Playout:
 
     def _settle(self, packet: _Packet | None) -> None:
         """Account for the drought that `packet` ends: a pause of the sender is silence, anything else was concealed."""
+        if not self._drought:
+            return
         paused = self._drought
         if packet is not None and self._next is not None and self._last_sequence is not None:
             paused = min(self._drought, max(0, packet.timestamp - self._next - self._lost_before(packet)))
         self._silent += paused
+        if packet is not None and self._lost_before(packet):
+            self._target.lost()
         self._conceal(self._drought - paused)
         self._drought = 0
 
@@ -242,6 +236,11 @@ class Playout:
 
     # --- keeping the delay short ---
 
+    @property
+    def target_ms(self) -> float:
+        """How much sound should wait here."""
+        return self._target.ms
+
     def _depth_ms(self) -> float:
         pending_ms = len(self._pcm) / 2 / self._decoder.rate * 1000
         return pending_ms + (
@@ -258,7 +257,7 @@ class Playout:
         self._ticks += 1
         excess_ms = self._low_ms - self.target_ms
         if self._ticks >= (_URGENT_TICKS if excess_ms >= _URGENT_MS else _PATIENT_TICKS):
-            if excess_ms >= TICK / PER_MS:
+            if excess_ms >= _PERIOD_MS:
                 self._shorten(at_s)
             self._low_ms, self._ticks = MAX_DEPTH_MS, 0
 

@@ -14,7 +14,7 @@ from workers.media import intake
 from workers.media.host import Ear, Host
 from workers.media.live_call import LiveCall
 
-SECOND_TURN_S: Final = 0.008
+SECOND_TURN_S: Final = 0.005
 """After the round handlers have their turn; what they send at once leaves then, and not in the next round."""
 
 
