@@ -101,12 +101,12 @@ def test_an_echo_is_as_late_as_it_is(late_ms: int) -> None:
 
 
 def test_an_echo_that_lies_later_in_its_packets_is_later() -> None:
-    sound = np.concatenate([np.zeros(100), *(packet.sound for packet in SENT)])
+    sound = np.concatenate([np.zeros(250), *(packet.sound for packet in SENT)])
     heard = [
         Timed(packet.at_ns, sound[at : at + speech.FRAME])
         for packet, at in zip(SENT, range(0, len(sound), speech.FRAME), strict=False)
     ]
-    assert delay.echo_delays_ms(SENT, heard) == pytest.approx([100 / 16] * 4, abs=0.2)
+    assert delay.echo_delays_ms(SENT, heard) == pytest.approx([250 / 16] * 4, abs=0.2)
 
 
 def test_an_encoder_s_look_ahead_counts() -> None:
