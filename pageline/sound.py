@@ -165,7 +165,7 @@ def samples_table(samples: Sequence[Sample], started_ms: int) -> Table:
 
 def sparkline(values: Sequence[float | None]) -> str:
     """Draw values as bars from 0 to the highest; a blank where there is none."""
-    highest = max((value for value in values if value is not None), default=0.0)
+    highest = max([0.0, *(value for value in values if value is not None)])
     step = highest / (len(_BARS) - 1) or 1.0
     return "".join(" " if value is None else _BARS[max(0, round(value / step))] for value in values)
 

@@ -108,7 +108,8 @@ def test_how_a_call_sounded_is_in_its_story(line: Line, announced: Announced) ->
     assert (passed.concealed_ms, passed.mos_estimate) == (None, None), "nobody listened, so nothing was decoded"
     samples = heard["quality"]["samples"]
     assert len(samples) >= 2
-    assert all(150 < sample["packets_received"] <= 300 for sample in samples[1:]), "five seconds each"
+    received = [sample["packets_received"] for sample in samples]
+    assert 0 < sum(received) <= closed.packets_received, f"each has what came since the one before: {received}"
     assert announced.recorded.psid not in str(samples)
     assert "Nobody heard anything" not in " ".join(heard["quality"]["why"])
 

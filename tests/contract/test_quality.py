@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from shared import quality
-from shared.bus import Bus
+from shared.bus import PREFIX, Bus
 from shared.quality import KEPT_SAMPLES, Sample
 from tests.contract.test_bus import CALL, bus, join, ring
 
@@ -22,7 +22,7 @@ async def add(bus: Bus, sample: Sample, *, call_id: str = CALL) -> None:
 
 
 async def ends_in_ms(bus: Bus, kind: str) -> int:
-    return int(await bus.wire.call("PTTL", f"pl:{{0}}:{kind}:{CALL}"))
+    return int(await bus.wire.call("PTTL", f"{PREFIX}{kind}:{CALL}"))
 
 
 async def test_samples_are_read_as_they_were_written(bus: Bus) -> None:
@@ -50,7 +50,7 @@ async def test_samples_go_when_the_log_goes(bus: Bus) -> None:
     await join(bus, "one")
     await ring(bus)
     await add(bus, Sample(packets_lost=1))
-    await bus.wire.call("PEXPIRE", f"pl:{{0}}:quality:{CALL}", 1_000)  # as if the last sample were old
+    await bus.wire.call("PEXPIRE", quality.PREFIX + CALL, 1_000)  # as if the last sample were old
     await bus.done(CALL, "one", 1, "completed")
     assert await ends_in_ms(bus, "quality") == pytest.approx(await ends_in_ms(bus, "log"), abs=1_000)
 

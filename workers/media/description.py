@@ -17,6 +17,8 @@ _USABLE_HASHES = ("sha-256", "sha-384", "sha-512")  # what aiortc can check
 _MEDIA_LINE = re.compile(r"m=([a-z]+) (\d{1,5})(?:/\d+)? ([A-Z/]+) (.+)")
 _FINGERPRINT = re.compile(r"([\w-]+) +((?:[0-9A-Fa-f]{2}:)+[0-9A-Fa-f]{2})")
 _RTPMAP = re.compile(r"(\d{1,3}) ([\w-]+)/(\d{1,6})(?:/\d)?", re.ASCII)
+_FMTP = re.compile(r"(\d{1,3}) (.{1,1000})", re.ASCII)
+_WISHES = ("maxaveragebitrate", "maxplaybackrate", "useinbandfec", "usedtx")  # RFC 7587 section 6.1
 _SSRC = re.compile(r"(\d{1,10})(?: .*)?", re.ASCII)
 _TOKEN = re.compile(r"[!-~]{1,256}")
 _ORIGIN = re.compile(r"[!-~]+ \d+ \d+ IN IP[46] [!-~]+", re.ASCII)
@@ -33,6 +35,12 @@ class Codec:
     payload_type: int
     name: str  # "opus" or "telephone-event"
     clock_rate: int
+    wishes: tuple[tuple[str, int], ...] = ()  # of _WISHES, for Opus
+
+    @property
+    def format(self) -> str:
+        """The wishes as `a=fmtp` has them."""
+        return ";".join(f"{name}={value}" for name, value in self.wishes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +173,29 @@ def _read_section_attribute(name: str, value: str, section: Section) -> None:
             section.end_of_candidates = True
         case "rtpmap" if match := _RTPMAP.fullmatch(value):
             codec = Codec(int(match[1]), match[2].lower(), int(match[3]))
-            section.codecs = [codec if old.payload_type == codec.payload_type else old for old in section.codecs]
+            section.codecs = [
+                replace(codec, wishes=old.wishes) if old.payload_type == codec.payload_type else old
+                for old in section.codecs
+            ]
+        case "fmtp" if match := _FMTP.fullmatch(value):
+            wishes = _read_wishes(match[2])
+            section.codecs = [
+                replace(codec, wishes=wishes) if codec.payload_type == int(match[1]) else codec
+                for codec in section.codecs
+            ]
         case "ssrc" if match := _SSRC.fullmatch(value):
             number = int(match[1])
             if number < 1 << 32 and number not in section.ssrcs and len(section.ssrcs) < 8:
                 section.ssrcs.append(number)
         case _:
             section.transport = _with_transport(name, value, section.transport)
+
+
+def _read_wishes(text: str) -> tuple[tuple[str, int], ...]:
+    given = dict(item.strip().partition("=")[::2] for item in text.lower().split(";"))
+    return tuple(
+        (name, int(given[name])) for name in _WISHES if re.fullmatch(r"\d{1,6}", given.get(name, ""), re.ASCII)
+    )
 
 
 def _with_transport(name: str, value: str, transport: Transport) -> Transport:

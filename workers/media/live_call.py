@@ -10,9 +10,10 @@ from shared.calls import facts
 from shared.handling import RATES, Frame, Rate
 from workers.media import quality
 from workers.media.dtmf import Digit, EventPacket, keyed
+from workers.media.encoding import SpeechEncoder
 from workers.media.host import Ear
 from workers.media.leg import Leg
-from workers.media.opus import OpusEncoder, encode_clip
+from workers.media.opus import encode_clip
 from workers.media.recorder import Recorder
 
 QUEUED_FRAMES: Final = 3_000
@@ -52,7 +53,7 @@ class LiveCall:
         self._ears: list[Ear] = []
         self._recorder: Recorder | None = None
         self._rate: Rate = 48000
-        self._encoders: dict[int, OpusEncoder] = {}
+        self._speech: SpeechEncoder | None = None
         self._idle_ticks = IDLE_TICKS
         self._sent = 0
         self._bridged: LiveCall | None = None
@@ -208,11 +209,9 @@ class LiveCall:
                     playing.done.set_result(None)
             return payload
         if self.outbound:
-            frame = self.outbound.popleft()
-            encoder = self._encoders.get(frame.rate)
-            if encoder is None:
-                encoder = self._encoders[frame.rate] = OpusEncoder(frame.rate)
-            return encoder.encode(frame.pcm)
+            if self._speech is None:
+                self._speech = SpeechEncoder(self.leg)
+            return self._speech.encode(self.outbound.popleft())
         return None
 
     def _use_rate(self, rate: Rate) -> None:

@@ -16,7 +16,13 @@ MAX_PACKET_BYTES = 1275  # RFC 6716 section 3.4, R2
 MAX_PACKET_MS = 120  # RFC 6716 section 3.4, R5
 
 _VOIP = 2048  # OPUS_APPLICATION_VOIP
-_SET_BITRATE, _SET_COMPLEXITY, _SET_INBAND_FEC, _SET_PACKET_LOSS_PERC = 4002, 4010, 4012, 4014
+LEAST_LOSS_PERCENT, MOST_LOSS_PERCENT = 10, 30
+"""What an encoder prepares for: libopus 1.6 puts no FEC into 24 kbit/s of speech where it expects less than 8 %."""
+
+_SET_BITRATE, _SET_MAX_BANDWIDTH, _SET_COMPLEXITY = 4002, 4004, 4010
+_SET_INBAND_FEC, _SET_PACKET_LOSS_PERC, _SET_DTX = 4012, 4014, 4016
+_NARROWBAND = 1101  # OPUS_BANDWIDTH_NARROWBAND; medium, wide, super-wide and full band follow
+_PLAYED_AT = (8_000, 12_000, 16_000, 24_000)  # Hz up to which each but the last is enough (RFC 6716 section 2)
 
 # RFC 6716 table 2, in tenths of a millisecond: SILK-only, hybrid, CELT-only configurations.
 _FRAME_TENTHS = [100, 200, 400, 600] * 3 + [100, 200] * 2 + [25, 50, 100, 200] * 4
@@ -80,6 +86,10 @@ def carries_previous(payload: bytes) -> bool:
     return bool(payload[1] >> (7 - silk_frames) & 1)  # the flag follows one voice-activity bit per SILK frame
 
 
+_pcm = ctypes.create_string_buffer(CLIP_RATE * MAX_PACKET_MS // 1000 * 2)
+"""What was decoded last: the lock is held until it is copied out, so that one serves all decoders."""
+
+
 class OpusDecoder:
     """Turns the packets of one stream into mono s16 PCM at 8, 12, 16, 24 or 48 kHz."""
 
@@ -88,7 +98,6 @@ class OpusDecoder:
         self.rate = rate
         self._frame_samples = rate * FRAME_MS // 1000
         self._max_samples = rate * MAX_PACKET_MS // 1000
-        self._pcm = ctypes.create_string_buffer(self._max_samples * 2)
         self._state = _library.opus_decoder_create(rate, 1, ctypes.byref(error))
         if not self._state:
             raise OpusError(f"make a decoder of {rate} Hz", error.value)
@@ -114,14 +123,23 @@ class OpusDecoder:
         return self._run(payload, samples or self._frame_samples, 1)
 
     def _run(self, payload: bytes | None, samples: int, fec: int) -> bytes:
-        made: int = _library.opus_decode(self._state, payload, len(payload or b""), self._pcm, samples, fec)
+        made: int = _library.opus_decode(self._state, payload, len(payload or b""), _pcm, samples, fec)
         if made < 0:
             raise OpusError("decode a packet", made)
-        return ctypes.string_at(self._pcm, made * 2)
+        return ctypes.string_at(_pcm, made * 2)
 
 
 class OpusEncoder:
-    """Turns 20 ms frames of mono s16 PCM into packets, tuned for speech over a lossy path."""
+    """Turns 20 ms frames of mono s16 PCM into packets, tuned for speech over a lossy path.
+
+    Args:
+        rate: of the PCM, Hz.
+        bitrate: bits per second, in-band FEC included.
+        complexity: 0 to 10; what a frame costs grows threefold from 0 to 5.
+        fec: let packets carry the one before, coarsely, once loss is expected.
+        dtx: say nothing for long pauses but a packet every 400 ms; `encode` returns at most 2 bytes where one may stay.
+        playback_rate: what the far side plays, Hz; sound beyond it is not encoded.
+    """
 
     def __init__(
         self,
@@ -130,7 +148,9 @@ class OpusEncoder:
         bitrate: int = 24_000,
         complexity: int = 5,
         fec: bool = True,
-        expected_loss_percent: int = 5,
+        expected_loss_percent: float = LEAST_LOSS_PERCENT,
+        dtx: bool = False,
+        playback_rate: int = 48_000,
         library: ctypes.CDLL = _library,
     ) -> None:
         error = ctypes.c_int()
@@ -141,15 +161,25 @@ class OpusEncoder:
         self._state = library.opus_encoder_create(rate, 1, _VOIP, ctypes.byref(error))
         if not self._state:
             raise OpusError(f"make an encoder of {rate} Hz", error.value)
-        for request, value in (
-            (_SET_BITRATE, bitrate),
-            (_SET_COMPLEXITY, complexity),
-            (_SET_INBAND_FEC, int(fec)),
-            (_SET_PACKET_LOSS_PERC, expected_loss_percent),
-        ):
-            code: int = library.opus_encoder_ctl(self._state, request, ctypes.c_int(value))
-            if code:
-                raise OpusError(f"set option {request} to {value}", code)
+        self._set(_SET_BITRATE, bitrate)
+        self._set(_SET_INBAND_FEC, int(fec))
+        self._set(_SET_DTX, int(dtx))
+        self._set(_SET_MAX_BANDWIDTH, _NARROWBAND + sum(playback_rate > enough for enough in _PLAYED_AT))
+        self.spend(complexity)
+        self.expect_loss(expected_loss_percent)
+
+    def expect_loss(self, percent: float) -> None:
+        """Prepare the packets to come for the loss that the peer reports; there is FEC even where it reports none."""
+        self._set(_SET_PACKET_LOSS_PERC, round(min(MOST_LOSS_PERCENT, max(LEAST_LOSS_PERCENT, percent))))
+
+    def spend(self, complexity: int) -> None:
+        """Take so much trouble, 0 to 10."""
+        self._set(_SET_COMPLEXITY, complexity)
+
+    def _set(self, request: int, value: int) -> None:
+        code: int = self._library.opus_encoder_ctl(self._state, request, ctypes.c_int(value))
+        if code:
+            raise OpusError(f"set option {request} to {value}", code)
 
     def __del__(self) -> None:
         if getattr(self, "_state", None):

@@ -31,6 +31,7 @@ class AudioTerms:
     opus: frozenset[int]  # payload types that may arrive
     events: Mapping[int, int]  # clock rates of the telephone-event payload types that may arrive, Hz
     sending_events: tuple[int, int] | None  # payload type and clock rate to send them with; None: the peer takes none
+    wishes: Mapping[str, int]  # how to encode for the peer: parameters of Opus (RFC 7587, 6.1), where it gave any
     announced: tuple[int, ...]  # SSRCs of the sections the peer sends on, the newest section last
     has_candidates: bool
     ufrag: str
@@ -97,15 +98,15 @@ def audio_terms(text: str) -> AudioTerms:
     opus = {codec.payload_type for codec in codecs if codec.name == "opus"}
     events = {codec.payload_type: codec.clock_rate for codec in codecs if codec.name == "telephone-event"}
     wanted = [c for s in wanting for c in s.codecs if c.name == "telephone-event"]
-    quickest = max(
-        wanted, key=lambda codec: codec.clock_rate, default=None
-    )  # the clock that the sound has, if it may be
+    quickest = max(wanted, key=lambda codec: codec.clock_rate, default=None)  # the clock of the sound, if it may be
+    sending = next((c for s in wanting for c in s.codecs if c.name == "opus"), None)
     return AudioTerms(
-        sending=next((c.payload_type for s in wanting for c in s.codecs if c.name == "opus"), None),
+        sending=sending.payload_type if sending else None,
         # A peer sends with the numbers of the description it was given: ours, unless it gave them another meaning.
         opus=frozenset(opus | ({OPUS} - events.keys())),
         events={number: rate for number, rate in _OUR_EVENTS.items() if number not in opus} | events,
         sending_events=None if quickest is None else (quickest.payload_type, quickest.clock_rate),
+        wishes=dict(sending.wishes) if sending else {},
         announced=tuple(n for s in sections if s.direction in {"sendrecv", "sendonly"} for n in s.ssrcs),
         has_candidates=any(section.candidates for section in sections),
         ufrag=sections[0].transport.ufrag or "",
@@ -154,6 +155,8 @@ def _write_section(section: Section) -> Iterator[str]:
     for codec in section.codecs:
         channels = "/2" if codec.name == "opus" else ""
         yield f"a=rtpmap:{codec.payload_type} {codec.name}/{codec.clock_rate}{channels}"
+        if codec.wishes:
+            yield f"a=fmtp:{codec.payload_type} {codec.format}"
     yield from (f"a=ssrc:{ssrc} cname:peer" for ssrc in section.ssrcs)
     yield f"a=ice-ufrag:{section.transport.ufrag}"
     yield f"a=ice-pwd:{section.transport.password}"

@@ -6,7 +6,7 @@ Packets are handled where they arrive and sent where they are made, in the threa
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from workers.media import dtmf, srtp
@@ -67,6 +67,8 @@ class RtpSession:
         """Whether somebody pulls; what nobody hears is counted, and not kept."""
         self.may_speak: Callable[[], bool] = lambda: True
         """Asked before anything is sent, goodbyes included: whether the call is still ours."""
+        self.wishes: Mapping[str, int] = {}
+        """How the peer wants its sound encoded; see `AudioTerms`."""
         self._incoming = IncomingAudio()
         self._outgoing = OutgoingAudio()
         self._playout = Playout()
@@ -101,6 +103,7 @@ class RtpSession:
         self._incoming.expect(terms.opus, terms.events, terms.announced)
         self._outgoing.payload_type = terms.sending
         self._outgoing.events = terms.sending_events
+        self.wishes = terms.wishes
 
     # --- said ---
 
@@ -208,6 +211,11 @@ class RtpSession:
     def packets_sent(self) -> int:
         """Packets of sound that left, those passed on included."""
         return self._outgoing.packets
+
+    @property
+    def loss_at_peer(self) -> float | None:
+        """Share of our packets that the peer lost lately, as it last reported; None if it never did."""
+        return self._reports.peer.fraction_lost
 
     def figures(self) -> LegFigures:
         """Return what was measured so far."""

@@ -1,0 +1,60 @@
+"""How a call's sound is encoded: as its peer asks, as what it loses demands, and as dearly as the worker can afford."""
+
+from typing import ClassVar, Final
+from weakref import WeakSet
+
+from shared.handling import Frame
+from workers.media.opus import OpusEncoder
+from workers.media.session import RtpSession
+
+BITRATE: Final = 24_000
+LOWEST_BITRATE: Final = 12_000
+"""Below this in-band FEC has no room; a peer that asks for less gets this all the same."""
+ADAPT_EVERY_FRAMES: Final = 50
+FORGET: Final = 0.8
+"""Loss comes in bursts: what was reported counts for some seconds, a fifth less each."""
+
+COMPLEXITIES: Final = ((20, 5), (40, 3))
+CHEAPEST: Final = 1
+"""So many calls of a worker may be encoded with so much trouble: 5 takes twice the time of 1 and sounds a little better
+(log-spectral distance to voiced speech at 20 kbit/s: 4.9 against 5.3 dB)."""
+
+
+class SpeechEncoder:
+    """Encodes the frames of one call, whatever their rate."""
+
+    _all: ClassVar["WeakSet[SpeechEncoder]"] = WeakSet()
+
+    def __init__(self, session: RtpSession, *, dtx: bool = False) -> None:
+        self._session = session
+        self._dtx = dtx
+        self._encoder: OpusEncoder | None = None
+        self._expected_loss = 0.0
+        self._frames = 0
+        self._all.add(self)
+
+    def encode(self, frame: Frame) -> bytes:
+        """Return the packet of a frame."""
+        encoder = self._encoder
+        if encoder is None or encoder.rate != frame.rate:
+            encoder = self._encoder = self._make(frame.rate)
+        if self._frames % ADAPT_EVERY_FRAMES == 0:
+            self._adapt(encoder)
+        self._frames += 1
+        return encoder.encode(frame.pcm)
+
+    def _make(self, rate: int) -> OpusEncoder:
+        wishes = self._session.wishes
+        return OpusEncoder(
+            rate,
+            bitrate=max(LOWEST_BITRATE, min(BITRATE, wishes.get("maxaveragebitrate", BITRATE))),
+            fec=wishes.get("useinbandfec", 1) != 0,
+            dtx=self._dtx,
+            playback_rate=wishes.get("maxplaybackrate", 48_000),
+        )
+
+    def _adapt(self, encoder: OpusEncoder) -> None:
+        self._expected_loss = max(self._session.loss_at_peer or 0.0, self._expected_loss * FORGET)
+        encoder.expect_loss(self._expected_loss * 100)
+        calls = len(self._all)
+        encoder.spend(next((complexity for most, complexity in COMPLEXITIES if calls <= most), CHEAPEST))
