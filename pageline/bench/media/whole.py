@@ -36,11 +36,8 @@ def measure(home: Path, seconds: float, say: Callable[[str], None]) -> dict[str,
         report["held"].append({"stack": stack, "mode": mode, **found})
     say("echo delay")
     report["echo_delay"] = [_delay(home, stack, FEW_CALLS) for stack in (OURS, STOCK)]
-    report["echo_delay_under_load"] = [
-        _delay(home, each["stack"], each["held"])
-        for each in report["held"]
-        if each["mode"] == "answer" and each["held"]
-    ]
+    held = {each["stack"]: each["held"] for each in report["held"] if each["mode"] == "answer"}
+    report["echo_delay_under_load"] = [_delay(home, stack, calls) for stack, calls in held.items() if calls]
     say("speech that is missing when packets are lost")
     report["missing_speech"] = losses.table(home)
     say("from the webhook to the first sound back")
