@@ -14,7 +14,7 @@ from pageline.bench.media import speech
 LOOKED_FOR_S: Final = 0.9
 """The next chirp is a second later."""
 LIKE_ENOUGH: Final = 0.5
-"""Of 1; two encodings leave some 0.9, speech and breath stay below 0.3."""
+"""Of 1; two encodings at 16 to 24 kbit/s leave 0.94 and more, speech and breath stay below 0.2."""
 LOUD_ENOUGH: Final = 0.01
 
 Sound = speech.Sound

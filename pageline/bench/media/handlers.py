@@ -9,17 +9,26 @@ from pageline import Call
 CLIP: Final = "PAGELINE_BENCH_CLIP"
 """Names the environment variable with the clip's path."""
 
-_alone: list[Call] = []
+_alone: list[tuple[Call, asyncio.Event]] = []
 
 
 async def bridged(call: Call) -> None:
-    """Bridge each call with the next one; who came first waits."""
+    """Bridge each call with the next one; who came first waits, and both end together."""
     await call.answer()
     if _alone:
-        await _alone.pop().bridge(call)
-    else:
-        _alone.append(call)
-        await asyncio.Event().wait()
+        other, over = _alone.pop()
+        try:
+            await other.bridge(call)
+        finally:
+            over.set()
+        return
+    over = asyncio.Event()
+    _alone.append((call, over))
+    try:
+        await over.wait()
+    finally:
+        if (call, over) in _alone:
+            _alone.remove((call, over))
 
 
 async def listen(call: Call) -> None:

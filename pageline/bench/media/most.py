@@ -27,7 +27,7 @@ def _even(number: float) -> int:
     return max(2, round(number / 2) * 2)
 
 
-def most(ready: Probe, first: int, *, seconds: float, looks: int, listen_to: int = 0) -> dict[str, Any]:
+def most(ready: Probe, first: int, *, seconds: float, looks: int) -> dict[str, Any]:
     """Return every look in order, the last one that was held, and the fewest calls that were not held.
 
     A number has failed when two looks in a row failed: one may have met a busy minute of the machine's.
@@ -38,7 +38,7 @@ def most(ready: Probe, first: int, *, seconds: float, looks: int, listen_to: int
     while len(taken) < looks and (target := next_to_try(first, best["calls"] if best else 0, failed)) is not None:
         _bring_to(ready, target, fresh=not taken)
         for _ in range(2):
-            taken.append(look := ready.look(target, seconds, listen_to=listen_to))
+            taken.append(look := ready.look(target, seconds))
             if look["all_held"]:
                 best = look
                 break

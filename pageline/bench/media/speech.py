@@ -38,9 +38,9 @@ def sound(seconds: int = LOOP_S) -> Sound:
 
 
 def chirp() -> Sound:
-    """Return the sound that is looked for: 600 to 3,000 Hz in 40 ms."""
+    """Return the sound that is looked for: 300 to 1,500 Hz in 40 ms, which low bit rates carry well."""
     at_s = np.arange(int(CHIRP_S * RATE)) / RATE
-    rising = np.sin(2 * np.pi * (600 * at_s + (3000 - 600) / CHIRP_S * at_s**2 / 2))
+    rising = np.sin(2 * np.pi * (300 * at_s + (1500 - 300) / CHIRP_S * at_s**2 / 2))
     return 0.4 * rising * np.hanning(len(at_s))
 
 

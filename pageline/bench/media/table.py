@@ -58,12 +58,10 @@ def _costs(report: dict[str, Any]) -> list[Row]:
 
 
 def _delays(report: dict[str, Any]) -> list[Row]:
-    few = {each["stack"]: each.get("echo_delay_p95_ms") for each in report["echo_delay"]}
-    loaded = {
-        each["stack"]: each["at"].get("echo_delay_p95_ms")
-        for each in report["held"]
-        if each["mode"] == "answer" and each["at"] is not None
-    }
+    few, loaded = (
+        {each["stack"]: each.get("echo_delay_p95_ms") for each in report[name]}
+        for name in ("echo_delay", "echo_delay_under_load")
+    )
     return [
         _row("echo delay through PCM p95, ms, few calls", few, ECHO_DELAY_MS, "{:.0f}".format),
         _row("the same with as many as are held", loaded, ECHO_DELAY_MS, "{:.0f}".format),

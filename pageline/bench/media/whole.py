@@ -32,10 +32,12 @@ def measure(home: Path, seconds: float, say: Callable[[str], None]) -> dict[str,
     for stack, mode, first, looks in HELD:
         say(f"how many calls {stack} holds, {mode}")
         with probe.of(stack, mode, home) as ready:
-            found = most(ready, first, seconds=seconds, looks=looks, listen_to=LISTENED_TO if mode == "answer" else 0)
+            found = most(ready, first, seconds=seconds, looks=looks)
         report["held"].append({"stack": stack, "mode": mode, **found})
     say("echo delay")
-    report["echo_delay"] = [_delay(home, stack) for stack in (OURS, STOCK)]
+    report["echo_delay"] = [_delay(home, stack, FEW_CALLS) for stack in (OURS, STOCK)]
+    held = {each["stack"]: each["held"] for each in report["held"] if each["mode"] == "answer"}
+    report["echo_delay_under_load"] = [_delay(home, stack, calls) for stack, calls in held.items() if calls]
     say("speech that is missing when packets are lost")
     report["missing_speech"] = losses.table(home)
     say("from the webhook to the first sound back")
@@ -61,10 +63,10 @@ def cost(home: Path, there: set[str]) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def _delay(home: Path, stack: str) -> dict[str, Any]:
+def _delay(home: Path, stack: str, calls: int) -> dict[str, Any]:
     with probe.of(stack, "answer", home) as ready:
-        ready.ring(FEW_CALLS)
-        look = ready.look(FEW_CALLS, COST_SECONDS, listen_to=FEW_CALLS)
+        ready.ring(calls)
+        look = ready.look(calls, COST_SECONDS, listen_to=LISTENED_TO)
     return {"stack": stack, **look}
 
 
