@@ -41,7 +41,6 @@ class SimLeg(Leg):
 
     def __init__(self, air: Air, number: int) -> None:
         self.on_ended = None
-        self.hearing = False
         self.process: Process = current()
         self.call: MetaCall | None = None
         self.too_late = 0
@@ -135,6 +134,9 @@ class SimLeg(Leg):
     def packets_sent(self) -> int:
         """See `Leg.packets_sent`."""
         return self._sent
+
+    def hear(self, wanted: bool = True) -> None:
+        """See `Leg.hear`."""
 
     def pull(self, rate: int = 48_000) -> bytes | None:
         """See `Leg.pull`."""

@@ -1,10 +1,10 @@
 """All UDP sockets of a process, used together: a look takes what has come to any of them, and a batch sends at its end.
 
 A loop that watches a thousand sockets one by one wakes for every packet and asks each socket twice. Here, while packets
-come, all are looked at every few milliseconds, so that under load one look brings many: first all are received, then
-all are handled, then all that this made us send is sent. Each of the three is short, and many times the same: that is
-worth half of the processor's time, and twice that to whoever receives on the same machine. It delays a packet by a
-millisecond or two. When nothing comes, nothing runs.
+come, all are looked at every millisecond, or every three when there are many, so that one look brings many: first all
+are received, then all are handled, then all that this made us send is sent. Each of the three is short, and many times
+the same: that is worth half of the processor's time, and delays a packet by a millisecond or two. When nothing comes,
+nothing runs.
 
 One socket per leg, not one for all: Meta's relays speak to many calls from one address and port, so that the far
 address would not tell whose packet it is.
@@ -18,7 +18,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar, Final
 from weakref import WeakKeyDictionary
 
-LOOK_EVERY_S: Final = 0.003
+LOOK_EVERY_S: Final = (0.001, 0.003)
+MANY: Final = 8
+"""A look that brought so many datagrams is followed by the longer pause."""
 IDLE_LOOKS: Final = 50
 """After so many looks in vain the loop is left to wake us; entering one selector into another is dear."""
 MOST_EACH: Final = 4
@@ -200,7 +202,7 @@ class Intake:
         if self._vain > IDLE_LOOKS:
             self._wait()
             return
-        self._next_look = self._loop.call_later(LOOK_EVERY_S, self._look)
+        self._next_look = self._loop.call_later(LOOK_EVERY_S[len(ready) >= MANY], self._look)
         for _ in range(MOST_EACH):
             if not ready:
                 break

@@ -80,7 +80,7 @@ class LiveCall:
                 if self._recorder is not None:
                     self._recorder.write(pcm)
         else:
-            self.leg.hearing = False
+            self.leg.hear(False)
 
     def speak(self) -> None:
         """Send what is due."""
@@ -158,6 +158,7 @@ class LiveCall:
         """Let an ear hear from the next tick on."""
         self._use_rate(rate)
         self._ears.append(ear)
+        self.leg.hear()
 
     def remove_ear(self, ear: Ear) -> None:
         """Let an ear hear no more."""

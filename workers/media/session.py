@@ -63,8 +63,7 @@ class RtpSession:
 
     def __init__(self) -> None:
         self.on_digit: Callable[[dtmf.Digit], None] | None = None
-        self.hearing = False
-        """Whether somebody pulls; what nobody hears is counted, and not kept."""
+        self._hearing = False
         self.may_speak: Callable[[], bool] = lambda: True
         """Asked before anything is sent, goodbyes included: whether the call is still ours."""
         self.wishes: Mapping[str, int] = {}
@@ -128,11 +127,15 @@ class RtpSession:
 
     # --- heard ---
 
+    def hear(self, wanted: bool = True) -> None:  # a verb and its opposite
+        """Keep what is heard from now on, for somebody to `pull`; what nobody hears is counted, and not kept."""
+        if wanted and not self._hearing:
+            self._playout.restart()
+        self._hearing = wanted
+
     def pull(self, rate: int = 48_000) -> bytes | None:
         """Return the next 20 ms of what the consumer says (mono, s16); None before anything arrived."""
-        if not self.hearing:
-            self.hearing = True
-            self._playout.restart()
+        self.hear()
         return self._playout.pull(time.monotonic(), rate)
 
     def take_rtp(self, length: int, at_s: float) -> None:
@@ -147,7 +150,7 @@ class RtpSession:
         if heard is Heard.EVENT:
             self._take_event(packet, at_s)
         elif heard is Heard.SOUND:
-            if self.hearing:
+            if self._hearing:
                 if before is not None and before != packet.ssrc:
                     self._playout.restart()
                 payload = bytes(srtp.packet[packet.start : packet.end])
@@ -156,7 +159,7 @@ class RtpSession:
                 self._onward.pass_on(packet, at_s)
 
     def _take_event(self, packet: RtpPacket, at_s: float) -> None:
-        if self.hearing and packet.ssrc == self._incoming.heard:
+        if self._hearing and packet.ssrc == self._incoming.heard:
             self._playout.pass_over(packet.sequence, packet.timestamp)
         rate = self._incoming.events[packet.payload_type]
         payload = bytes(srtp.packet[packet.start : packet.end])
