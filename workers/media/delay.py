@@ -6,7 +6,7 @@ Pure: times come in as arguments, in seconds of any steady clock.
 
 from collections import deque
 
-FIRST_MS = 30.0  # until the path is known: two packets
+FIRST_MS = 20.0  # until the path is known: two packets
 LOWEST_MS, HIGHEST_MS = 20.0, 200.0  # a packet has to be here whole
 FEC_MS = 20.0
 TRANSITS, EVERY, QUANTILE = 150, 25, 0.95
