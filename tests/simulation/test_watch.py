@@ -48,6 +48,7 @@ def test_a_call_of_which_we_were_told_too_late_to_reject_it_is_not_held_against_
 
 def test_a_call_of_which_we_were_told_in_time_after_the_trouble_is_held_against_us() -> None:
     assert rings_out(well_since_s=50.0, posted_s=(0.1, 20.0, 52.0), arrived_s=52.0)
+    assert rings_out(well_since_s=50.0, posted_s=(0.1, 20.0, 49.9), arrived_s=50.1)
 
 
 def test_a_webhook_that_was_refused_although_all_was_well_excuses_nothing() -> None:

@@ -109,10 +109,10 @@ class Watch:
 
     def _could_know_s(self, call_id: str, well_since_s: float) -> float:
         """Return from when on we could know of a call, all being well since then; never, if Meta did not try again."""
-        arrived_s = self.stories[call_id].arrived_s
-        if arrived_s is not None and arrived_s <= well_since_s:
-            return well_since_s
-        return min((at_s for at_s in self._announced_s[call_id] if at_s > well_since_s), default=math.inf)
+        known_s = [at_s for at_s in self._announced_s[call_id] if at_s > well_since_s]
+        if (arrived_s := self.stories[call_id].arrived_s) is not None:
+            known_s.append(max(arrived_s, well_since_s))
+        return min(known_s, default=math.inf)
 
     # -- Graph -------------------------------------------------------------------------------------------------------
 
