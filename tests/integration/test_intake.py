@@ -138,7 +138,7 @@ def test_a_batch_is_sent_at_its_end_and_in_its_order(run: Run) -> None:
 
 async def test_what_a_failing_batch_was_given_is_sent_all_the_same() -> None:
     box, out = Mailbox(), Mailbox()
-    with pytest.raises(ZeroDivisionError), intake.batch():
+    with suppress(ZeroDivisionError), intake.batch():
         out.transport.send_soon(b"before", box.address)
         raise ZeroDivisionError
     assert box.transport.receive() == (b"before", out.address)
