@@ -47,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     recordings_url: str = ""
     media_addresses: str = ""
     media_ports: str = ""
+    media_dtx: bool = False
     ice_servers: str = ""
     ice_username: str = ""
     ice_password: str = ""

@@ -22,6 +22,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert (settings.retention_hours, settings.data_dir) == (48, "./.pageline")
     assert settings.local_addresses == ()
     assert settings.media_port_range is None
+    assert not settings.media_dtx
     assert settings.lease_ms == 6_000
 
 
@@ -57,6 +58,7 @@ def test_the_web_process_listens_everywhere_only_where_a_platform_set_the_port(
         ("GRAPH_VERSION", "26"),
         ("GRAPH_VERSION", "v26"),
         ("MEDIA_CAPACITY", "0"),
+        ("MEDIA_DTX", "sometimes"),
         ("MEDIA_PROCESSES", "many"),
         ("WEB_CONCURRENCY", "1.5"),
         ("ACCEPT_DEADLINE_SECONDS", "0"),
@@ -211,6 +213,11 @@ def test_media_ports_are_a_range_with_both_ends(ports: str, expected: tuple[int,
 def test_media_ports_that_are_no_range_are_refused_with_an_example(ports: str) -> None:
     with pytest.raises(BadSetting, match=r"^MEDIA_PORTS=.*like 40000-40999"):
         _ = load({"MEDIA_PORTS": ports}).media_port_range
+
+
+@pytest.mark.parametrize(("given", "chosen"), [("true", True), ("1", True), ("false", False), ("0", False)])
+def test_pauses_are_left_out_by_choice(given: str, chosen: bool) -> None:
+    assert load({"MEDIA_DTX": given}).media_dtx is chosen
 
 
 def test_media_addresses_are_a_list() -> None:

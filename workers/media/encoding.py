@@ -4,7 +4,7 @@ from typing import ClassVar, Final
 from weakref import WeakSet
 
 from shared.handling import Frame
-from workers.media.opus import OpusEncoder
+from workers.media.opus import DTX_BYTES, OpusEncoder
 from workers.media.session import RtpSession
 
 BITRATE: Final = 24_000
@@ -25,23 +25,23 @@ class SpeechEncoder:
 
     _all: ClassVar["WeakSet[SpeechEncoder]"] = WeakSet()
 
-    def __init__(self, session: RtpSession, *, dtx: bool = False) -> None:
+    def __init__(self, session: RtpSession) -> None:
         self._session = session
-        self._dtx = dtx
         self._encoder: OpusEncoder | None = None
         self._expected_loss = 0.0
         self._frames = 0
         self._all.add(self)
 
-    def encode(self, frame: Frame) -> bytes:
-        """Return the packet of a frame."""
+    def encode(self, frame: Frame) -> bytes | None:
+        """Return the packet of a frame, None where it is of a pause and may be left out."""
         encoder = self._encoder
         if encoder is None or encoder.rate != frame.rate:
             encoder = self._encoder = self._make(frame.rate)
         if self._frames % ADAPT_EVERY_FRAMES == 0:
             self._adapt(encoder)
         self._frames += 1
-        return encoder.encode(frame.pcm)
+        packet = encoder.encode(frame.pcm)
+        return None if len(packet) <= DTX_BYTES else packet
 
     def _make(self, rate: int) -> OpusEncoder:
         wishes = self._session.wishes
@@ -49,7 +49,7 @@ class SpeechEncoder:
             rate,
             bitrate=max(LOWEST_BITRATE, min(BITRATE, wishes.get("maxaveragebitrate", BITRATE))),
             fec=wishes.get("useinbandfec", 1) != 0,
-            dtx=self._dtx,
+            dtx=self._session.dtx,
             playback_rate=wishes.get("maxplaybackrate", 48_000),
         )
 

@@ -64,7 +64,7 @@ class Datagrams(asyncio.DatagramTransport):
         except (BlockingIOError, InterruptedError):
             return None
         except OSError as error:  # what an ICMP message said of an earlier packet
-            self.protocol.error_received(error)
+            self._loop.call_soon(self.protocol.error_received, error)  # when all are received: it may do anything
             return None
 
     def sendto(self, data: Any, addr: Any = None) -> None:

@@ -39,6 +39,7 @@ class Leg(RtpSession):
         ports: inclusive range of local UDP ports; None for any.
         relays: TURN servers, for where UDP is blocked.
         silence_limit_s: the peer is dead when nothing authenticated (RTP, RTCP, consent) came for so long.
+        dtx: leave out the pauses of what is said.
         fast: take packets straight from the socket. False goes aiortc's way, to compare and to fall back.
     """
 
@@ -49,9 +50,11 @@ class Leg(RtpSession):
         ports: tuple[int, int] | None = None,
         relays: Relays | None = None,
         silence_limit_s: float = SILENCE_LIMIT_S,
+        dtx: bool = False,
         fast: bool = True,
     ) -> None:
         super().__init__()
+        self.dtx = dtx
         self.on_ended: Callable[[str], None] | None = None
         path = MediaPath(addresses, ports, relays, silence_limit_s=silence_limit_s)
         self._peer = Peer(self, self._outgoing.ssrc, path, fast=fast)

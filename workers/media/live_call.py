@@ -59,6 +59,7 @@ class LiveCall:
         self._speech: SpeechEncoder | None = None
         self._idle_ticks = IDLE_TICKS
         self._owed = 0  # ticks for which the handler had no frame in time
+        self._waited = 0  # ticks since its last one
         self._sent = 0
         self._bridged: LiveCall | None = None
         self._bridge_over: asyncio.Future[None] | None = None
@@ -89,31 +90,39 @@ class LiveCall:
             return
         if self._keyings and self._last_words is None:
             self._send_key(self._keyings[0])
+            self._owed = 0
             return
-        self._owed = 1 if self._owed > LATE_TICKS else self._owed + 1
+        self._owed = min(self._owed, LATE_TICKS) + 1
+        self._waited += 1
         payload = self._next_payload()
         if payload is not None:
             self.leg.send_packet(payload)
             self._owed = 0
         else:
             self.catch_up()
-        sent = self.leg.packets_sent
-        if sent == self._sent and self._idle_ticks >= IDLE_TICKS:
+        self._idle_ticks = self._idle_ticks + 1 if self.leg.packets_sent == self._sent else 0
+        if self._idle_ticks >= IDLE_TICKS:
             self.leg.send_packet(SILENCE)
-            sent = self.leg.packets_sent
-        self._idle_ticks = self._idle_ticks + 1 if sent == self._sent else 0
-        self._sent = sent
+            self._idle_ticks = 0
+        self._sent = self.leg.packets_sent
 
     def catch_up(self) -> None:
         """Send the handler's frame of this tick, and those that came too late for the ticks just before.
 
         Were the latter left to the ticks that follow, every one would delay all that comes after it by 20 ms for good.
         """
+        if self._waited > LATE_TICKS + 1:
+            self._owed = min(self._owed, 1)
         while self._owed and self.outbound and not self._otherwise_engaged:
             if self._speech is None:
                 self._speech = SpeechEncoder(self.leg)
-            self.leg.send_packet(self._speech.encode(self.outbound.popleft()))
+            packet = self._speech.encode(self.outbound.popleft())
+            if packet is None:
+                self.leg.leave_out()
+            else:
+                self.leg.send_packet(packet)
             self._owed -= 1
+            self._waited = 0
 
     @property
     def _otherwise_engaged(self) -> bool:

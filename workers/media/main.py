@@ -51,7 +51,12 @@ async def _work(settings: Settings, url: str, scripts: dict[str, handler.Script]
             inbox=Bus(inbox),
             host=host,
             script_of=script_of,
-            make_leg=lambda: Leg(addresses=settings.local_addresses, ports=settings.media_port_range, relays=relays),
+            make_leg=lambda: Leg(
+                addresses=settings.local_addresses,
+                ports=settings.media_port_range,
+                relays=relays,
+                dtx=settings.media_dtx,
+            ),
         )
         log.get().info("worker.started", worker=worker.name, handlers=sorted(scripts))
         await worker.run(stop)

@@ -14,6 +14,7 @@ FRAME_MS = 20
 CLIP_RATE = 48_000
 MAX_PACKET_BYTES = 1275  # RFC 6716 section 3.4, R2
 MAX_PACKET_MS = 120  # RFC 6716 section 3.4, R5
+DTX_BYTES = 2  # a packet no longer than this only says that the sender is silent (RFC 6716 section 2.1.9)
 
 _VOIP = 2048  # OPUS_APPLICATION_VOIP
 LEAST_LOSS_PERCENT, MOST_LOSS_PERCENT = 10, 30
@@ -137,7 +138,7 @@ class OpusEncoder:
         bitrate: bits per second, in-band FEC included.
         complexity: 0 to 10; what a frame costs grows threefold from 0 to 5.
         fec: let packets carry the one before, coarsely, once loss is expected.
-        dtx: say nothing for long pauses but a packet every 400 ms; `encode` returns at most 2 bytes where one may stay.
+        dtx: say nothing for long pauses but a packet every 400 ms; where one may stay it has no more than DTX_BYTES.
         playback_rate: what the far side plays, Hz; sound beyond it is not encoded.
     """
 

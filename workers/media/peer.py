@@ -30,8 +30,6 @@ from workers.media.path import MediaPath
 from workers.media.sdp_gate import AudioTerms
 from workers.media.sockets import MAX_DATAGRAM_BYTES
 
-MAX_RTP_BYTES = 1300  # the rest of an ordinary MTU is for SRTP and UDP
-
 
 class Ear(Protocol):
     """Who takes what the transport has authenticated, in the loop thread and without waiting."""
@@ -68,7 +66,7 @@ class MediaTransport(RTCDtlsTransport):
 
     def send(self, length: int) -> bool:
         """Seal the RTP packet of so many bytes that lies in `srtp.packet` and send it; tell whether it could leave."""
-        sealed = self._outward.close(length) if self._outward is not None and length <= MAX_RTP_BYTES else 0
+        sealed = self._outward.close(length) if self._outward is not None else 0
         return sealed > 0 and self._path.send_now(bytes(srtp.packet[:sealed]))
 
     def send_rtcp(self, data: bytes) -> bool:

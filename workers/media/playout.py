@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from workers.media.account import PER_MS, Account
 from workers.media.delay import DelayTarget
-from workers.media.opus import OpusDecoder, OpusError, carries_previous, packet_samples
+from workers.media.opus import DTX_BYTES, OpusDecoder, OpusError, carries_previous, packet_samples
 from workers.media.rtp import Unwrapper
 from workers.media.shorten import leave_out_a_period
 
@@ -31,7 +31,6 @@ LATE_LIMIT = 5  # so many late packets in a row: the sender restarted its timest
 _PATIENT_TICKS, _URGENT_TICKS, _URGENT_MS = 25, 5, 80.0
 _PERIOD_MS = 15.0  # what one shortening takes away, on average
 _PLC_STEP = 120  # libopus conceals in steps of 2.5 ms
-_DTX_BYTES = 2  # a packet no longer than this only says that the sender is silent (RFC 6716 section 2.1.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +185,7 @@ class Playout(Account):
             self._passed = {number for number in self._passed if number > packet.sequence}
         self._waited_s += at_s - packet.arrived_s
         self._decoded += 1
-        self._made_up, self._hushed = 0, len(packet.payload) <= _DTX_BYTES
+        self._made_up, self._hushed = 0, len(packet.payload) <= DTX_BYTES
         try:
             return self._decoder.decode(packet.payload)
         except OpusError:

@@ -230,6 +230,7 @@ class OutgoingAudio:
         self._origin = random.getrandbits(32)
         self._started_s = 0.0
         self._next = 0  # samples since the first packet
+        self._left_out = False  # what would have come before the next packet
         self._source: int | None = None  # SSRC of the stream that is passed on
         self._shift = self._delay = 0  # from its numbers and timestamps to ours
         self._passed = 0  # numbers of it that are used up
@@ -244,6 +245,12 @@ class OutgoingAudio:
             return 0
         talkspurt = self._catch_up(at_s, samples)
         return self._append(buffer, self.payload_type, payload, samples, marker=talkspurt)
+
+    def leave_out(self, samples: int) -> None:
+        """Let samples pass in which nothing is said: the next packet is stamped as if they had been sent."""
+        if self.packets:
+            self._next += samples
+            self._left_out = True
 
     def write_event(self, buffer: memoryview, payload: bytes, at_s: float, *, marker: bool, age: int) -> int:
         """Write an event packet in place of 20 ms of sound, and return its length; 0 while the peer wants none.
@@ -293,12 +300,13 @@ class OutgoingAudio:
 
     def _catch_up(self, at_s: float, samples: int) -> bool:
         """Bring the timestamp up to the clock after a pause, and tell whether there was one."""
+        left_out, self._left_out = self._left_out, False
         if self.packets == 0:
             self._started_s = at_s
             return True
         behind_s = at_s - self._started_s - self._next / CLOCK_RATE
         if behind_s <= self.PAUSE_S:
-            return False
+            return left_out
         self._next += int(behind_s * CLOCK_RATE) // samples * samples
         return True
 

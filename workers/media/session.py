@@ -68,6 +68,8 @@ class RtpSession:
         self._hearing = False
         self.may_speak: Callable[[], bool] = lambda: True
         """Asked before anything is sent, goodbyes included: whether the call is still ours."""
+        self.dtx = False
+        """Whether pauses of our speech are left out (DTX, RFC 7587 section 3.1.3)."""
         self.wishes: Mapping[str, int] = {}
         """How the peer wants its sound encoded; see `AudioTerms`."""
         self._incoming = IncomingAudio()
@@ -114,6 +116,10 @@ class RtpSession:
             return False
         length = self._outgoing.write(srtp.packet, payload, samples, time.monotonic())
         return length > 0 and self._media.send(length)
+
+    def leave_out(self, samples: int = SAMPLES_20_MS) -> None:
+        """Send nothing for so many samples at 48 kHz, which are a pause and no loss."""
+        self._outgoing.leave_out(samples)
 
     @property
     def event_rate(self) -> int | None:

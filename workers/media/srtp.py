@@ -11,6 +11,8 @@ from pylibsrtp import Session
 from pylibsrtp._binding import ffi, lib
 
 PACKET_BYTES: Final = 2048
+MAX_RTP_BYTES: Final = 1300
+"""What is sealed at most: the rest of an ordinary MTU is for SRTP and UDP. The seal is written behind the packet."""
 
 _bytes: Final = ffi.new("char[]", PACKET_BYTES)
 _length: Final = ffi.new("int *")
@@ -33,5 +35,7 @@ class Seal:
 
     def close(self, length: int) -> int:
         """Seal the RTP packet of so many bytes; return the SRTP packet's length, 0 if it was refused."""
+        if length > MAX_RTP_BYTES:
+            return 0
         _length[0] = length
         return 0 if lib.srtp_protect(self._context, _bytes, _length) else int(_length[0])

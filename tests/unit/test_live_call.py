@@ -1,0 +1,350 @@
+"""The sound of a call, tick by tick: whose packets leave, when, and in which order."""
+
+import asyncio
+import gc
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from shared.handling import Frame
+from workers.media import srtp
+from workers.media.encoding import SpeechEncoder
+from workers.media.host import Ear, Host
+from workers.media.leg import Leg
+from workers.media.live_call import IDLE_TICKS, LATE_TICKS, SILENCE, LiveCall
+from workers.media.opus import DTX_BYTES, encode_clip
+from workers.media.rounds import SECOND_TURN_S, Rounds
+from workers.media.rtp import RtpPacket, parse
+from workers.media.session import RtpSession
+
+RATE = 16_000
+OPUS, EVENT = 111, 110
+
+
+def tone(ticks: int, hz: float = 500.0, rate: int = RATE) -> bytes:
+    return (8000 * np.sin(2 * np.pi * hz * np.arange(ticks * rate // 50) / rate)).astype(np.int16).tobytes()
+
+
+SOUND = Frame(tone(1), RATE)
+CLIP = encode_clip(tone(10, 700, 48_000))
+WORDS = encode_clip(tone(8, 900, 48_000))
+
+
+class Wire:
+    """Keeps what would be sealed and sent."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[RtpPacket, bytes]] = []
+
+    def send(self, length: int) -> bool:
+        packet = parse(srtp.packet, length)
+        assert packet is not None
+        self.kept.append((packet, bytes(srtp.packet[packet.start : packet.end])))
+        return True
+
+
+class WiredLeg(Leg):
+    """A leg whose session runs, without a connection below it."""
+
+    def __init__(self, *, dtx: bool = False) -> None:
+        RtpSession.__init__(self)
+        self.on_ended = None
+        self.dtx = dtx
+        self.wire: Any = Wire()
+        self._media = self.wire
+        self._live = True
+        self._outgoing.payload_type, self._outgoing.events = OPUS, (EVENT, 48_000)
+        self._incoming.expect({OPUS}, {EVENT: 48_000}, ())
+
+    async def close(self) -> None:
+        self._cease()
+
+    def hears(self, payload: bytes, number: int, at_s: float) -> None:
+        """Take a packet of the peer's."""
+        data = bytes([0x80, OPUS, *number.to_bytes(2, "big"), *(number * 960).to_bytes(4, "big"), 0, 0, 0, 7]) + payload
+        srtp.packet[: len(data)] = data
+        self.take_rtp(len(data), at_s)
+
+    def kinds(self, start: int = 0) -> str:
+        """Tell of each packet what it is: of a clip, last words, a key, silence, or the handler's speech."""
+        names = {SILENCE: "-"} | dict.fromkeys(WORDS, "w") | dict.fromkeys(CLIP, "c")
+        return "".join(
+            "k" if packet.payload_type == EVENT else names.get(payload, "h")
+            for packet, payload in self.wire.kept[start:]
+        )
+
+
+def line(**options: bool) -> tuple[LiveCall, WiredLeg]:
+    leg = WiredLeg(**options)
+    return LiveCall(leg), leg
+
+
+def tick(live: LiveCall, *, before: int = 0, meanwhile: int = 0) -> int:
+    """Do a round in which the handler sends frames before and after its first half; return how many packets left."""
+    assert isinstance(live.leg, WiredLeg)
+    already = len(live.leg.wire.kept)
+    live.outbound.extend([SOUND] * before)
+    live.tick([])
+    live.outbound.extend([SOUND] * meanwhile)
+    live.catch_up()
+    return len(live.leg.wire.kept) - already
+
+
+# --- a handler that is late ---
+
+
+def test_frames_in_time_leave_one_by_one_whichever_half_of_the_round_they_are_for() -> None:
+    live, leg = line()
+    assert [tick(live, before=1) for _ in range(10)] == [1] * 10
+    assert [tick(live, meanwhile=1) for _ in range(10)] == [1] * 10
+    assert leg.kinds() == "h" * 20
+
+
+@pytest.mark.parametrize("late", range(1, LATE_TICKS + 1))
+def test_a_frame_that_is_a_little_late_is_sent_in_addition(late: int) -> None:
+    live, _ = line()
+    tick(live, before=1)
+    assert [tick(live) for _ in range(late)] == [0] * late
+    assert tick(live, before=late + 1) == late + 1
+    assert [tick(live, before=1) for _ in range(5)] == [1] * 5
+    assert not live.outbound
+
+
+@pytest.mark.parametrize("paused", range(LATE_TICKS + 1, 30))
+def test_a_handler_that_paused_for_longer_starts_anew_without_a_burst(paused: int) -> None:
+    live, leg = line()
+    tick(live, before=1)
+    for _ in range(paused):
+        tick(live)
+    before = len(leg.wire.kept)
+    assert [tick(live, before=6), *(tick(live) for _ in range(6))] == [1] * 6 + [0]
+    assert leg.kinds(before) == "h" * 6
+
+
+def test_a_long_speech_handed_over_at_once_is_sent_at_its_pace() -> None:
+    live, _ = line()
+    assert [tick(live, before=50 * (number == 0)) for number in range(50)] == [1] * 50
+
+
+lateness = st.lists(st.tuples(st.integers(0, LATE_TICKS), st.booleans(), st.integers(0, 3)), max_size=30)
+
+
+@settings(deadline=None, max_examples=60)
+@given(lateness)
+@example([(0, True, 2), (1, False, 3)])  # who left frames out is owed them, and is late again
+@example([(2, False, 0), (2, False, 0)])
+def test_no_lateness_delays_what_comes_after_it(episodes: list[tuple[int, bool, int]]) -> None:
+    """A handler is late by a tick or two, or has nothing to say for as long, now and then: nothing piles up."""
+    live, _ = line()
+    tick(live, before=1)
+    for late, left_out, in_time in episodes:
+        for _ in range(late):
+            tick(live)
+        tick(live, before=1 if left_out else late + 1)
+        assert not live.outbound
+        for _ in range(in_time):
+            assert tick(live, meanwhile=1) == 1
+            assert not live.outbound
+
+
+# --- who speaks in whose place ---
+
+
+async def test_the_handlers_frames_wait_for_a_clip_and_its_end_comes_first() -> None:
+    live, leg = line()
+    playing = asyncio.create_task(live.play(CLIP))
+    await asyncio.sleep(0)
+    for _ in range(15):
+        tick(live, before=1, meanwhile=1)
+    await playing
+    assert leg.kinds().startswith("c" * len(CLIP) + "h")
+    assert set(leg.kinds()[len(CLIP) :]) == {"h"}
+
+
+async def test_frames_owed_from_before_a_clip_are_not_made_up_for_after_it() -> None:
+    live, _ = line()
+    tick(live, before=1)
+    tick(live)
+    playing = asyncio.create_task(live.play(CLIP))
+    await asyncio.sleep(0)
+    sent = [tick(live, before=1) for _ in range(len(CLIP) + 5)]
+    await playing
+    assert sent == [1] * len(sent)
+
+
+async def test_nothing_comes_between_the_packets_of_keys() -> None:
+    live, leg = line()
+    tick(live, before=1)
+    tick(live)
+    pressing = asyncio.create_task(live.send_digits("12"))
+    await asyncio.sleep(0)
+    while not pressing.done():
+        assert tick(live, before=1, meanwhile=1) == 1
+        await asyncio.sleep(0)
+    assert set(leg.kinds(1)) == {"k", "-"}
+    assert tick(live) >= 1
+    assert leg.kinds()[-1] == "h"
+
+
+async def test_nothing_is_heard_after_last_words_but_comfort() -> None:
+    live, leg = line()
+    playing = asyncio.create_task(live.play(CLIP))
+    await asyncio.sleep(0)
+    tick(live, before=2)
+    live.say_last_words(WORDS)
+    live.say_last_words(CLIP)  # once is enough
+    for _ in range(60):
+        tick(live, before=1, meanwhile=1)
+    assert leg.kinds().rstrip("-") == "c" + "w" * len(WORDS)
+    playing.cancel()
+
+
+async def test_a_bridged_call_sends_what_the_other_hears_and_nothing_of_its_handler() -> None:
+    (live, leg), (other, far) = line(), line()
+    tick(live, before=1)
+    bridging = asyncio.create_task(live.bridge(other))
+    await asyncio.sleep(0)
+    for number in range(40):
+        far.hears(CLIP[number % len(CLIP)], number, number * 0.02)
+        tick(live, before=1, meanwhile=1)
+        tick(other, before=1)
+    assert leg.kinds() == "h" + "c" * 40
+    assert set(far.kinds()) == {"-"}, "nobody speaks to it, and it is kept company"
+    numbers = [packet.sequence - leg.wire.kept[0][0].sequence & 0xFFFF for packet, _ in leg.wire.kept]
+    assert numbers == list(range(41))
+    bridging.cancel()
+    await asyncio.wait([bridging])
+    before = len(leg.wire.kept)
+    tick(live)
+    assert leg.kinds(before)[:1] == "h", "the handler speaks again"
+
+
+# --- comfort ---
+
+
+def test_who_has_nothing_to_say_sends_silence_every_half_second() -> None:
+    live, leg = line()
+    sent = [tick(live) for _ in range(4 * IDLE_TICKS)]
+    assert sent == ([1] + [0] * (IDLE_TICKS - 1)) * 4
+    assert leg.kinds() == "-" * 4
+    tick(live, before=1)
+    assert [tick(live) for _ in range(IDLE_TICKS)] == [0] * (IDLE_TICKS - 1) + [1], "counted from the last packet"
+
+
+async def test_who_is_bridged_with_a_silent_peer_sends_silence_and_goes_on_numbering_when_it_speaks() -> None:
+    (live, leg), (other, far) = line(), line()
+    bridging = asyncio.create_task(live.bridge(other))
+    await asyncio.sleep(0)
+    for number in range(300):
+        if number % 100 < 20:
+            far.hears(CLIP[number % len(CLIP)], number, number * 0.02)
+        tick(live)
+    assert leg.kinds() == ("c" * 20 + "-" * 3) * 3 or leg.kinds() == "-" + ("c" * 20 + "-" * 3) * 3
+    sequences = [packet.sequence for packet, _ in leg.wire.kept]
+    assert len(set(sequences)) == len(sequences)
+    bridging.cancel()
+
+
+# --- pauses left out ---
+
+
+def speech_and_pauses() -> Iterable[Frame]:
+    noise = np.random.default_rng(1).normal(0, 2, RATE // 50 * 150).astype(np.int16).tobytes()
+    for part in (tone(30), noise, tone(30)):
+        yield from (Frame(part[at : at + 640], RATE) for at in range(0, len(part), 640))
+
+
+def test_pauses_are_left_out_by_choice_and_stamped_as_if_they_had_been_sent() -> None:
+    live, leg = line(dtx=True)
+    frames = list(speech_and_pauses())
+    for frame in frames:
+        live.outbound.append(frame)
+        tick(live)
+    packets = [packet for packet, _ in leg.wire.kept]
+    assert 60 < len(packets) < 100
+    assert all(len(payload) > DTX_BYTES for _, payload in leg.wire.kept)
+    assert [packet.sequence - packets[0].sequence & 0xFFFF for packet in packets] == list(range(len(packets)))
+    stamps = [packet.timestamp - packets[0].timestamp & 0xFFFFFFFF for packet in packets]
+    assert {stamp % 960 for stamp in stamps} == {0}
+    assert stamps[-1] == 960 * (len(frames) - 1)
+    gaps = [(after - before) // 960 for before, after in pairwise(stamps)]
+    assert max(gaps) < IDLE_TICKS, "the encoder says by itself now and then that it is there"
+    assert [packet.marker for packet in packets[1:]] == [gap > 1 for gap in gaps]
+
+
+def test_pauses_are_sent_where_nobody_chose_otherwise() -> None:
+    live, leg = line()
+    for sent, frame in enumerate(speech_and_pauses(), 1):
+        live.outbound.append(frame)
+        tick(live)
+        assert len(leg.wire.kept) == sent
+    assert all(len(payload) > DTX_BYTES for _, payload in leg.wire.kept)
+
+
+# --- rounds ---
+
+
+async def test_one_call_whose_sound_fails_is_ended_and_the_others_go_on() -> None:
+    loop = asyncio.get_running_loop()
+    rounds = Rounds(Host(loop, loop))
+    calls = [line() for _ in range(3)]
+    ended: list[tuple[int, str]] = []
+    for number, (live, leg) in enumerate(calls):
+        rounds.lives[live] = None
+        leg.on_ended = lambda reason, number=number: ended.append((number, reason))
+        live.outbound.extend([SOUND] * 4)
+    calls[1][0].outbound.appendleft(Frame(b"too short", RATE))
+    for _ in range(4):
+        rounds.go()
+    assert list(rounds.lives) == [calls[0][0], calls[2][0]]
+    assert ended == [(1, "its sound could not be carried")]
+    assert [leg.kinds() for _, leg in calls] == ["hhhh", "", "hhhh"]
+
+
+async def test_what_a_handler_says_on_hearing_leaves_before_the_next_round() -> None:
+    loop = asyncio.get_running_loop()
+    rounds = Rounds(Host(loop, loop))
+    live, leg = line()
+    rounds.lives[live] = None
+    ear = Ear()
+    live.add_ear(ear, RATE)
+    for number in range(5):
+        leg.hears(CLIP[number], number, loop.time())
+
+    async def echo() -> None:
+        while True:
+            live.outbound.append(await ear.take())
+
+    echoing = asyncio.create_task(echo())
+    for _ in range(5):
+        already, heard_at_s = len(leg.wire.kept), loop.time()
+        rounds.go()
+        while len(leg.wire.kept) == already:
+            await asyncio.sleep(0.001)
+            assert loop.time() - heard_at_s < 1 + SECOND_TURN_S
+        await asyncio.sleep(2 * SECOND_TURN_S)
+    assert leg.kinds().count("h") >= 4
+    echoing.cancel()
+
+
+async def test_a_call_that_is_over_counts_no_longer_among_those_encoded() -> None:
+    """Without the collector, which may not run for long: what a call held must go with the last who knows it."""
+    gc.collect()
+    before, calls = len(SpeechEncoder._all), [line()[0] for _ in range(3)]
+    for live in calls:
+        tick(live, before=1)
+    assert len(SpeechEncoder._all) == before + 3
+    gc.disable()
+    try:
+        while calls:
+            live = calls.pop()
+            await live.close()
+            del live
+            assert len(SpeechEncoder._all) == before + len(calls)
+    finally:
+        gc.enable()
