@@ -102,7 +102,8 @@ def test_doubles_and_overtaking_are_not_heard() -> None:
     playout = Playout()
     heard = listen(playout, over(Line(weather), stream(TONE)), 12)[WARM_UP_BYTES:-9600]
     clean = listen(Playout(), stream(TONE), 12)[WARM_UP_BYTES:-9600]
-    assert playout.concealed_ms == playout.trimmed_ms == 0
+    assert playout.concealed_ms <= 20, "the first that was overtaken teaches it to wait"
+    assert playout.trimmed_ms == 0
     assert purity_db(heard) > purity_db(clean) - 1
 
 

@@ -1,13 +1,12 @@
 """How much sound a jitter buffer has to hold: enough for how unevenly packets come, and one packet more where some are
 lost, for in-band FEC brings a lost packet back from the one after it.
 
-It begins with a single packet: a greeting that starts at once is worth more than the first moment of an uneven path.
-
 Pure: times come in as arguments, in seconds of any steady clock.
 """
 
 from collections import deque
 
+FIRST_MS = 20.0  # until the path is known: two packets
 LOWEST_MS, HIGHEST_MS = 20.0, 200.0  # a packet has to be here whole
 FEC_MS = 20.0
 TRANSITS, EVERY, QUANTILE = 150, 25, 0.95
@@ -18,8 +17,8 @@ class DelayTarget:
     """The depth to aim for, in `ms`."""
 
     def __init__(self) -> None:
-        self.ms = LOWEST_MS
-        self._jitter_ms = 0.0
+        self.ms = FIRST_MS
+        self._jitter_ms = FIRST_MS - LOWEST_MS
         self._lossy = 0  # packets for which the last loss still counts
         self.forget()
 

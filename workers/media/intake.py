@@ -50,7 +50,7 @@ class Datagrams(asyncio.DatagramTransport):
         self.tap = tap
         self._socket = bound
         self._send = bound.sendto
-        self._protocol = protocol
+        self.protocol = protocol
         self._loop = asyncio.get_running_loop()
         self._closing = False
         self._intake = Intake.of(self._loop)
@@ -64,13 +64,8 @@ class Datagrams(asyncio.DatagramTransport):
         except (BlockingIOError, InterruptedError):
             return None
         except OSError as error:  # what an ICMP message said of an earlier packet
-            self._loop.call_soon(self._protocol.error_received, error)  # when all are received: it may do anything
+            self._loop.call_soon(self.protocol.error_received, error)  # when all are received: it may do anything
             return None
-
-    def handle(self, data: bytes, address: Any) -> None:
-        """Give a datagram to the tap, or else to the protocol."""
-        if not self._closing and (self.tap is None or not self.tap(data)):
-            self._protocol.datagram_received(data, address)
 
     def sendto(self, data: Any, addr: Any = None) -> None:
         """Send now or never: what the socket's buffer has no room for is lost, as on any other part of the way."""
@@ -107,7 +102,7 @@ class Datagrams(asyncio.DatagramTransport):
         self._closing = True
         self._intake.remove(self._socket)
         self._socket.close()
-        self._loop.call_soon(self._protocol.connection_lost, None)
+        self._loop.call_soon(self.protocol.connection_lost, None)
 
 
 class Intake:
@@ -120,6 +115,7 @@ class Intake:
         self._selector = selectors.DefaultSelector()
         self._watched = 0
         self._vain = 0
+        self._before: set[selectors.SelectorKey] = set()
         self._next_look: asyncio.TimerHandle | None = None
         self._batches = 0
         self._posted: list[tuple[Callable[[bytes, Any], int], bytes, Any]] = []
@@ -203,21 +199,26 @@ class Intake:
             self._wait()
             return
         self._next_look = self._loop.call_later(LOOK_EVERY_S[len(ready) >= MANY], self._look)
-        for _ in range(MOST_EACH):
-            if not ready:
+        self._take(ready)
+        fast = [one for one in ready if one[0] in self._before]  # twice in a row: more than one packet may wait there
+        self._before = {key for key, _ in ready}
+        for _ in range(MOST_EACH - 1):
+            fast = [one for one in fast if not one[0].data.is_closing()]
+            if not fast:
                 break
-            self._take(ready)
-            ready = self._selector.select(0) if self._watched else []
+            self._take(fast)
 
     def _take(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
         """Receive one datagram from each of these sockets, then handle them."""
         arrived = [(reader, reader.receive()) for reader in [key.data for key, _ in ready]]
         with self.batch():
             for reader, datagram in arrived:
-                if datagram is None:
+                if datagram is None or reader.is_closing():  # by one that was handled before it
                     continue
+                data, address = datagram
                 try:
-                    reader.handle(*datagram)
+                    if reader.tap is None or not reader.tap(data):
+                        reader.protocol.datagram_received(data, address)
                 except Exception as error:  # noqa: BLE001  # one leg's trouble; the others are heard all the same
                     self._loop.call_exception_handler(
                         {"message": "a datagram could not be handled", "exception": error, "transport": reader}

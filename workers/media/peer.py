@@ -88,17 +88,14 @@ class MediaTransport(RTCDtlsTransport):
         srtp.packet[:length] = data
         opened = self._inward.open(length) if self._inward is not None else 0
         if opened:
-            self._deliver(opened)
+            self._pulse.heard_at_s = now_s = time.monotonic()
+            self._ear.take_rtp(opened, now_s)
         return True
-
-    def _deliver(self, length: int) -> None:
-        now_s = time.monotonic()
-        self._pulse.heard_at_s = now_s
-        self._ear.take_rtp(length, now_s)
 
     async def _handle_rtp_data(self, data: bytes, arrival_time_ms: int) -> None:
         srtp.packet[: len(data)] = data
-        self._deliver(len(data))
+        self._pulse.heard_at_s = now_s = time.monotonic()
+        self._ear.take_rtp(len(data), now_s)
 
     async def _handle_rtcp_data(self, data: bytes) -> None:
         now_s = time.monotonic()

@@ -287,16 +287,16 @@ class Performer:
             return
         started_ms = self._bus.now_ms()
         live = self.live
-        leg = live.leg
         try:
-            await leg.apply(answer, renegotiation)
-            await leg.connected()
+            await live.leg.apply(answer, renegotiation)
+            await live.leg.connected()
         except LegFailed as failed:
             self.say(facts.LegFailed(reason=failed.reason))
             return
         if self.live is not live:  # closed meanwhile
             return
         self._lives[live] = None
+        live.speak()  # the first packet opens the far side's ears, and waits for no tick
         self.say(facts.LegConnected(setup_ms=self._bus.now_ms() - started_ms))
         if not self._answered.done():
             self._answered.set_result(None)

@@ -10,15 +10,16 @@ demands is shortened by leaving out one pitch period at a time.
 Pure: the time comes in as an argument, in seconds of any steady clock. Media time counts samples at 48 kHz.
 """
 
+from collections import deque
 from dataclasses import dataclass
 
+from workers.media.account import PER_MS, Account
 from workers.media.delay import DelayTarget
 from workers.media.opus import DTX_BYTES, OpusDecoder, OpusError, carries_previous, packet_samples
 from workers.media.rtp import Unwrapper
 from workers.media.shorten import leave_out_a_period
 
 TICK = 960  # 20 ms
-PER_MS = 48
 
 MAX_DEPTH_MS = 400.0  # deeper than this is cut at once
 HOLE_LIMIT = 48_000  # a jump of more than 1 s is not bridged
@@ -30,7 +31,6 @@ LATE_LIMIT = 5  # so many late packets in a row: the sender restarted its timest
 _PATIENT_TICKS, _URGENT_TICKS, _URGENT_MS = 25, 5, 80.0
 _PERIOD_MS = 15.0  # what one shortening takes away, on average
 _PLC_STEP = 120  # libopus conceals in steps of 2.5 ms
-_FADED = 200 * PER_MS  # made-up sound has faded to silence after some ten frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +45,15 @@ class _Packet:
         return self.timestamp + packet_samples(self.payload)
 
 
-class Playout:
+class Playout(Account):
     """Plays one stream at a time; `restart` when another takes its place."""
 
     def __init__(self, rate: int = 48_000) -> None:
+        super().__init__()
         self._target = DelayTarget()
         self._decoder = OpusDecoder(rate)
         self._pcm = bytearray()  # decoded, not yet handed out
         self._started = False
-        self._played = self._concealed = self._recovered = self._silent = self._trimmed = 0
-        self._silently = 0
-        self._late = 0
-        self._waited_s, self._decoded = 0.0, 0
         self._forget()
 
     def _forget(self) -> None:
@@ -73,6 +70,8 @@ class Playout:
         self._made_up = 0  # samples concealed since the last packet
         self._hushed = False  # the last packet said that the sender is silent
         self._late_run = 0
+        self._missed: deque[int] = deque(maxlen=16)  # timestamps of what was made up
+        self._short = False  # waiting longer would have helped
         self._low_ms, self._ticks = MAX_DEPTH_MS, 0
 
     # --- packets in ---
@@ -85,6 +84,10 @@ class Playout:
         if self._next is not None and packet.timestamp <= self._next - _PLC_STEP:
             self._late += 1
             self._late_run += 1
+            if packet.timestamp in self._missed:  # it was waited for in vain, and is no double of what was heard
+                self._missed.remove(packet.timestamp)
+                self._target.arrived(at_s - packet.timestamp / (PER_MS * 1000))
+                self._short = True
             if self._late_run < LATE_LIMIT:
                 return
             self._forget()
@@ -143,6 +146,8 @@ class Playout:
         """Return the next piece of sound, of any length."""
         if self._next is None or not self._packets:
             return self._endure()
+        if self._short and not self._drought:
+            return self._stretch()
         first = self._packets[min(self._packets)]
         gap = max(0, first.timestamp - self._next)  # who takes timestamps from a clock may be some samples early
         rest = gap - self._drought
@@ -189,6 +194,7 @@ class Playout:
 
     def _bridge(self, following: _Packet, gap: int, step: int) -> bytes:
         """Fill `step` samples of the hole before `following`."""
+        self._missed.append(following.timestamp - gap)
         self._next = following.timestamp - gap + step
         if gap > self._lost_before(following):
             self._silent += step  # this much was not lost: the sender said nothing here
@@ -199,6 +205,14 @@ class Playout:
             return self._decoder.recover(following.payload, self._at_rate(step))
         self._conceal(step)
         return self._decoder.conceal(self._at_rate(step))
+
+    def _stretch(self) -> bytes:
+        """Make up a tick and stay where we are, if that brings the delay nearer to what it should be."""
+        self._short = False
+        if self._depth_ms() >= self.target_ms:
+            return b""
+        self._conceal(TICK)
+        return self._decoder.conceal()
 
     def _endure(self) -> bytes:
         """Fill one tick of a drought; comfort noise or concealment at first, silence later."""
@@ -215,25 +229,21 @@ class Playout:
         if packet is not None and self._next is not None and self._last_sequence is not None:
             paused = min(self._drought, max(0, packet.timestamp - self._next - self._lost_before(packet)))
         self._silent += paused
-        if packet is not None and self._lost_before(packet):
+        if packet is not None and self._next is not None and (lost := self._lost_before(packet)):
             self._target.lost()
+            self._missed.extend(range(self._next, self._next + lost, self._step))
         self._conceal(self._drought - paused)
         self._drought = 0
-
-    def _conceal(self, samples: int) -> None:
-        """Count made-up sound, and how much of it was silence: what follows a packet of silence, or has faded out.
-
-        That is a heuristic: nobody looks at the samples.
-        """
-        audible = 0 if self._hushed else max(0, min(samples, _FADED - self._made_up))
-        self._concealed += samples
-        self._silently += samples - audible
-        self._made_up += samples
 
     def _at_rate(self, samples: int) -> int:
         return samples * self._decoder.rate // (PER_MS * 1000)
 
     # --- keeping the delay short ---
+
+    @property
+    def depth_ms(self) -> float:
+        """Sound that waits here now."""
+        return self._depth_ms()
 
     @property
     def target_ms(self) -> float:
@@ -284,55 +294,3 @@ class Playout:
         shorter = leave_out_a_period(bytes(sound), self._decoder.rate)
         self._trimmed += (len(sound) - len(shorter)) // 2 * PER_MS * 1000 // self._decoder.rate
         self._pcm += shorter
-
-    # --- figures ---
-
-    @property
-    def played_ms(self) -> float:
-        """All that was handed out."""
-        return self._played / PER_MS
-
-    @property
-    def concealed_ms(self) -> float:
-        """Sound made up where a packet was due and absent; neither pauses of the sender nor FEC count."""
-        return self._concealed / PER_MS
-
-    @property
-    def silent_concealed_ms(self) -> float:
-        """The part of `concealed_ms` that was silence, by a heuristic (see `_conceal`)."""
-        return self._silently / PER_MS
-
-    @property
-    def recovered_ms(self) -> float:
-        """Lost sound that in-band FEC brought back."""
-        return self._recovered / PER_MS
-
-    @property
-    def silent_ms(self) -> float:
-        """Pauses of the sender, filled with comfort noise or silence."""
-        return self._silent / PER_MS
-
-    @property
-    def trimmed_ms(self) -> float:
-        """Sound left out to shorten the delay."""
-        return self._trimmed / PER_MS
-
-    @property
-    def late_packets(self) -> int:
-        """Packets that came after their place was filled."""
-        return self._late
-
-    @property
-    def decoded_packets(self) -> int:
-        """Packets that were played."""
-        return self._decoded
-
-    @property
-    def delay_ms(self) -> float | None:
-        """Mean time a packet waited here; None before the first was played."""
-        return self._waited_s * 1000 / self._decoded if self._decoded else None
-
-    @property
-    def depth_ms(self) -> float:
-        """Sound that waits here now."""
-        return self._depth_ms()

@@ -19,6 +19,9 @@ _MAX_DROPOUT, _MAX_MISORDER = 3000, 100  # RFC 3550 appendix A.1
 _MAX_STREAMS = 16
 
 
+_new = tuple.__new__  # what a named tuple's own constructor comes to, in a fifth of the time
+
+
 class RtpPacket(NamedTuple):
     """One packet's header, its extensions left out, and where in the buffer its payload lies."""
 
@@ -50,7 +53,7 @@ def parse(data: bytes | memoryview, length: int) -> RtpPacket | None:
             end -= data[length - 1]
         if flags >> 6 != 2 or end < start:
             return None
-    return RtpPacket(ssrc, kind & 0x7F, sequence, timestamp, kind >= 0x80, start, end)
+    return _new(RtpPacket, (ssrc, kind & 0x7F, sequence, timestamp, kind >= 0x80, start, end))
 
 
 def _signed(difference: int) -> int:
