@@ -27,6 +27,7 @@ class SpeechEncoder:
 
     def __init__(self, session: RtpSession) -> None:
         self._session = session
+        self._wishes = session.wishes
         self._encoder: OpusEncoder | None = None
         self._expected_loss = 0.0
         self._frames = 0
@@ -35,8 +36,9 @@ class SpeechEncoder:
     def encode(self, frame: Frame) -> bytes | None:
         """Return the packet of a frame, None where it is of a pause and may be left out."""
         encoder = self._encoder
-        if encoder is None or encoder.rate != frame.rate:
+        if encoder is None or encoder.rate != frame.rate or self._wishes != self._session.wishes:
             encoder = self._encoder = self._make(frame.rate)
+            self._frames = 0
         if self._frames % ADAPT_EVERY_FRAMES == 0:
             self._adapt(encoder)
         self._frames += 1
@@ -44,7 +46,7 @@ class SpeechEncoder:
         return None if len(packet) <= DTX_BYTES else packet
 
     def _make(self, rate: int) -> OpusEncoder:
-        wishes = self._session.wishes
+        wishes = self._wishes = self._session.wishes
         return OpusEncoder(
             rate,
             bitrate=max(LOWEST_BITRATE, min(BITRATE, wishes.get("maxaveragebitrate", BITRATE))),
