@@ -184,6 +184,7 @@ class Call:
 
         Raises:
             ValueError: it is not 20 ms of 16-bit mono at 48 or 16 kHz.
+            BufferError: a minute of sound, 3,000 frames, waits already.
         """
         if frame.rate not in RATES or frame.samples * 1000 != frame.rate * FRAME_MS or len(frame.pcm) % 2:
             raise ValueError(
