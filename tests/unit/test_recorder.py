@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 import structlog
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -32,8 +32,8 @@ PACKETS = encode_clip(tone(4))
 
 
 def arrived(tick: int, payload: bytes, *, origin: int = 0, ssrc: int = SSRC, delay_s: float = 0.0) -> Arrived:
-    """Send a packet so many 20 ms after the start."""
-    return Arrived(ssrc, (origin + tick * TICK) & 0xFFFFFFFF, payload, START_S + tick * 0.02 + delay_s)
+    """Send a packet so many 20 ms after the start; it is on its way for 1 ms and the delay."""
+    return Arrived(ssrc, (origin + tick * TICK) & 0xFFFFFFFF, payload, START_S + tick * 0.02 + 0.001 + delay_s)
 
 
 def row_of(packets: Iterable[Arrived], ended_s: float) -> list[bytes]:
@@ -105,6 +105,7 @@ def journeys(draw: st.DrawFn) -> tuple[list[Arrived], set[int], int]:
 
 
 @given(journeys())
+@settings(deadline=None)  # a file is decoded for each
 def test_whatever_is_lost_late_or_twice_each_packet_is_in_its_place_and_the_file_has_the_calls_length(
     journey: tuple[list[Arrived], set[int], int],
 ) -> None:
@@ -116,6 +117,7 @@ def test_whatever_is_lost_late_or_twice_each_packet_is_in_its_place_and_the_file
 
 @given(st.lists(st.sampled_from([3, 60, 254, 255, 256, 510, 1275]), min_size=1, max_size=200))
 @example([1275] * 60)
+@settings(deadline=None)  # the other way to reckon a checksum is slow
 def test_pages_are_whole_numbered_and_checked_and_say_where_they_end(lengths: list[int]) -> None:
     packets = [b"\xf8".ljust(length, b"\0") for length in lengths]
     head, tags, *sounds = pages(file_of(packets))

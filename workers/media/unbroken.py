@@ -104,10 +104,11 @@ class Unbroken:
 
     def _new_shift(self, first: _Waiting, known: Iterable[_Waiting]) -> int:
         """Begin anew with `first`, behind what was handed out, where the least delayed of the known packets puts it."""
-        by_clock = min(self._place_at(packet.at_s) - packet.timestamp for packet in known)
-        return max(by_clock, self._end - first.timestamp)
+        least_s = min(packet.at_s - packet.timestamp / CLOCK_RATE for packet in known)
+        return max(self._place_at(least_s + first.timestamp / CLOCK_RATE), self._end) - first.timestamp
 
     def _place_at(self, at_s: float) -> int:
+        """Return the place of the tick of 20 ms in which `at_s` lies."""
         return int((at_s - self._start_s) * CLOCK_RATE) // SAMPLES_20_MS * SAMPLES_20_MS
 
     def _fill(self, until: int) -> Iterator[bytes]:
