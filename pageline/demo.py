@@ -9,11 +9,11 @@ import sys
 import tempfile
 import threading
 import time
-import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeVar
 
+import av
 import httpx
 import numpy as np
 from rich.console import Console
@@ -241,9 +241,11 @@ def _report(told: story.Story, heard: dict[str, Any]) -> dict[str, Any]:
 
 def _dominant(path: Path) -> tuple[float, float]:
     """Return a recording's length, s, and its strongest frequency, Hz."""
-    with wave.open(str(path), "rb") as recording:
-        rate = recording.getframerate()
-        samples = np.frombuffer(recording.readframes(recording.getnframes()), dtype="<i2").astype(np.float64)
+    resampler = av.AudioResampler(format="s16", layout="mono")
+    with av.open(str(path)) as recording:
+        rate = recording.streams.audio[0].rate
+        frames = [mono for frame in recording.decode(audio=0) for mono in resampler.resample(frame)]
+    samples = np.concatenate([np.zeros(0), *(frame.to_ndarray()[0] for frame in frames)])
     if not samples.size:
         return 0.0, 0.0
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(samples.size)))

@@ -193,9 +193,10 @@ class Call:
         self.holder.send(frame)
 
     def record(self, path: str | os.PathLike[str] | None = None) -> "Recording":
-        """Record what the consumer says to a WAV file, while the returned context is open.
+        """Record what the consumer says to a file, while the returned context is open.
 
-        Without a path a file named after the call is made in the recordings folder.
+        A path ends in `.opus` or `.ogg`, to keep the packets as they come, or in `.wav`, to have them decoded. Without
+        one an `.opus` file named after the call is made in the recordings folder.
         """
         return Recording(self.holder, None if path is None else os.fspath(path))
 

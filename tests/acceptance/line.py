@@ -42,6 +42,7 @@ PAGES: Final = {
     "witness": "108812345678905",
     "stumble": "108812345678906",
     "menu": "108812345678907",
+    "minutes": "108812345678908",
     "echo": PAGE,
 }
 """Pages by what answers there."""
@@ -54,6 +55,7 @@ HANDLERS: Final = {
     "witness": "reception:witness",
     "stumble": "reception:stumble",
     "menu": "reception:menu",
+    "minutes": "reception:minutes",
     "echo": "workers.handlers.echo:answer",
 }
 TOKENLESS_PAGE: Final = "108812345678999"

@@ -13,6 +13,13 @@ async def duet(call: Call) -> None:
         await call.play("tone.wav")
 
 
+async def minutes(call: Call) -> None:
+    """Hold the line for a while, and keep what the caller says decoded."""
+    await call.answer()
+    async with call.record(f"{call.id}.wav"):
+        await call.play(*["tone.wav"] * 8)
+
+
 async def witness(call: Call) -> None:
     """Write down why the answer was refused."""
     try:

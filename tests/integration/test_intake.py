@@ -4,6 +4,7 @@ import asyncio
 import gc
 import random
 import socket
+import time
 import weakref
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.integration.test_leg import until
 from workers.media import intake
-from workers.media.intake import IDLE_LOOKS, LOOK_EVERY_S, MOST_EACH, Datagrams, Intake
+from workers.media.intake import IDLE_LOOKS, LOOK_EVERY_S, MOST_EACH, STALE_MS, Datagrams, Intake
 from workers.media.sockets import bind
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -165,6 +166,19 @@ async def test_who_closes_within_a_batch_still_sends_and_who_aborts_does_not() -
     await until(lambda: closing.lost and aborting.lost)
     box.transport.close()
     staying.transport.close()
+
+
+async def test_what_a_process_had_to_send_when_it_stood_still_is_not_sent_when_it_wakes() -> None:
+    one, other = Mailbox(), Mailbox()
+    with intake.batch():
+        one.transport.send_soon(b"stale", other.address)
+        time.sleep(STALE_MS / 1000 + 0.05)  # noqa: ASYNC251  # as if it were stopped
+    with intake.batch():
+        one.transport.send_soon(b"fresh", other.address)
+    await until(lambda: bool(other.kept))
+    assert other.kept == [b"fresh"]
+    one.transport.close()
+    other.transport.close()
 
 
 @on_both_loops

@@ -8,7 +8,8 @@ from tests.simulation import processes
 from tests.simulation.cable import Weather
 from tests.simulation.graph import Temper
 from tests.simulation.postman import Manners
-from tests.simulation.processes import Machine
+from tests.simulation.processes import SETTINGS, Machine
+from tests.simulation.queues import ignore
 from tests.simulation.world import World
 
 KINDS: Final = (
@@ -21,10 +22,10 @@ KINDS: Final = (
     "redis",
     "frozen",
     "media and graph",
+    "orphans",
     "storm",
     "storm",
 )
-
 
 STARTED_S: Final = 3.0
 """What a process takes to be useful again."""
@@ -32,6 +33,8 @@ NEXT_ATTEMPT_S: Final = 12.0
 """What passes between two attempts at a farewell, at the most."""
 JOB_AGAIN_S: Final = 8.0
 """What passes before a dead action worker's job is run again, at the most."""
+ORPHANED_FOR_S: Final = SETTINGS.lease_seconds + 8.0
+"""Others have the calls of a lost worker by then, and what it ordered was tried again since."""
 
 
 class Troubles:
@@ -70,6 +73,7 @@ class Troubles:
         world.trace.note("troubles are over", who="plan")
         for calm, state in ((Weather(), world.weather), (Temper(), world.temper), (Manners(), world.postman.manners)):
             _copy(calm, state)
+        world.queues.on_order = ignore
         for machine in self._machines:
             machine.thaw()
             if machine.line is not None:
@@ -92,6 +96,7 @@ class Troubles:
             "redis": (self._redis_ails, self._redis_goes, self._on(None, self._cut), self._on(None, self._cut)),
         }
         strokes["frozen"] = (self._on(processes.media, self._freeze),)
+        strokes["orphans"] = (self._orphan,)
         strokes["media and graph"] = strokes["media"] + strokes["graph"]
         strokes["storm"] = (
             *(stroke for several in tuple(strokes.values()) for stroke in several),
@@ -120,10 +125,32 @@ class Troubles:
         machine.line.on_burnt = lambda: fate(machine)
 
     def _freeze(self, machine: Machine) -> None:
+        self._freeze_for(machine, self._chance.choice((0.3, 2.0, 5.5, 7.0, self._chance.uniform(1.0, 25.0))))
+
+    def _freeze_for(self, machine: Machine, for_s: float) -> None:
         machine.freeze()
-        for_s = self._chance.choice((0.3, 2.0, 5.5, 7.0, self._chance.uniform(1.0, 25.0)))
         self._world.outside(for_s, machine.thaw)
         self._excuse_absence(machine, for_s)
+
+    def _orphan(self) -> None:
+        """Have whoever gives the next order lose its calls while Graph, out of reach, keeps the order waiting."""
+        self._world.temper.refused = 1.0
+        self._for_a_while(self._world.temper, "refused", at_least_s=ORPHANED_FOR_S)
+        self._world.queues.on_order = self._orphaned
+
+    def _orphaned(self, call_id: str) -> None:
+        self._world.queues.on_order = ignore
+        owner = self._world.watch.stories[call_id].owner
+        for machine in self._machines:
+            if machine.process is not None and machine.process.name == owner:
+                self._world.outside(0, self._lose, machine)
+
+    def _lose(self, machine: Machine) -> None:
+        """Have a media worker away for longer than its lease."""
+        if self._chance.random() < 0.5:
+            self._kill(machine)
+        else:
+            self._freeze_for(machine, self._chance.uniform(SETTINGS.lease_seconds + 1.0, 25.0))
 
     def _excuse_absence(self, machine: Machine, for_s: float) -> None:
         """Excuse that a process is away: one of several media workers is missed by nobody."""
@@ -181,7 +208,7 @@ class Troubles:
         )
         self._for_a_while(air, "no_offer", "no_connection", "answer_refused", "goodbye_lost")
 
-    def _for_a_while(self, state: Any, *names: str) -> None:
+    def _for_a_while(self, state: Any, *names: str, at_least_s: float = 1.0) -> None:
         """Set the named rates back to 0 after a while."""
         told = ", ".join(f"{name} {getattr(state, name)}" for name in names if getattr(state, name))
         self._world.trace.note(f"for a while: {told or 'nothing'}", who="weather")
@@ -190,7 +217,7 @@ class Troubles:
             for name in names:
                 setattr(state, name, 0.0)
 
-        for_s = self._chance.uniform(1.0, 20.0)
+        for_s = self._chance.uniform(at_least_s, 20.0)
         self._world.outside(for_s, be_well)
         self._excuse(for_s + NEXT_ATTEMPT_S)
 

@@ -18,8 +18,6 @@ class Plant:
     """The troubles that bring it to light soonest (`faults.KINDS`); any where it is empty."""
     handler: str = ""
     """The handler (`scripts`) that brings it to light soonest; most calls are for it."""
-    first_seed: int = 0
-    """Where to begin to look for one that shows itself in one run of some two hundred."""
     lua: tuple[str, str] = ("", "")
     """Text of a step, and what stands there instead."""
     bus: type[SimBus] = SimBus
@@ -63,13 +61,7 @@ PLANTS: Final = (
         handler="lose_patience",
         lua=("redis.call('HSET', key, 'accept', 'barred')", "redis.call('HSETNX', key, 'accept', 'barred')"),
     ),
-    Plant(
-        "a fence that forgets epochs",
-        kind="media and graph",
-        handler="reject",
-        first_seed=150,
-        lua=("if h[1] ~= epoch or h[4]", "if h[4]"),
-    ),
+    Plant("a fence that forgets epochs", kind="orphans", lua=("if h[1] ~= epoch or h[4]", "if h[4]")),
     Plant(
         "a beat that loses the calls of the dead", kind="media", lua=("      place(call)\n    end\n  end", "end end")
     ),

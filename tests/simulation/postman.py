@@ -49,6 +49,8 @@ class Postman:
         post: Callable[[bytes, bytes], Awaitable[int | None]],
     ) -> None:
         self.manners = Manners()
+        self.on_post: Callable[[Event], None] = lambda event: None
+        """Told of every event in every attempt."""
         self.taken: list[Event] = []
         """What was answered with 200."""
         self._loop = loop
@@ -95,6 +97,8 @@ class Postman:
                 pause_s = PAUSES_S[min(attempt, len(PAUSES_S)) - 1]
                 await asyncio.sleep(pause_s * self._chance.uniform(0.8, 1.2))
             attempt += 1
+            for letter in batch:
+                self.on_post(letter.event)
             status = await self._post(body, _signature(body))
             self._trace.note(f"webhook [{named}] attempt {attempt}: {status}", who="postman")
         for letter in batch:

@@ -28,6 +28,10 @@ MAINTAINED_EVERY_S: Final = 2.0
 PAUSE_S: Final = 0.1
 
 
+def ignore(_call_id: str) -> None:
+    """Do nothing about a new job."""
+
+
 @dataclass
 class Job:
     """One job, from when it was enqueued."""
@@ -47,6 +51,8 @@ class Queues:
         self.jobs: dict[str, Job] = {}
         self.unfinished: dict[str, Job] = {}
         self.failed: list[str] = []
+        self.on_order: Callable[[str], None] = ignore
+        """Told of each new job's call."""
         self._server = server
         self._time_s = time_s
         self._trace = trace
@@ -62,6 +68,7 @@ class Queues:
             name, queue.decode(), msgspec.json.decode(args), RETRIES[queue.decode()]
         )
         self._server.ring(b"job.take")
+        self.on_order(str(self.jobs[name].args[0]))
         return 1
 
     def take(self) -> Reply:

@@ -1,5 +1,6 @@
 """Safety: what must never happen, checked on every fact that any log takes and every request that leaves for Graph."""
 
+import math
 from collections import defaultdict
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ class Story:
 
     def __init__(self) -> None:
         self.facts: list[facts.Fact] = []
+        self.arrived_s: float | None = None
         self.epoch = 0
         self.claimed_s = 0.0
         self.owner = ""
@@ -62,6 +64,7 @@ class Watch:
         self._trace = trace
         self._meta = meta
         self._accepts: defaultdict[str, Accepts] = defaultdict(Accepts)
+        self._announced_s: defaultdict[str, list[float]] = defaultdict(list)
         self._decode = msgspec.json.Decoder(facts.CallFact).decode
         server.on_append = self._appended
 
@@ -79,6 +82,8 @@ class Watch:
         if entry_id[0] != len(story.facts):
             self._violated(call_id, f"a log has no gaps: entry {entry_id[0]} follows {len(story.facts) - 1}")
         match fact:
+            case facts.Arrived() if story.arrived_s is None:
+                story.arrived_s = self._trace.time_s()
             case facts.Claimed(worker=worker):
                 if epoch <= story.epoch:
                     self._violated(call_id, f"epochs rise: {epoch} after {story.epoch}")
@@ -94,6 +99,20 @@ class Watch:
                 story.closed_s, story.outcome = self._trace.time_s(), outcome
         if epoch not in (0, story.epoch):
             self._violated(call_id, f"a fact of epoch {epoch} does not follow the claim of epoch {story.epoch}")
+
+    # -- webhooks ----------------------------------------------------------------------------------------------------
+
+    def posted(self, event: Event) -> None:
+        """See a webhook leave for us, whatever becomes of it."""
+        if event["event"] == "connect":
+            self._announced_s[event["id"]].append(self._trace.time_s())
+
+    def _could_know_s(self, call_id: str, well_since_s: float) -> float:
+        """Return from when on we could know of a call, all being well since then; never, if Meta did not try again."""
+        known_s = [at_s for at_s in self._announced_s[call_id] if at_s > well_since_s]
+        if (arrived_s := self.stories[call_id].arrived_s) is not None:
+            known_s.append(max(arrived_s, well_since_s))
+        return min(known_s, default=math.inf)
 
     # -- Graph -------------------------------------------------------------------------------------------------------
 
@@ -152,7 +171,8 @@ class Watch:
         """See a call end at Meta; what came before is judged from the last trouble on that excuses anything."""
         silent_since_s = call.silent_since_s()
         if silent_since_s is None:
-            rang_s = self._trace.time_s() - max(call.began_s, troubled_until_s - RINGS_FOR_S + REJECTED_WITHIN_S)
+            known_s = self._could_know_s(call.id, troubled_until_s)
+            rang_s = self._trace.time_s() - max(call.began_s, known_s - RINGS_FOR_S + REJECTED_WITHIN_S)
             if rang_s >= RINGS_FOR_S and call.page != TOKENLESS:
                 self._violated(call.id, "no consumer is left ringing until Meta gives up: we reject in time")
             return

@@ -36,6 +36,7 @@ class World:
         self.meta = Meta(self.loop, self.chance, self.trace, self._send)
         self.air = Air(self.loop, self.meta, self.chance)
         self.watch = Watch(self.server, self.trace, self.meta)
+        self.postman.on_post = self.watch.posted
         self.air.on_packet = self.watch.packet
 
     def outside(self, after_s: float, do: Callable[..., None], *args: Any) -> None:

@@ -1,11 +1,11 @@
 """The sound of one call: what is played and sent to the consumer, who hears and records them. Media loop only."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from shared import log
 from shared.calls import facts
 from shared.handling import RATES, Frame, Rate
 from workers.media import quality
@@ -14,7 +14,7 @@ from workers.media.encoding import SpeechEncoder
 from workers.media.host import Ear
 from workers.media.leg import Leg
 from workers.media.opus import encode_clip
-from workers.media.recorder import Recorder
+from workers.media.recorder import OggRecorder, WavRecorder
 
 QUEUED_FRAMES: Final = 3_000
 IDLE_TICKS: Final = 25
@@ -53,7 +53,8 @@ class LiveCall:
         self._clips: deque[Playing] = deque()
         self._keyings: deque[Keying] = deque()
         self._ears: list[Ear] = []
-        self._recorder: Recorder | None = None
+        self._recorder: OggRecorder | WavRecorder | None = None
+        self._decoded_to: WavRecorder | None = None
         self._rate: Rate = 48000
         self._speech: SpeechEncoder | None = None
         self._idle_ticks = IDLE_TICKS
@@ -73,13 +74,13 @@ class LiveCall:
         """Add what was heard to the tick's harvest."""
         if not self.leg.live:
             return
-        if self._ears or self._recorder is not None:
+        if self._ears or self._decoded_to is not None:
             pcm = self.leg.pull(self._rate)
             if pcm is not None:
                 frame = Frame(pcm, self._rate)
                 heard.extend((ear, frame) for ear in self._ears)
-                if self._recorder is not None:
-                    self._recorder.write(pcm)
+                if self._decoded_to is not None:
+                    self._decoded_to.take(pcm, time.monotonic())
         else:
             self.leg.hear(False)
 
@@ -179,9 +180,22 @@ class LiveCall:
         """Whether a recording runs."""
         return self._recorder is not None
 
-    def record(self, recorder: Recorder) -> None:
-        """Write what is heard from the next tick on."""
+    async def record(self, recorder: OggRecorder | WavRecorder) -> None:
+        """Write what is heard from now on, undecoded where the recorder takes it so.
+
+        Raises:
+            OSError: the file cannot be made.
+        """
         self._recorder = recorder
+        if isinstance(recorder, WavRecorder):
+            self._decoded_to = recorder
+        else:
+            self.leg.on_sound = recorder.hear
+        try:
+            await recorder.open()
+        except BaseException:
+            self._release_recorder()
+            raise
 
     @property
     def rate(self) -> Rate:
@@ -190,9 +204,13 @@ class LiveCall:
 
     async def stop_recording(self) -> None:
         """Finish the recording, if there is one."""
-        recorder, self._recorder = self._recorder, None
+        recorder = self._release_recorder()
         if recorder is not None:
             await recorder.close()
+
+    def _release_recorder(self) -> OggRecorder | WavRecorder | None:
+        recorder, self._recorder, self._decoded_to, self.leg.on_sound = self._recorder, None, None, None
+        return recorder
 
     async def bridge(self, other: "LiveCall") -> None:
         """Pass packets both ways, undecoded, until cancelled or one of the calls is closed."""
@@ -219,10 +237,7 @@ class LiveCall:
             keying.done.cancel()
         if self._bridge_over is not None and not self._bridge_over.done():
             self._bridge_over.set_result(None)
-        try:
-            await self.stop_recording()
-        except OSError as error:
-            log.get().error("recording.not_finished", because=str(error))
+        await self.stop_recording()
         figures = self.leg.figures()
         await self.leg.close()
         return quality.closing(figures)
@@ -257,7 +272,7 @@ class LiveCall:
     def _use_rate(self, rate: Rate) -> None:
         if rate not in RATES:
             raise ValueError(f"a call is heard at 48000 or 16000 Hz, not {rate}")
-        if rate != self._rate and (self._ears or self._recorder is not None):
+        if rate != self._rate and (self._ears or self._decoded_to is not None):
             raise ValueError(f"this call is already heard at {self._rate} Hz; hear it at the same rate")
         self._rate = rate
 

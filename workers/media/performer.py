@@ -26,7 +26,7 @@ from workers.media.held_call import HeldCall
 from workers.media.host import STOP_GRACE_S, Ear, Host
 from workers.media.leg import LegFailed
 from workers.media.live_call import LiveCall
-from workers.media.recorder import Recorder
+from workers.media.recorder import recorder
 from workers.media.spare_legs import SpareLegs
 from workers.media.ticker import TICK_S
 
@@ -188,9 +188,7 @@ class Performer:
             raise RuntimeError(f"call {self.call_id} is being recorded already; leave that `record` before the next")
         self._recorded += 1
         path = Path(wanted) if wanted else self._recordings / self._recording_name()
-        recorder = Recorder(path, live.rate)
-        live.record(recorder)
-        await recorder.open()
+        await live.record(recorder(path, live.rate))
         self.say(facts.RecordingStarted(path=str(path)))
         return str(path)
 
@@ -199,7 +197,7 @@ class Performer:
         plain = _UNFIT_FOR_A_NAME.sub("_", self.call_id)[:80]
         exact = "" if plain == self.call_id else f"-{hashlib.blake2b(self.call_id.encode(), digest_size=6).hexdigest()}"
         number = "" if self._recorded == 1 else f"-{self._recorded}"
-        return f"{plain}{exact}-{self.epoch}{number}.wav"
+        return f"{plain}{exact}-{self.epoch}{number}.opus"
 
     def leave(self, because: str) -> None:
         """End the conversation here and now; the log and Meta learn of it when Redis is back."""

@@ -63,6 +63,8 @@ class RtpSession:
 
     def __init__(self) -> None:
         self.on_digit: Callable[[dtmf.Digit], None] | None = None
+        self.on_sound: Callable[[int, int, bytes, float], None] | None = None
+        """Called with the SSRC, timestamp, payload and time of arrival, s, of what is heard, decoded or not."""
         self._hearing = False
         self.may_speak: Callable[[], bool] = lambda: True
         """Asked before anything is sent, goodbyes included: whether the call is still ours."""
@@ -156,13 +158,20 @@ class RtpSession:
         if heard is Heard.EVENT:
             self._take_event(packet, at_s)
         elif heard is Heard.SOUND:
-            if self._hearing:
-                if before is not None and before != packet.ssrc:
-                    self._playout.restart()
-                payload = bytes(srtp.packet[packet.start : packet.end])
-                self._playout.push(packet.sequence, packet.timestamp, payload, at_s)
+            if self._hearing or self.on_sound is not None:
+                self._keep(packet, at_s, another=before is not None and before != packet.ssrc)
             if self._onward is not None:
                 self._onward.pass_on(packet, at_s)
+
+    def _keep(self, packet: RtpPacket, at_s: float, *, another: bool) -> None:
+        """Keep a packet of sound for who wants it; `another` stream was heard before."""
+        payload = bytes(srtp.packet[packet.start : packet.end])
+        if self.on_sound is not None:
+            self.on_sound(packet.ssrc, packet.timestamp, payload, at_s)
+        if self._hearing:
+            if another:
+                self._playout.restart()
+            self._playout.push(packet.sequence, packet.timestamp, payload, at_s)
 
     def _take_event(self, packet: RtpPacket, at_s: float) -> None:
         if self._hearing and packet.ssrc == self._incoming.heard:

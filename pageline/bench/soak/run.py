@@ -113,7 +113,7 @@ async def _soak(
                         looks[process].append(look.without(kept_bytes) if process == "valkey" else look)
                     entries.append(await keys.sizes(wire))
                     weighed.append((ends.total(), kept_bytes))
-                    for recording in (home / "recordings").glob("*.wav"):
+                    for recording in (home / "recordings").glob("*.opus"):
                         if time.time() - recording.stat().st_mtime > ENDED_WITHIN_S:
                             recording.unlink()
         dead_letters = await Bus(wire).dead_letter_counts()
