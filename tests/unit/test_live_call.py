@@ -21,6 +21,7 @@ from workers.media.host import Ear, Host
 from workers.media.leg import Leg
 from workers.media.live_call import IDLE_TICKS, LATE_TICKS, SILENCE, LiveCall
 from workers.media.opus import DTX_BYTES, encode_clip
+from workers.media.playout import Playout
 from workers.media.rounds import SECOND_TURN_S, Rounds
 from workers.media.rtp import RtpPacket, parse
 from workers.media.session import RtpSession
@@ -279,6 +280,24 @@ def test_pauses_are_left_out_by_choice_and_stamped_as_if_they_had_been_sent() ->
     gaps = [(after - before) // 960 for before, after in pairwise(stamps)]
     assert max(gaps) < IDLE_TICKS, "the encoder says by itself now and then that it is there"
     assert [packet.marker for packet in packets[1:]] == [gap > 1 for gap in gaps]
+
+
+def test_pauses_left_out_are_pauses_to_the_far_side_and_delay_nothing() -> None:
+    live, leg = line(dtx=True)
+    playout, pieces = Playout(RATE), []
+    for number, frame in enumerate(speech_and_pauses()):
+        already, now_s = len(leg.wire.kept), number * 0.02
+        live.outbound.append(frame)
+        tick(live)
+        for packet, payload in leg.wire.kept[already:]:
+            playout.push(packet.sequence, packet.timestamp, payload, now_s)
+        pieces.append(np.frombuffer(playout.pull(now_s + 0.01, RATE) or bytes(640), np.int16))
+    assert playout.concealed_ms == 0
+    assert playout.silent_ms > 1_500
+    loud = [place for place, piece in enumerate(pieces) if np.abs(piece).max() > 4_000]
+    assert all(place < 35 or 180 <= place for place in loud)
+    assert min(place for place in loud if place > 35) <= 182, "the second part began at 180"
+    assert playout.decoded_packets >= len(leg.wire.kept) - 3
 
 
 def test_pauses_are_sent_where_nobody_chose_otherwise() -> None:
