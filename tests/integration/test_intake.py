@@ -293,6 +293,24 @@ def test_the_last_socket_may_close_in_its_own_handler_and_the_next_one_open_ther
     run(scenario())
 
 
+async def test_who_closes_while_more_waits_for_it_is_told_nothing_but_that() -> None:
+    box, out = Mailbox(), Mailbox()
+
+    def go_on(data: bytes) -> None:
+        if data == b"first":  # a socket that has something in two looks in a row is asked for more in the second
+            for number in range(MOST_EACH):
+                out.transport.sendto(b"%d" % number, box.address)
+        else:
+            box.transport.close()
+
+    box.on_datagram = go_on
+    out.transport.sendto(b"first", box.address)
+    await until(lambda: box.lost)
+    await idle()
+    assert (box.kept, box.errors) == ([b"first", b"0"], [])
+    out.transport.close()
+
+
 @on_both_loops
 def test_a_flood_on_one_socket_keeps_no_other_from_being_read(run: Run) -> None:
     """As long as it lasts: the flooded one has its share of a look, and the loop its turns between them."""

@@ -98,8 +98,7 @@ class Datagrams(asyncio.DatagramTransport):
 
     def abort(self) -> None:
         """Close at once; nothing leaves any more."""
-        if not self._closing:
-            self._intake.unpost(self._send)
+        if not self._closing:  # what was posted fails with the socket
             self._drop()
 
     def _drop(self) -> None:
@@ -155,10 +154,6 @@ class Intake:
         if self._batches:
             self._posted.append((send, data, addr))
         return self._batches > 0
-
-    def unpost(self, send: Callable[[bytes, Any], int]) -> None:
-        """Forget what was posted for one socket."""
-        self._posted = [posted for posted in self._posted if posted[0] is not send]
 
     def send_posted(self) -> None:
         """Send what was posted."""
