@@ -55,7 +55,7 @@ def read_servers(urls: tuple[str, ...], username: str, password: str) -> tuple[I
 
 
 def _read(url: str, username: str, password: str) -> IceServer:
-    if "@" in url:  # not quoted: it holds a password
+    if "@" in url or ("[" not in url and url.count(":") > 2):  # not quoted: it holds a password
         raise BadSetting("ICE_SERVERS holds credentials. Put them into ICE_USERNAME and ICE_PASSWORD instead.")
     match = _URL.fullmatch(url)
     port = int(match["port"] or 0) if match else 0

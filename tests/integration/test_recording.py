@@ -56,7 +56,8 @@ async def test_a_bridged_call_is_recorded_undecoded_before_its_packets_are_passe
             await far.send(THEIRS[tick], tick)
             caller.tick([])
             agent.tick([])
-        await until(lambda: other.packets_sent >= 75)  # and a greeting of our own
+        await until(lambda: one.figures().packets_received == 75)
+        assert other.packets_sent > 70, "the first may come before the bridge"
         assert one.figures().played_ms == 0
         bridge.cancel()
         await caller.close()

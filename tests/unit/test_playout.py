@@ -350,6 +350,15 @@ def test_a_sender_with_another_clock_neither_starves_nor_fills_the_buffer(drift:
     assert longest_quiet_ms(heard[9600:]) < 15
 
 
+def test_a_damaged_packet_after_a_loss_is_concealed_like_the_loss() -> None:
+    arrivals = stream(voice(2))
+    playout = Playout(16_000)
+    damaged = next(n for n in range(40, 90) if carries_previous(arrivals[n].payload))
+    arrivals[damaged].payload = arrivals[damaged].payload[:2] + bytes(1400)
+    listen(playout, [packet for packet in arrivals if packet.sequence != damaged - 1], 2, rate=16_000)
+    assert playout.concealed_ms >= 20
+
+
 def test_damaged_packets_are_concealed() -> None:
     arrivals = stream(CLIP)
     arrivals[60].payload = b"\xff\xff\xff\xff"  # code 3 with more frames than there are bytes

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 import structlog
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -32,8 +32,8 @@ PACKETS = encode_clip(tone(4))
 
 
 def arrived(tick: int, payload: bytes, *, origin: int = 0, ssrc: int = SSRC, delay_s: float = 0.0) -> Arrived:
-    """Send a packet so many 20 ms after the start."""
-    return Arrived(ssrc, (origin + tick * TICK) & 0xFFFFFFFF, payload, START_S + tick * 0.02 + delay_s)
+    """Send a packet so many 20 ms after the start; it is on its way for 1 ms and the delay."""
+    return Arrived(ssrc, (origin + tick * TICK) & 0xFFFFFFFF, payload, START_S + tick * 0.02 + 0.001 + delay_s)
 
 
 def row_of(packets: Iterable[Arrived], ended_s: float) -> list[bytes]:
@@ -105,6 +105,7 @@ def journeys(draw: st.DrawFn) -> tuple[list[Arrived], set[int], int]:
 
 
 @given(journeys())
+@settings(deadline=None)  # a file is decoded for each
 def test_whatever_is_lost_late_or_twice_each_packet_is_in_its_place_and_the_file_has_the_calls_length(
     journey: tuple[list[Arrived], set[int], int],
 ) -> None:
@@ -115,6 +116,8 @@ def test_whatever_is_lost_late_or_twice_each_packet_is_in_its_place_and_the_file
 
 
 @given(st.lists(st.sampled_from([3, 60, 254, 255, 256, 510, 1275]), min_size=1, max_size=200))
+@example([1275] * 60)
+@settings(deadline=None)  # the other way to reckon a checksum is slow
 def test_pages_are_whole_numbered_and_checked_and_say_where_they_end(lengths: list[int]) -> None:
     packets = [b"\xf8".ljust(length, b"\0") for length in lengths]
     head, tags, *sounds = pages(file_of(packets))
@@ -171,6 +174,11 @@ def test_a_packet_later_than_the_window_is_left_out_and_delays_nothing() -> None
     order.insert(late + WINDOW_PACKETS + 1, late)
     row = row_of((arrived(tick, PACKETS[tick]) for tick in order), 1.2)
     assert row == [PACKETS[tick] if tick != late else SILENCE[TICK] for tick in range(60)]
+
+
+def test_a_first_packet_that_is_overtaken_moves_nothing() -> None:
+    packets = [arrived(tick, PACKETS[tick], delay_s=0.0 if tick else 0.05) for tick in range(50)]
+    assert row_of([*packets[1:4], packets[0], *packets[4:]], 1.001) == list(PACKETS[:50])
 
 
 def test_another_stream_goes_on_where_the_clock_is() -> None:

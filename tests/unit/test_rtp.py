@@ -120,6 +120,7 @@ def test_a_peer_that_keeps_changing_its_ssrc_fills_no_memory() -> None:
     for ssrc in range(1000):
         assert incoming.take(opus(ssrc, 1), ssrc * 0.02) is Heard.SOUND
     assert len(incoming.streams) == 16
+    assert incoming.received == 1000, "what was counted stays so"
 
 
 def sent(outgoing: OutgoingAudio, at_s: float) -> RtpPacket:

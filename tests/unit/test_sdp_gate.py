@@ -1,6 +1,7 @@
 """The gate: what Meta sends passes, what breaks aiortc never reaches it, what goes out is what Meta expects."""
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,64 @@ def test_only_udp_candidates_with_a_literal_address_pass(candidate: str, passes:
 def test_format_lines_of_unknown_payload_types_are_dropped() -> None:
     strange = ANSWER + "a=fmtp:77 x=y\r\na=fmtp:111\r\na=rtcp-fb:5 nack\r\na=rtpmap:99 opus/48000/2\r\na=extmap:z q\r\n"
     assert admit_answer(strange) == admit_answer(ANSWER)
+
+
+FORMATS = {
+    "minptime=10;useinbandfec=1": {"useinbandfec": 1},
+    "maxaveragebitrate=16000; maxplaybackrate=8000 ;useinbandfec=0;usedtx=1;": {
+        "maxaveragebitrate": 16_000,
+        "maxplaybackrate": 8_000,
+        "useinbandfec": 0,
+        "usedtx": 1,
+    },
+    "MaxPlaybackRate=16000;stereo=1;sprop-stereo=1;cbr=1": {"maxplaybackrate": 16_000},
+    "useinbandfec=0;useinbandfec=1": {"useinbandfec": 1},
+    "maxaveragebitrate=999999": {"maxaveragebitrate": 999_999},
+    "maxaveragebitrate=1000000": {},
+    "maxaveragebitrate=;usedtx;=1;;==": {},
+    "maxaveragebitrate=-1;maxplaybackrate=1e4;useinbandfec=0x1;usedtx=true": {},
+    "maxaveragebitrate=16000.0;maxplaybackrate= 8000;usedtx=\u0661": {},
+    "not-maxplaybackrate=8000,maxaveragebitrate=16000": {},
+    ";".join(f"x{number}=1" for number in range(90)) + ";usedtx=1": {"usedtx": 1},
+    ";".join(f"x{number}=1" for number in range(900)) + ";usedtx=1": {},  # longer than any that means well
+}
+
+
+@pytest.mark.parametrize(("text", "wishes"), FORMATS.items(), ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize("first", [False, True], ids=["after rtpmap", "before rtpmap"])
+def test_the_peers_wishes_are_read_and_handed_on(text: str, wishes: dict[str, int], first: bool) -> None:
+    line, codec = f"a=fmtp:111 {text}\r\n", "a=rtpmap:111 opus/48000/2\r\n"
+    answer = without(ANSWER, "a=fmtp:111").replace(codec, line + codec if first else codec + line)
+    assert line in answer
+    admitted = admit_answer(answer)
+    assert audio_terms(admitted).wishes == wishes
+    assert admit_answer(admitted) == admitted
+    formats = [media.rtp.codecs[0].parameters for media in SessionDescription.parse(admitted).media]
+    assert [{name: int(value) for name, value in one.items()} for one in formats] == [wishes]
+
+
+def test_the_wishes_are_those_of_the_section_and_the_format_that_is_sent_to() -> None:
+    head, first, second = re.split("(?=m=audio)", without(RENEGOTIATION, "a=fmtp:111"))
+    receiving = first + "a=fmtp:111 maxplaybackrate=8000\r\na=fmtp:110 maxplaybackrate=12000\r\n"
+    offer = head + receiving + second + "a=fmtp:111 maxplaybackrate=16000\r\n"
+    assert audio_terms(admit_offer(offer)).wishes == {"maxplaybackrate": 8_000}
+
+
+def test_who_says_nothing_wishes_nothing() -> None:
+    assert audio_terms(admit_answer(without(ANSWER, "a=fmtp"))).wishes == {}
+    assert (
+        audio_terms(admit_answer(ANSWER.replace("a=sendrecv", "a=sendonly") + "a=fmtp:111 usedtx=1\r\n")).wishes == {}
+    )
+
+
+@settings(deadline=None)
+@given(st.text(max_size=200))
+def test_no_format_line_is_more_than_numbers_we_know(text: str) -> None:
+    wishes = audio_terms(
+        admit_answer(ANSWER + f"a=fmtp:111 {text}".replace("\r", "").replace("\n", "") + "\r\n")
+    ).wishes
+    assert set(wishes) <= {"maxaveragebitrate", "maxplaybackrate", "useinbandfec", "usedtx"}
+    assert all(0 <= number < 1_000_000 for number in wishes.values())
 
 
 def test_a_later_description_can_change_the_payload_type() -> None:

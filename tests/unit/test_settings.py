@@ -261,6 +261,7 @@ def test_ice_servers_keep_their_order_and_the_turn_servers_get_the_credentials()
         ({"ICE_SERVERS": "turn.example.org", **CREDENTIALS}, "Write it like turn:turn.example.org:3478"),
         ({"ICE_SERVERS": "turn:a:70000", **CREDENTIALS}, "ICE_SERVERS: turn:a:70000 is no URL"),
         ({"ICE_SERVERS": "turn:a?transport=sctp", **CREDENTIALS}, "is no URL of a STUN or TURN server"),
+        ({"ICE_SERVERS": "turn:a:3478:me:secret", **CREDENTIALS}, "ICE_SERVERS holds credentials. Put them into"),
         ({"ICE_SERVERS": "turn://a", **CREDENTIALS}, "is no URL of a STUN or TURN server"),
         ({"ICE_SERVERS": "turn:a,", "ICE_USERNAME": "line"}, "ICE_USERNAME or ICE_PASSWORD is not set"),
         ({"ICE_SERVERS": "turns:a?transport=udp", **CREDENTIALS}, "TURN over DTLS is not spoken here"),

@@ -18,6 +18,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar, Final
 from weakref import WeakKeyDictionary
 
+from shared.clock import boot_ms
+
 LOOK_EVERY_S: Final = (0.001, 0.003)
 MANY: Final = 8
 """A look that brought so many datagrams is followed by the longer pause."""
@@ -25,6 +27,8 @@ IDLE_LOOKS: Final = 50
 """After so many looks in vain the loop is left to wake us; entering one selector into another is dear."""
 MOST_EACH: Final = 4
 """Datagrams a look takes from one socket: some thousand a second, so that a flood stops nobody else's sound."""
+STALE_MS: Final = 1_000
+"""What a batch has to send is dropped when that took so long: the process stood still, and may have lost its calls."""
 LARGEST_BYTES: Final = 2048
 
 
@@ -94,8 +98,7 @@ class Datagrams(asyncio.DatagramTransport):
 
     def abort(self) -> None:
         """Close at once; nothing leaves any more."""
-        if not self._closing:
-            self._intake.unpost(self._send)
+        if not self._closing:  # what was posted fails with the socket
             self._drop()
 
     def _drop(self) -> None:
@@ -118,6 +121,7 @@ class Intake:
         self._before: set[selectors.SelectorKey] = set()
         self._next_look: asyncio.TimerHandle | None = None
         self._batches = 0
+        self._began_ms = 0
         self._posted: list[tuple[Callable[[bytes, Any], int], bytes, Any]] = []
 
     @classmethod
@@ -133,12 +137,16 @@ class Intake:
     @contextmanager
     def batch(self) -> Iterator[None]:
         """See the function of this name."""
+        if not self._batches:
+            self._began_ms = boot_ms()
         self._batches += 1
         try:
             yield
         finally:
             self._batches -= 1
             if not self._batches:
+                if boot_ms() - self._began_ms > STALE_MS:
+                    self._posted.clear()
                 self.send_posted()
 
     def post(self, send: Callable[[bytes, Any], int], data: bytes, addr: Any) -> bool:
@@ -146,10 +154,6 @@ class Intake:
         if self._batches:
             self._posted.append((send, data, addr))
         return self._batches > 0
-
-    def unpost(self, send: Callable[[bytes, Any], int]) -> None:
-        """Forget what was posted for one socket."""
-        self._posted = [posted for posted in self._posted if posted[0] is not send]
 
     def send_posted(self) -> None:
         """Send what was posted."""

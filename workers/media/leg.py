@@ -7,6 +7,7 @@ its own.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import structlog
 
@@ -105,13 +106,20 @@ class Leg(RtpSession):
             LegFailed: it was refused. The media goes on as agreed before.
         """
         async with self._step("the peer's offer was refused"):
-            admitted = sdp_gate.admit_offer(offer, in_force=self._terms)
+            admitted = sdp_gate.admit_offer(offer, in_force=self._terms_in_force())
             terms = sdp_gate.audio_terms(admitted)
-            restarted = self._terms is not None and not terms.same_ice(self._terms)
+            restarted = self._terms is not None and (terms.ufrag, terms.password) != self._peer.path.far_end
             answer = await self._peer.take_offer(admitted, terms if restarted else None)
             self._terms = terms
             self._agree(terms)
             return sdp_gate.advertise_answer(answer, offer)
+
+    def _terms_in_force(self) -> sdp_gate.AudioTerms | None:
+        """Return what was agreed last, with the credentials that carry the media: a restart may have failed since."""
+        if self._terms is None:
+            return None
+        ufrag, password = self._peer.path.far_end
+        return replace(self._terms, ufrag=ufrag, password=password)
 
     async def connected(self, timeout_s: float = 10.0) -> None:
         """Wait until media can flow.

@@ -100,6 +100,12 @@ class MediaPath:
         for connection in self._all:
             connection.mute()
 
+    @property
+    def far_end(self) -> tuple[str, str]:
+        """User fragment and password of the peer, as of the newest connection."""
+        newest = self._newest
+        return newest.remote_username or "", newest.remote_password or ""
+
     # --- restart ---
 
     async def prepare(self, ufrag: str, password: str, *, lite: bool) -> None:

@@ -11,6 +11,7 @@ Pure: the time comes in as an argument, in seconds of any steady clock. Media ti
 """
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 
 from workers.media.account import PER_MS, Account
@@ -201,8 +202,10 @@ class Playout(Account):
             return self._decoder.conceal(self._at_rate(step))
         self._target.lost()
         if step == gap and carries_previous(following.payload):
-            self._recovered += step
-            return self._decoder.recover(following.payload, self._at_rate(step))
+            with suppress(OpusError):  # it is damaged
+                recovered = self._decoder.recover(following.payload, self._at_rate(step))
+                self._recovered += step
+                return recovered
         self._conceal(step)
         return self._decoder.conceal(self._at_rate(step))
 

@@ -1,6 +1,6 @@
 """Writes what a consumer says to a file, a second at a time and never on the media loop.
 
-An Ogg file holds the packets as they came: nothing is decoded for it, and it takes a twentieth of a WAV file's room.
+An Ogg file holds the packets as they came: nothing is decoded for it, and it takes a small part of a WAV file's room.
 What was written of either is played, should the process die.
 """
 

@@ -151,6 +151,7 @@ class IncomingAudio:
 
     def __init__(self) -> None:
         self.streams: dict[int, ReceivedStream] = {}
+        self._gone = (0, 0)  # received and lost of streams that are no longer kept
         self.heard: int | None = None
         self._opus: frozenset[int] = frozenset()
         self.events: Mapping[int, int] = {}
@@ -177,7 +178,8 @@ class IncomingAudio:
         new = stream is None
         if stream is None:
             while len(self.streams) >= _MAX_STREAMS:  # a peer that keeps changing its SSRC
-                del self.streams[next(ssrc for ssrc in self.streams if ssrc != self.heard)]
+                gone = self.streams.pop(next(ssrc for ssrc in self.streams if ssrc != self.heard))
+                self._gone = (self._gone[0] + gone.received, self._gone[1] + gone.lost)
             stream = self.streams[packet.ssrc] = ReceivedStream()
         stream.take(packet, at_s, timed=timed)
         if packet.ssrc != self.heard and timed and self._goes_first(packet.ssrc, at_s, new=new):
@@ -197,12 +199,12 @@ class IncomingAudio:
     @property
     def received(self) -> int:
         """Packets of all streams."""
-        return sum(stream.received for stream in self.streams.values())
+        return self._gone[0] + sum(stream.received for stream in self.streams.values())
 
     @property
     def lost(self) -> int:
         """Packets missing from all streams."""
-        return sum(stream.lost for stream in self.streams.values())
+        return self._gone[1] + sum(stream.lost for stream in self.streams.values())
 
     @property
     def jitter_ms(self) -> float | None:

@@ -41,10 +41,6 @@ class AudioTerms:
     version: int  # of that session's description
     ice_lite: bool
 
-    def same_ice(self, other: "AudioTerms") -> bool:
-        """Whether both name the same ICE session; other credentials are a restart (RFC 8839, 4.4.1.1.1)."""
-        return (self.ufrag, self.password) == (other.ufrag, other.password)
-
 
 def admit_answer(text: str) -> str:
     """Return an answer from outside as it is safe to apply.

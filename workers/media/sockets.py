@@ -23,6 +23,7 @@ Send = Callable[[bytes, tuple[str, int]], bool]
 MAX_DATAGRAM_BYTES = 1500  # libsrtp's buffer; aiortc would end the call over a longer one
 RECEIVE_BUFFER_BYTES = 256 * 1024
 ADDRESSES_FRESH_S = 10.0
+MOST_TRIES = 500  # ports that are taken in a row; the media loop waits meanwhile
 
 
 class LocalAddresses:
@@ -51,10 +52,11 @@ def bind(address: str, ports: tuple[int, int] | None) -> socket.socket:
         OSError: the address is not ours or no port is free.
     """
     low, high = ports or (0, 0)
-    order = range(low, high + 1)
-    start = random.randrange(len(order)) if order else 0
+    count = high - low + 1
+    start = random.randrange(max(1, count))
     failure = OSError(f"the port range {low}-{high} is empty")
-    for port in (*order[start:], *order[:start]):
+    for step in range(min(count, MOST_TRIES)):
+        port = low + (start + step) % count
         bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
         try:
             bound.bind((address, port))

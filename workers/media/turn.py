@@ -106,7 +106,7 @@ class Relays:
                     endpoint.abort()
                     raise
                 return endpoint
-        except (OSError, TransactionError) as error:  # TimeoutError and ssl.SSLError are OSErrors
+        except (OSError, TransactionError, UnicodeError) as error:  # TimeoutError and ssl.SSLError are OSErrors
             raise RelayRefused(f"{server}: {_why(error)}") from error
 
     async def _reach(
@@ -163,7 +163,7 @@ def _candidate(endpoint: "RelayEndpoint", rank: int, *, hide: bool) -> Candidate
     )
 
 
-def _why(error: OSError | TransactionError) -> str:
+def _why(error: OSError | TransactionError | UnicodeError) -> str:
     """Return the cause and the remedy in one line."""
     match error:
         case ssl.SSLCertVerificationError():

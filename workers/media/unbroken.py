@@ -9,7 +9,7 @@ Pure: times come in as arguments, in seconds of any steady clock. Places count s
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from workers.media.opus import packet_samples
@@ -96,16 +96,19 @@ class Unbroken:
     def _place_of_first(self) -> int:
         packet = self._waiting[0]
         if self._shift is None:
-            self._shift = self._new_shift(packet, min(waiting.at_s for waiting in self._waiting))
+            self._shift = self._new_shift(packet, self._waiting)
         ahead = packet.timestamp + self._shift - self._place_at(packet.at_s)
         if not -MOST_BEHIND < ahead < MOST_AHEAD or self._late_run >= LATE_LIMIT:
-            self._shift = self._new_shift(packet, packet.at_s)
+            self._shift = self._new_shift(packet, [packet])
         return packet.timestamp + self._shift
 
-    def _new_shift(self, packet: _Waiting, at_s: float) -> int:
-        return max(self._place_at(at_s), self._end) - packet.timestamp
+    def _new_shift(self, first: _Waiting, known: Iterable[_Waiting]) -> int:
+        """Begin anew with `first`, behind what was handed out, where the least delayed of the known packets puts it."""
+        least_s = min(packet.at_s - packet.timestamp / CLOCK_RATE for packet in known)
+        return max(self._place_at(least_s + first.timestamp / CLOCK_RATE), self._end) - first.timestamp
 
     def _place_at(self, at_s: float) -> int:
+        """Return the place of the tick of 20 ms in which `at_s` lies."""
         return int((at_s - self._start_s) * CLOCK_RATE) // SAMPLES_20_MS * SAMPLES_20_MS
 
     def _fill(self, until: int) -> Iterator[bytes]:
