@@ -150,23 +150,27 @@ class Call:
         return pressed.rstrip(finish_on)
 
     async def _first_digit(self, sounds: tuple[Sound, ...], timeout_s: float) -> str:
-        digit = asyncio.ensure_future(self.holder.next_digit())
+        now_s = asyncio.get_running_loop().time
+        patience = asyncio.timeout(None)
 
         async def play() -> None:
-            if not digit.done():  # else it was pressed before the question
+            try:
                 await self.play(*sounds)
+            except Exception:
+                patience.reschedule(now_s())
+                raise
+            patience.reschedule(now_s() + timeout_s)
 
-        playing = asyncio.create_task(play())
+        playing = asyncio.create_task(play())  # it begins once a digit is waited for, and not if one is there
         try:
-            await asyncio.wait({digit, playing}, return_when=asyncio.FIRST_COMPLETED)
-            if not digit.done():
-                playing.result()
-                await asyncio.wait({digit}, timeout=timeout_s)
-            return digit.result() if digit.done() else ""
+            async with patience:
+                # In no task of its own, which could take a key and not be asked for it: a timeout may be the caller's.
+                return await self.holder.next_digit()
+        except TimeoutError:
+            playing.result()
+            return ""
         finally:
-            digit.cancel()
             playing.cancel()
-            await asyncio.gather(digit, playing, return_exceptions=True)
 
     async def send_digits(self, digits: str) -> None:
         """Press keys for the other side to hear: 0-9, `*`, `#`, A-D; `,` waits for half a second.

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from shared.handling import Frame
 from workers.media.ogg import OggOpus
 from workers.media.opus import encode_clip
 from workers.media.recorder import OggRecorder, WavRecorder, recorder
@@ -231,7 +232,7 @@ async def test_half_a_recording_is_on_the_disk_before_it_ends(tmp_path: Path) ->
     pcm = tone(4)
     for tick in range(200):
         ogg.hear(SSRC, tick * TICK, PACKETS[tick], origin_s + tick * 0.02)
-        wav.take(pcm[tick * 1920 : tick * 1920 + 1920], tick * 0.02)
+        wav.take(Frame(pcm[tick * 1920 : tick * 1920 + 1920]), tick * 0.02)
     await OggRecorder(tmp_path / "in" / "b.opus").open()  # one thread writes all, so that the others have come so far
     assert len(played(ogg.path)) == 150 * TICK
     assert len(played(wav.path, "pcm_s16le")) >= 3 * RATE_HZ
@@ -250,7 +251,7 @@ async def test_a_full_disk_ends_a_recording_with_one_line_and_nothing_else(full:
             if isinstance(full, OggRecorder):
                 full.hear(SSRC, tick * TICK, PACKETS[tick], tick * 0.02)
             else:
-                full.take(bytes(1920), tick * 0.02)
+                full.take(Frame(bytes(1920)), tick * 0.02)
         await full.close()
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [("recording.failed", "error")]
     assert "No space left" in logs[0]["because"]
