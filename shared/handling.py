@@ -122,7 +122,11 @@ class Call:
             await self.holder.play(sound)
 
     def hear(self, rate: Rate = 48000) -> AsyncIterator[Frame]:
-        """Iterate over what the consumer says, one frame per 20 ms; frames nobody takes for a second are dropped."""
+        """Iterate over what the consumer says, one frame per 20 ms; frames nobody takes for a second are dropped.
+
+        Raises:
+            ValueError: the call is heard at another rate just now.
+        """
         return self.holder.hear(rate)
 
     async def digits(self) -> AsyncIterator[str]:
@@ -179,12 +183,14 @@ class Call:
 
         Raises:
             ValueError: no telephone has such keys.
-            RuntimeError: the other side takes no digits.
+            RuntimeError: the other side takes no digits, or none any more.
         """
         await self.holder.send_digits(digits)
 
     def send(self, frame: Frame) -> None:
         """Queue a frame for the consumer; it leaves at the next 20 ms tick, after those queued before.
+
+        It waits while a clip is played, and is dropped while keys or a bridged call are sent in its place.
 
         Raises:
             ValueError: it is not 20 ms of 16-bit mono at 48 or 16 kHz.
@@ -208,6 +214,9 @@ class Call:
         """Pass the sound of both calls to each other, packet by packet and undecoded, until one of them ends.
 
         A call bridged with itself is an echo.
+
+        Raises:
+            RuntimeError: one of them is bridged already, be it with the other.
         """
         await self.holder.bridge(other)
 

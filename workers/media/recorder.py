@@ -76,9 +76,8 @@ class Recorder(Generic[T]):
             self._hand_over()
         else:
             self._given_up = True
-            log.get().error(
-                "recording.failed", path=str(self.path), because=f"{MOST_WAITING} s of it wait for the disk"
-            )
+            because = f"the disk hangs: {MOST_WAITING * CHUNK_S:g} s wait to be written"
+            log.get().error("recording.failed", path=str(self.path), because=because)
             self._hand_over(at_s)
 
     async def close(self) -> None:
