@@ -122,7 +122,11 @@ class Call:
             await self.holder.play(sound)
 
     def hear(self, rate: Rate = 48000) -> AsyncIterator[Frame]:
-        """Iterate over what the consumer says, one frame per 20 ms; frames nobody takes for a second are dropped."""
+        """Iterate over what the consumer says, one frame per 20 ms; frames nobody takes for a second are dropped.
+
+        Raises:
+            ValueError: the call is heard at another rate just now.
+        """
         return self.holder.hear(rate)
 
     async def digits(self) -> AsyncIterator[str]:
@@ -150,23 +154,27 @@ class Call:
         return pressed.rstrip(finish_on)
 
     async def _first_digit(self, sounds: tuple[Sound, ...], timeout_s: float) -> str:
-        digit = asyncio.ensure_future(self.holder.next_digit())
+        now_s = asyncio.get_running_loop().time
+        patience = asyncio.timeout(None)
 
         async def play() -> None:
-            if not digit.done():  # else it was pressed before the question
+            try:
                 await self.play(*sounds)
+            except Exception:
+                patience.reschedule(now_s())
+                raise
+            patience.reschedule(now_s() + timeout_s)
 
-        playing = asyncio.create_task(play())
+        playing = asyncio.create_task(play())  # it begins once a digit is waited for, and not if one is there
         try:
-            await asyncio.wait({digit, playing}, return_when=asyncio.FIRST_COMPLETED)
-            if not digit.done():
-                playing.result()
-                await asyncio.wait({digit}, timeout=timeout_s)
-            return digit.result() if digit.done() else ""
+            async with patience:
+                # In no task of its own, which could take a key and not be asked for it: a timeout may be the caller's.
+                return await self.holder.next_digit()
+        except TimeoutError:
+            playing.result()
+            return ""
         finally:
-            digit.cancel()
             playing.cancel()
-            await asyncio.gather(digit, playing, return_exceptions=True)
 
     async def send_digits(self, digits: str) -> None:
         """Press keys for the other side to hear: 0-9, `*`, `#`, A-D; `,` waits for half a second.
@@ -175,12 +183,14 @@ class Call:
 
         Raises:
             ValueError: no telephone has such keys.
-            RuntimeError: the other side takes no digits.
+            RuntimeError: the other side takes no digits, or none any more.
         """
         await self.holder.send_digits(digits)
 
     def send(self, frame: Frame) -> None:
         """Queue a frame for the consumer; it leaves at the next 20 ms tick, after those queued before.
+
+        It waits while a clip is played, and is dropped while keys or a bridged call are sent in its place.
 
         Raises:
             ValueError: it is not 20 ms of 16-bit mono at 48 or 16 kHz.
@@ -205,6 +215,9 @@ class Call:
         """Pass the sound of both calls to each other, packet by packet and undecoded, until one of them ends.
 
         A call bridged with itself is an echo.
+
+        Raises:
+            RuntimeError: one of them is bridged already, be it with the other.
         """
         await self.holder.bridge(other)
 

@@ -1,11 +1,13 @@
 """A call is recorded from its packets, undecoded, whatever else is done with them."""
 
 import asyncio
+import os
 import random
 import time
 from pathlib import Path
 
 import pytest
+import structlog
 
 from shared.handling import Frame
 from tests.integration.test_leg import OURS, OURS_HZ, THEIRS, THEIRS_HZ, Far, call, ticks, until
@@ -82,6 +84,62 @@ async def test_who_listens_to_a_recorded_call_hears_it_and_a_wav_file_holds_the_
         sound = played(tmp_path / name, codec)
         assert abs(len(sound) / RATE_HZ - 1.2) <= BUSY_S
         assert abs(dominant_hz(sound) - OURS_HZ) <= 5
+
+
+async def test_a_wav_file_is_as_good_whoever_comes_to_listen_at_another_rate_and_leaves(tmp_path: Path) -> None:
+    async with call(Far()) as (leg, far):
+        live = LiveCall(leg)
+        heard: list[tuple[Ear, Frame]] = []
+        ear = Ear()
+        await live.record(recorder(tmp_path / "a.wav", live.rate))
+        async for tick in ticks(90):
+            await far.send(OURS[tick], tick)
+            if tick == 20:
+                live.add_ear(ear, 16_000)
+                with pytest.raises(ValueError, match="already heard at 16000 Hz"):
+                    live.add_ear(Ear(), 48_000)
+            if tick == 60:
+                live.remove_ear(ear)
+                live.add_ear(ear, 48_000)
+            live.tick(heard)
+        await live.close()
+    assert {frame.rate for _, frame in heard} == {16_000, 48_000}
+    sound = played(tmp_path / "a.wav", "pcm_s16le")
+    assert abs(len(sound) / RATE_HZ - 1.8) <= BUSY_S
+    for part in (sound[:16_000], sound[24_000:56_000], sound[64_000:]):
+        assert abs(dominant_hz(part) - OURS_HZ) <= 5
+
+
+async def test_a_disk_that_hangs_keeps_no_call_open(tmp_path: Path) -> None:
+    hanging = tmp_path / "hanging.opus"
+    os.mkfifo(hanging)  # to open it is to wait for somebody who reads
+    async with call(Far()) as (leg, far):
+        live = LiveCall(leg)
+        writes, stuck = recorder(tmp_path / "a.opus", 48_000), recorder(hanging, 48_000)
+        await live.record(writes)
+        writes.patience_s, stuck.patience_s = 2.0, 0.02
+        notes = far.take_notes()
+        async for tick in ticks(20):
+            await far.send(THEIRS[tick], tick)
+            live.tick([])
+        await until(lambda: leg.figures().packets_received == 20)
+        try:
+            with pytest.raises(TimeoutError, match="does the disk hang"):
+                await stuck.open()
+            with structlog.testing.capture_logs() as logs:
+                closing = asyncio.create_task(live.close())
+                await until(lambda: bool(notes.goodbyes))
+                assert logs == [], "the goodbye is said, and the file is still waited for"
+                async with asyncio.timeout(10):
+                    assert (await closing).packets_received == 20
+            assert [(entry["event"], entry["path"]) for entry in logs] == [
+                ("recording.not_finished", str(tmp_path / "a.opus"))
+            ]
+        finally:
+            reader = os.open(hanging, os.O_RDONLY | os.O_NONBLOCK)
+    await recorder(tmp_path / "b.opus", 48_000).open()  # after all that waited
+    os.close(reader)
+    assert abs(len(played(tmp_path / "a.opus")) / RATE_HZ - 0.4) <= BUSY_S, "finished, later, as of the call's end"
 
 
 async def test_a_recording_that_cannot_begin_leaves_the_call_as_it_was(tmp_path: Path) -> None:

@@ -125,6 +125,21 @@ async def test_keys_come_as_they_are_pressed_and_none_is_lost_to_a_question_that
         assert (await asking or await call.ask(timeout_s=NEVER_S)) == str(number % 10)
 
 
+async def test_a_key_of_the_turn_in_which_the_handlers_own_patience_ends_is_not_lost(
+    call: Call, telephone: Telephone
+) -> None:
+    for turns in range(6):
+        asking = asyncio.create_task(call.ask(timeout_s=NEVER_S))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        telephone.press("7")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait([asking])
+        assert (await call.ask(timeout_s=SOON_S) if asking.cancelled() else asking.result()) == "7"
+
+
 async def test_a_sound_that_is_missing_fails_the_question(call: Call) -> None:
     with pytest.raises(FileNotFoundError):
         await call.ask("missing.ogg", timeout_s=NEVER_S)

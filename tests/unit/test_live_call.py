@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shared.handling import Frame
 from tests.integration.test_leg import until
 from workers.media import srtp
+from workers.media.dtmf import Digit, DigitReader
 from workers.media.encoding import SpeechEncoder
 from workers.media.host import Ear, Host
 from workers.media.leg import Leg
@@ -83,9 +85,9 @@ class WiredLeg(Leg):
         )
 
 
-def line(**options: bool) -> tuple[LiveCall, WiredLeg]:
-    leg = WiredLeg(**options)
-    return LiveCall(leg), leg
+def line(*, dtx: bool = False, call_id: str = "") -> tuple[LiveCall, WiredLeg]:
+    leg = WiredLeg(dtx=dtx)
+    return LiveCall(leg, call_id=call_id), leg
 
 
 def tick(live: LiveCall, *, before: int = 0, meanwhile: int = 0) -> int:
@@ -228,6 +230,118 @@ async def test_a_bridged_call_sends_what_the_other_hears_and_nothing_of_its_hand
     assert leg.kinds(before)[:1] == "h", "the handler speaks again"
 
 
+@pytest.mark.parametrize("what", ["keys", "bridge", "last words"])
+async def test_live_speech_is_not_delayed_for_good_by_what_was_sent_in_its_place(what: str) -> None:
+    (live, leg), (other, _) = line(), line()
+    tick(live, before=1)
+    tick(live)  # late by a tick as it begins
+    match what:
+        case "keys":
+            replacing = asyncio.create_task(live.send_digits("12"))
+        case "bridge":
+            replacing = asyncio.create_task(live.bridge(other))
+        case _:
+            replacing = asyncio.create_task(asyncio.Event().wait())
+            live.say_last_words(WORDS)
+    await asyncio.sleep(0)
+    already = len(leg.wire.kept)
+    assert tick(live, before=2) == (what != "bridge")
+    late = 0
+    for _ in range(40):
+        if what == "keys" and replacing.done():
+            break
+        late = 1 - late
+        tick(live, before=0 if late else 2)
+        assert not live.outbound
+        await asyncio.sleep(0)
+    assert "h" not in leg.kinds(already)
+    if what == "last words":
+        return
+    replacing.cancel()
+    await asyncio.wait([replacing])
+    tick(live, before=1 + late)
+    assert not live.outbound
+    assert [tick(live, meanwhile=1) for _ in range(5)] == [1] * 5
+    assert leg.kinds()[-6:] == "h" * 6
+
+
+async def test_a_bridged_call_is_bridged_with_nobody_else_until_that_bridge_has_ended() -> None:
+    one, other, third = (LiveCall(WiredLeg(), call_id=name) for name in ("c_1", "c_2", "c_3"))
+    bridging = asyncio.create_task(one.bridge(other))
+    await asyncio.sleep(0)
+    for late, bridged in (((one, third), "c_1"), ((third, other), "c_2"), ((other, one), "c_2"), ((one, one), "c_1")):
+        with pytest.raises(RuntimeError, match=f"call {bridged} is bridged already.*end it before the next"):
+            await late[0].bridge(late[1])
+    assert one.leg._onward is other.leg
+    assert other.leg._onward is one.leg
+    assert third.leg._onward is None
+    await other.close()
+    async with asyncio.timeout(5):
+        await bridging
+    echo = asyncio.create_task(one.bridge(one))
+    await asyncio.sleep(0)
+    assert one.leg._onward is one.leg
+    await one.close()
+    async with asyncio.timeout(5):
+        await echo
+
+
+# --- keys ---
+
+
+def keys_read(leg: WiredLeg) -> list[Digit]:
+    reader = DigitReader()
+    packets = [(packet, payload) for packet, payload in leg.wire.kept if packet.payload_type == EVENT]
+    return [
+        digit
+        for packet, payload in packets
+        for digit in reader.take(payload, 1, packet.timestamp, 48_000, 0.0, marker=packet.marker)
+    ]
+
+
+@pytest.mark.parametrize("held", range(1, 5))
+async def test_a_key_that_is_down_when_nobody_wants_it_any_more_is_let_go(held: int) -> None:
+    (live, leg), (other, far) = line(), line()
+    bridging = asyncio.create_task(live.bridge(other))
+    pressing = asyncio.create_task(live.send_digits("59"))
+    await asyncio.sleep(0)
+    for _ in range(held):
+        tick(live)
+    pressing.cancel()
+    await asyncio.wait([pressing])
+    for number in range(10):
+        far.hears(CLIP[number], number, number * 0.02)
+        tick(live)
+    assert keys_read(leg) == [Digit("5", 20 * held)]
+    assert leg.kinds() == "k" * (held + 3) + "c" * 7, "and the bridge carries again"
+    assert len({packet.timestamp for packet, _ in leg.wire.kept[: held + 3]}) == 1
+    bridging.cancel()
+
+
+async def test_keys_that_nobody_pressed_yet_are_not_pressed_if_nobody_wants_them() -> None:
+    live, leg = line()
+    pressing = asyncio.create_task(live.send_digits("5"))
+    await asyncio.sleep(0)
+    pressing.cancel()
+    await asyncio.wait([pressing])
+    assert tick(live, before=1) == 1
+    assert leg.kinds() == "h"
+
+
+async def test_keys_fail_when_the_peer_takes_none_any_more() -> None:
+    live, leg = line()
+    pressing = asyncio.create_task(live.send_digits("123"))
+    await asyncio.sleep(0)
+    tick(live)
+    leg._outgoing.events = None  # as a later offer may have it
+    tick(live)
+    async with asyncio.timeout(5):
+        with pytest.raises(RuntimeError, match="takes no digits"):
+            await pressing
+    assert tick(live, before=3) == 1, "two were for the ticks before"
+    assert leg.kinds() == "kh"
+
+
 # --- comfort ---
 
 
@@ -315,15 +429,17 @@ def test_pauses_are_sent_where_nobody_chose_otherwise() -> None:
 async def test_one_call_whose_sound_fails_is_ended_and_the_others_go_on() -> None:
     loop = asyncio.get_running_loop()
     rounds = Rounds(Host(loop, loop))
-    calls = [line() for _ in range(3)]
+    calls = [line(call_id=f"c_{number}") for number in range(3)]
     ended: list[tuple[int, str]] = []
     for number, (live, leg) in enumerate(calls):
         rounds.lives[live] = None
         leg.on_ended = lambda reason, number=number: ended.append((number, reason))
         live.outbound.extend([SOUND] * 4)
     calls[1][0].outbound.appendleft(Frame(b"too short", RATE))
-    for _ in range(4):
-        rounds.go()
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(4):
+            rounds.go()
+    assert [(entry["event"], entry["call"]) for entry in logs] == [("call.sound_failed", "c_1")]
     assert list(rounds.lives) == [calls[0][0], calls[2][0]]
     assert ended == [(1, "its sound could not be carried")]
     assert [leg.kinds() for _, leg in calls] == ["hhhh", "", "hhhh"]

@@ -1,7 +1,10 @@
 """Recordings, undecoded and decoded: whatever became of the packets, a file of the right length that players play."""
 
+import asyncio
 import io
+import os
 import struct
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,9 +16,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from shared.handling import Frame
 from workers.media.ogg import OggOpus
 from workers.media.opus import encode_clip
-from workers.media.recorder import OggRecorder, WavRecorder, recorder
+from workers.media.recorder import MOST_WAITING, OggRecorder, WavRecorder, recorder
 from workers.media.unbroken import SILENCE, WINDOW_PACKETS, Arrived, Unbroken
 
 RATE_HZ, TICK = 48_000, 960
@@ -239,7 +243,7 @@ async def test_half_a_recording_is_on_the_disk_before_it_ends(tmp_path: Path) ->
     pcm = tone(4)
     for tick in range(200):
         ogg.hear(SSRC, tick * TICK, PACKETS[tick], origin_s + tick * 0.02)
-        wav.take(pcm[tick * 1920 : tick * 1920 + 1920], tick * 0.02)
+        wav.take(Frame(pcm[tick * 1920 : tick * 1920 + 1920]), tick * 0.02)
     await OggRecorder(tmp_path / "in" / "b.opus").open()  # one thread writes all, so that the others have come so far
     assert len(played(ogg.path)) == 150 * TICK
     assert len(played(wav.path, "pcm_s16le")) >= 3 * RATE_HZ
@@ -258,10 +262,43 @@ async def test_a_full_disk_ends_a_recording_with_one_line_and_nothing_else(full:
             if isinstance(full, OggRecorder):
                 full.hear(SSRC, tick * TICK, PACKETS[tick], tick * 0.02)
             else:
-                full.take(bytes(1920), tick * 0.02)
+                full.take(Frame(bytes(1920)), tick * 0.02)
         await full.close()
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [("recording.failed", "error")]
     assert "No space left" in logs[0]["because"]
+
+
+@pytest.mark.parametrize("name", ["a.opus", "a.wav"])
+async def test_a_disk_that_hangs_fills_no_memory_and_loses_nothing_that_waited_for_it(
+    name: str, tmp_path: Path
+) -> None:
+    hanging, writes = tmp_path / "hanging.opus", recorder(tmp_path / name, RATE_HZ)
+    await writes.open()
+    os.mkfifo(hanging)  # to open it is to wait for somebody who reads
+    stuck = asyncio.create_task(recorder(hanging, RATE_HZ).open())
+    await asyncio.sleep(0)
+    begun_s = time.monotonic()
+    try:
+        with structlog.testing.capture_logs() as logs:
+            for tick in range(100 * MOST_WAITING):
+                at_s = begun_s + tick * 0.02
+                if isinstance(writes, OggRecorder):
+                    writes.hear(SSRC, tick * TICK, PACKETS[tick % 200], at_s)
+                else:
+                    writes.take(Frame(tone(0.02)), at_s)
+            assert writes._waiting == MOST_WAITING + 1
+            assert writes._chunk == []
+            async with asyncio.timeout(2):  # for nothing: it was given up
+                await writes.close()
+        assert [(entry["event"], entry["log_level"]) for entry in logs] == [("recording.failed", "error")]
+        assert f"the disk hangs: {MOST_WAITING} s wait" in logs[0]["because"]
+    finally:
+        reader = os.open(hanging, os.O_RDONLY | os.O_NONBLOCK)
+    await stuck
+    os.close(reader)
+    await OggRecorder(tmp_path / "b.opus").open()  # after all that waited
+    sound = played(writes.path, "opus" if name == "a.opus" else "pcm_s16le")
+    assert abs(len(sound) / RATE_HZ - MOST_WAITING - 1) < 1
 
 
 def test_the_path_says_how_a_call_is_recorded() -> None:

@@ -168,6 +168,15 @@ def _pressed(event: int, rate: int, held: int) -> Iterator[EventPacket]:
         yield EventPacket(_EVENT.pack(event, flags, duration), tick == 0, (tick - began) * _TICK)
 
 
+def let_go(last: EventPacket | None) -> list[EventPacket]:
+    """Return what ends a key at once, `last` being what was sent of it; nothing where no key is down."""
+    if last is None:
+        return []
+    event, flags, duration = _EVENT.unpack(last.payload)
+    payload = _EVENT.pack(event, flags | _END, duration)
+    return [EventPacket(payload, False, last.age + later * _TICK) for later in (1, 2, 3)]
+
+
 def rescale(buffer: memoryview, start: int, end: int, rate: int, wanted: int) -> None:
     """Count the durations of the events that lie there at another rate, as far as they can be expressed."""
     if rate != wanted:

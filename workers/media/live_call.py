@@ -9,7 +9,7 @@ from typing import Final
 from shared.calls import facts
 from shared.handling import RATES, Frame, Rate
 from workers.media import quality
-from workers.media.dtmf import Digit, EventPacket, keyed
+from workers.media.dtmf import Digit, EventPacket, keyed, let_go
 from workers.media.encoding import SpeechEncoder
 from workers.media.host import Ear
 from workers.media.leg import Leg
@@ -40,12 +40,15 @@ class Keying:
     def __init__(self, packets: Sequence[EventPacket | None], done: asyncio.Future[None]) -> None:
         self.packets = deque(packets)
         self.done = done
+        self.last: EventPacket | None = None
+        """What was sent last: a key is down, or was let go just now."""
 
 
 class LiveCall:
     """Moves sound between a leg and the handler, 20 ms at a time."""
 
-    def __init__(self, leg: Leg, on_digit: Callable[[Digit], None] | None = None) -> None:
+    def __init__(self, leg: Leg, on_digit: Callable[[Digit], None] | None = None, call_id: str = "") -> None:
+        self.call_id: Final = call_id
         self.leg = leg
         leg.on_digit = on_digit
         self.outbound: deque[Frame] = deque()
@@ -58,7 +61,8 @@ class LiveCall:
         self._rate: Rate = 48000
         self._speech: SpeechEncoder | None = None
         self._idle_ticks = IDLE_TICKS
-        self._owed = 0  # ticks for which the handler had no frame in time
+        self._due: deque[bool] = deque(maxlen=LATE_TICKS + 1)
+        """A tick each for which the handler had no frame in time, and whether it is heard if it comes."""
         self._waited = 0  # ticks since its last one
         self._sent = 0
         self._bridged: LiveCall | None = None
@@ -80,7 +84,7 @@ class LiveCall:
                 frame = Frame(pcm, self._rate)
                 heard.extend((ear, frame) for ear in self._ears)
                 if self._decoded_to is not None:
-                    self._decoded_to.take(pcm, time.monotonic())
+                    self._decoded_to.take(frame, time.monotonic())
         else:
             self.leg.hear(False)
 
@@ -88,18 +92,16 @@ class LiveCall:
         """Send what is due."""
         if not self.leg.live:
             return
+        self._waited += 1
+        self._due.append(not self._replaced)
         if self._keyings and self._last_words is None:
             self._send_key(self._keyings[0])
-            self._owed = 0
+            self.catch_up()
             return
-        self._owed = min(self._owed, LATE_TICKS) + 1
-        self._waited += 1
         payload = self._next_payload()
         if payload is not None:
             self.leg.send_packet(payload)
-            self._owed = 0
-        else:
-            self.catch_up()
+        self.catch_up()
         self._idle_ticks = self._idle_ticks + 1 if self.leg.packets_sent == self._sent else 0
         if self._idle_ticks >= IDLE_TICKS:
             self.leg.send_packet(SILENCE)
@@ -110,24 +112,30 @@ class LiveCall:
         """Send the handler's frame of this tick, and those that came too late for the ticks just before.
 
         Were the latter left to the ticks that follow, every one would delay all that comes after it by 20 ms for good.
+        So would those that something else was sent in place of: they are dropped.
         """
         if self._waited > LATE_TICKS + 1:
-            self._owed = min(self._owed, 1)
-        while self._owed and self.outbound and not self._otherwise_engaged:
-            if self._speech is None:
-                self._speech = SpeechEncoder(self.leg)
-            packet = self._speech.encode(self.outbound.popleft())
-            if packet is None:
-                self.leg.leave_out()
-            else:
-                self.leg.send_packet(packet)
-            self._owed -= 1
+            while len(self._due) > 1:
+                self._due.popleft()
+        while self._due and self.outbound and (self._replaced or not self._clips):
+            frame = self.outbound.popleft()
+            if self._due.popleft() and not self._replaced:
+                self._say(frame)
             self._waited = 0
 
+    def _say(self, frame: Frame) -> None:
+        if self._speech is None:
+            self._speech = SpeechEncoder(self.leg)
+        packet = self._speech.encode(frame)
+        if packet is None:
+            self.leg.leave_out()
+        else:
+            self.leg.send_packet(packet)
+
     @property
-    def _otherwise_engaged(self) -> bool:
-        """Whether something else is sent in the place of the handler's frames."""
-        return bool(self._keyings or self._clips or self._bridged is not None or self._last_words is not None)
+    def _replaced(self) -> bool:
+        """Whether something else is sent in place of the handler's frames; for a clip they wait."""
+        return bool(self._keyings or self._bridged is not None or self._last_words is not None)
 
     async def play(self, packets: Sequence[bytes]) -> None:
         """Play a clip after those before it; return when its last packet was sent."""
@@ -144,14 +152,16 @@ class LiveCall:
     async def send_digits(self, digits: str, *, duration_ms: int = 100, gap_ms: int = 100) -> None:
         """Press keys, in place of whatever else would be sent; return when the last one was let go.
 
+        Whoever cancels it lets go of the key that is down, in the ticks that follow.
+
         Raises:
             ValueError: there are no such keys.
-            RuntimeError: the peer takes none.
+            RuntimeError: the peer takes none, or none any more.
         """
         rate = self.leg.event_rate
         packets = keyed(digits, rate or RATES[-1], duration_ms=duration_ms, gap_ms=gap_ms)
         if rate is None:
-            raise RuntimeError("the other side takes no digits: its description has no telephone-event")
+            raise _takes_no_digits()
         if not packets:
             return
         keying = Keying(packets, asyncio.get_running_loop().create_future())
@@ -161,7 +171,9 @@ class LiveCall:
             await keying.done
         finally:
             if keying in self._keyings:
-                self._keyings.remove(keying)
+                keying.packets = deque(let_go(keying.last))
+                if not keying.packets:
+                    self._keyings.remove(keying)
             self._let_through()
 
     def add_ear(self, ear: Ear, rate: Rate) -> None:
@@ -213,7 +225,16 @@ class LiveCall:
         return recorder
 
     async def bridge(self, other: "LiveCall") -> None:
-        """Pass packets both ways, undecoded, until cancelled or one of the calls is closed."""
+        """Pass packets both ways, undecoded, until cancelled or one of the calls is closed.
+
+        Raises:
+            RuntimeError: one of them is bridged already, be it with the other.
+        """
+        for side in (self, other):
+            if side._bridged is not None:
+                raise RuntimeError(
+                    f"call {side.call_id} is bridged already, and one bridge carries both ways; end it before the next"
+                )
         over = self._bridge_over = other._bridge_over = asyncio.get_running_loop().create_future()
         self._join(other)
         other._join(self)
@@ -230,28 +251,33 @@ class LiveCall:
             self._let_through()
 
     async def close(self) -> facts.LegClosed:
-        """Finish what runs, close the leg, and return what was measured."""
+        """Finish what runs, close the leg, and return what was measured. The goodbye waits for no disk."""
         for playing in self._clips:
             playing.done.cancel()
         for keying in self._keyings:
             keying.done.cancel()
         if self._bridge_over is not None and not self._bridge_over.done():
             self._bridge_over.set_result(None)
-        await self.stop_recording()
+        finishing = asyncio.create_task(self.stop_recording())
         figures = self.leg.figures()
         await self.leg.close()
+        await finishing
         return quality.closing(figures)
 
     def _send_key(self, keying: Keying) -> None:
-        packet = keying.packets.popleft()
-        if packet is None:
+        packet = keying.last = keying.packets.popleft()
+        refused = self.leg.event_rate is None  # by a later offer
+        if refused:
+            keying.packets.clear()
+        elif packet is None:
             self.leg.send_packet(SILENCE)
         else:
             self.leg.send_event(packet.payload, marker=packet.marker, age=packet.age)
         if not keying.packets:
             self._keyings.popleft()
             if not keying.done.done():
-                keying.done.set_result(None)
+                keying.done.set_exception(_takes_no_digits()) if refused else keying.done.set_result(None)
+            self._let_through()
 
     def _next_payload(self) -> bytes | None:
         if self._last_words is not None:
@@ -262,6 +288,7 @@ class LiveCall:
             playing = self._clips[0]
             payload = playing.packets[playing.next]
             playing.next += 1
+            self._due.clear()  # what waits for a clip is late by its length, and no more is made up for
             if playing.next == len(playing.packets):
                 self._clips.popleft()
                 if not playing.done.done():
@@ -272,7 +299,7 @@ class LiveCall:
     def _use_rate(self, rate: Rate) -> None:
         if rate not in RATES:
             raise ValueError(f"a call is heard at 48000 or 16000 Hz, not {rate}")
-        if rate != self._rate and (self._ears or self._decoded_to is not None):
+        if rate != self._rate and self._ears:
             raise ValueError(f"this call is already heard at {self._rate} Hz; hear it at the same rate")
         self._rate = rate
 
@@ -290,3 +317,7 @@ class LiveCall:
         self.leg.forward(None)
         self._bridged = None
         self._bridge_over = None
+
+
+def _takes_no_digits() -> RuntimeError:
+    return RuntimeError("the other side takes no digits: its description has no telephone-event")

@@ -169,7 +169,7 @@ class Performer:
             self.say(facts.LegFailed(reason=failed.reason))
         else:
             leg.on_ended = lambda reason: self.say(facts.LegFailed(reason=reason))
-            self.live = LiveCall(leg, on_digit)
+            self.live = LiveCall(leg, on_digit, self.call_id)
             self.say(facts.OfferMade(sdp=offer))
         await asyncio.shield(self._answered)
 

@@ -10,15 +10,25 @@ import random
 import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from operator import attrgetter
 from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO, Final, Generic, TypeVar
 
+import av
+import numpy as np
+
 from shared import log
+from shared.handling import Frame
 from workers.media.ogg import OggOpus
 from workers.media.unbroken import Arrived, Unbroken
 
 CHUNK_S: Final = 1.0
+MOST_WAITING: Final = 30
+"""A disk that so many chunks of one recording wait for takes no more of it."""
+PATIENCE_S: Final = 5.0
+"""So long a call waits for its file to be made, and for it to be finished; that is done even later."""
 
 _WAV_HEADER: Final = struct.Struct("<4sL4s4sLHHLLHH4sL")
 _WAV_MOST_BYTES: Final = 0xFFFFFFFF - _WAV_HEADER.size
@@ -34,6 +44,9 @@ class Recorder(Generic[T]):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.patience_s = PATIENCE_S
+        self._waiting = 0  # chunks handed over and not yet written
+        self._given_up = False
         self._chunk: list[T] = []
         self._chunk_from_s = 0.0
         self._file: BinaryIO | None = None
@@ -42,29 +55,48 @@ class Recorder(Generic[T]):
         """Make the file.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: it cannot be made, or not in time.
         """
-        await asyncio.get_running_loop().run_in_executor(_writer, self._open)
+        try:
+            async with asyncio.timeout(self.patience_s):
+                await asyncio.get_running_loop().run_in_executor(_writer, self._open)
+        except TimeoutError:
+            raise TimeoutError(f"{self.path} was not made within {self.patience_s:g} s; does the disk hang?") from None
 
     def take(self, piece: T, at_s: float) -> None:
         """Take what was heard at `at_s`."""
+        if self._given_up:
+            return
         if not self._chunk:
             self._chunk_from_s = at_s
         self._chunk.append(piece)
-        if at_s - self._chunk_from_s >= CHUNK_S:
+        if at_s - self._chunk_from_s < CHUNK_S:
+            return
+        if self._waiting < MOST_WAITING:
             self._hand_over()
+        else:
+            self._given_up = True
+            because = f"the disk hangs: {MOST_WAITING * CHUNK_S:g} s wait to be written"
+            log.get().error("recording.failed", path=str(self.path), because=because)
+            self._hand_over(at_s)
 
     async def close(self) -> None:
         """Write the rest and finish the file; that is done even if nobody waits for it any more."""
-        await asyncio.wait([self._hand_over(time.monotonic())])
+        if self._given_up:
+            return
+        _, late = await asyncio.wait([self._hand_over(time.monotonic())], timeout=self.patience_s)
+        if late:
+            log.get().error("recording.not_finished", path=str(self.path), waited_s=self.patience_s)
 
     def _hand_over(self, ended_s: float | None = None) -> asyncio.Future[None]:
         chunk, self._chunk = self._chunk, []
         written = asyncio.get_running_loop().run_in_executor(_writer, self._write, chunk, ended_s)
+        self._waiting += 1
         written.add_done_callback(self._look_at)
         return written
 
     def _look_at(self, written: asyncio.Future[None]) -> None:
+        self._waiting -= 1
         if not written.cancelled() and (error := written.exception()) is not None:
             log.get().error("recording.failed", path=str(self.path), because=str(error))
 
@@ -94,16 +126,21 @@ class Recorder(Generic[T]):
         raise NotImplementedError
 
 
-class WavRecorder(Recorder[bytes]):
-    """Writes 20 ms frames of decoded sound: mono, signed 16 bit, `rate` Hz."""
+class WavRecorder(Recorder[Frame]):
+    """Writes frames of decoded sound: mono, signed 16 bit, `rate` Hz, at whichever rate they come."""
 
     def __init__(self, path: Path, rate: int) -> None:
         super().__init__(path)
         self._rate = rate
+        self._heard_at = rate
+        self._resampler = av.AudioResampler("s16", "mono", rate)
         self._bytes = 0
 
-    def _append(self, file: BinaryIO, chunk: list[bytes], _ended_s: float | None) -> None:
-        pcm = b"".join(chunk)
+    def _append(self, file: BinaryIO, chunk: list[Frame], _ended_s: float | None) -> None:
+        pcm = b"".join(
+            self._fitted(b"".join(frame.pcm for frame in frames), rate)
+            for rate, frames in groupby(chunk, key=attrgetter("rate"))
+        )
         self._bytes += len(pcm)
         size = min(self._bytes, _WAV_MOST_BYTES)
         file.seek(0)
@@ -116,6 +153,16 @@ class WavRecorder(Recorder[bytes]):
         )
         file.seek(0, SEEK_END)
         file.write(pcm)
+
+    def _fitted(self, pcm: bytes, rate: int) -> bytes:
+        """Return the sound at the file's rate."""
+        if rate != self._heard_at:
+            self._heard_at, self._resampler = rate, av.AudioResampler("s16", "mono", self._rate)
+        if rate == self._rate:
+            return pcm
+        sound = av.AudioFrame.from_ndarray(np.frombuffer(pcm, np.int16).reshape(1, -1), "s16", "mono")
+        sound.sample_rate = rate
+        return b"".join(piece.to_ndarray().tobytes() for piece in self._resampler.resample(sound))
 
 
 class OggRecorder(Recorder[Arrived]):

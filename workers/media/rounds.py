@@ -44,6 +44,6 @@ class Rounds:
                     step(live)
                 except Exception:  # noqa: BLE001 logged, and the end of this call only
                     self.lives.pop(live, None)  # one call's sound must not stop everybody's
-                    self._log.exception("call.sound_failed")
+                    self._log.exception("call.sound_failed", call=live.call_id)
                     if live.leg.on_ended is not None:
                         live.leg.on_ended("its sound could not be carried")
