@@ -70,7 +70,7 @@ async def test_figures_agree_with_the_packets_that_were_lost_both_ways() -> None
         def told() -> LegFigures:
             return leg.figures()
 
-        await until(lambda: told().peer_lost == len(lost_there))
+        await until(lambda: (told().peer_lost, told().peer_lost_of) == (len(lost_there), TICKS))
         figures, quality = told(), judge(told())
     assert len(lost_there) > 5
     assert figures.packets_lost == len(lost_here)

@@ -469,6 +469,7 @@ async def test_page_that_is_closed_hangs_up(webhooks: Webhooks) -> None:
         await page.goto(f"{graph.base_url}/?tone=620")
         await page.get_by_role("button", name="Call").press("Enter")
         assert (await webhooks.next())["event"] == "connect"
+        await page.wait_for_function("window.pageline.callId()")  # before that it has no call to end
         await page.close(run_before_unload=True)
         assert (await webhooks.next())["event"] == "terminate"
 
