@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.handling import Frame, Rate, Room
-from tests.unit.test_live_call import SOUND, WORDS, WiredLeg, line, tick, tone
+from tests.unit.test_live_call import SOUND, WORDS, WiredLeg, line, speech_and_pauses, tick, tone
 from workers.media.encoding import SpeechEncoder
 from workers.media.host import Ear, Host
 from workers.media.live_call import LiveCall
@@ -281,6 +281,43 @@ async def test_those_who_only_listen_share_one_encoder_as_long_as_their_peers_wa
     assert another[-1] != one[-1]
     assert [caller.hears() for caller in callers[2:]] == [{A, B}] * 3
     assert len(SpeechEncoder._all) == before + 4, "one for each who speaks, and two for the three"
+
+
+async def test_the_encoder_they_share_is_prepared_for_the_worst_of_their_paths() -> None:
+    floor = Floor(*(callers := (Caller(A), Caller(), Caller(), Caller())))
+    for caller, loss in zip(callers, (0.9, None, 0.2, 0.1), strict=True):
+        caller.leg._reports.peer.fraction_lost = loss
+        caller.join(floor.mixer, listen_only=caller.hums is None)
+    floor.go()
+    assert floor.mixer.shared_encoder(callers[1].leg)._expected_loss == 0.2
+
+
+async def test_a_call_that_spoke_before_counts_once_among_those_encoded() -> None:
+    gc.collect()
+    before = len(SpeechEncoder._all)
+    floor = Floor(*(callers := (Caller(A), Caller(B))))
+    for caller in callers:
+        caller.live.outbound.append(SOUND)
+    floor.go(1)
+    for caller in callers:
+        caller.join(floor.mixer)
+    floor.go()
+    assert len(SpeechEncoder._all) == before + len(callers)
+
+
+def test_pauses_that_are_left_out_are_stamped_as_if_they_had_been_sent() -> None:
+    mixer = Mixer(16_000, None)
+    speaker, hearer = Participant(mixer, WiredLeg()), Participant(mixer, leg := WiredLeg(dtx=True))
+    for participant in (speaker, hearer):
+        mixer.enter(participant)
+    frames = list(speech_and_pauses())
+    for frame in frames:
+        speaker.say(frame.pcm)
+        hearer.say(None)
+        hearer.tell()
+    stamps = [packet.timestamp - leg.wire.kept[0][0].timestamp & 0xFFFFFFFF for packet, _ in leg.wire.kept]
+    assert 60 < len(stamps) < 100
+    assert stamps[-1] == 960 * (len(frames) - 1)
 
 
 async def test_what_a_room_held_goes_with_those_who_leave() -> None:

@@ -53,7 +53,7 @@ class Mixer:
 
     def worst_loss(self) -> float:
         """Return the largest share of our packets that one who only listens lost lately."""
-        return max((other.leg.loss_at_peer or 0.0 for other in self._participants if other.listen_only), default=0.0)
+        return max(other.leg.loss_at_peer or 0.0 for other in self._participants if other.listen_only)
 
     def take(self, participant: "Participant", pcm: bytes | None) -> None:
         """Take what one says in this round; None or zeros if nothing."""
