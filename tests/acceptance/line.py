@@ -45,6 +45,7 @@ PAGES: Final = {
     "minutes": "108812345678908",
     "conference": "108812345678909",
     "supervise": "108812345678910",
+    "intrude": "108812345678911",
     "echo": PAGE,
 }
 """Pages by what answers there."""
@@ -60,6 +61,7 @@ HANDLERS: Final = {
     "minutes": "reception:minutes",
     "conference": "conference:answer",
     "supervise": "conference:supervise",
+    "intrude": "reception:intrude",
     "echo": "workers.handlers.echo:answer",
 }
 TOKENLESS_PAGE: Final = "108812345678999"

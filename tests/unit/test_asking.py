@@ -53,7 +53,6 @@ class Telephone:
         return path or ""
 
     answer = reject = hang_up = stop_recording = bridge = send_digits = nothing
-    join: Any = None
 
 
 @pytest.fixture

@@ -29,7 +29,6 @@ class Silent:
         yield Frame(b"")
 
     answer = reject = hang_up = play = stop_recording = bridge = next_digit = send_digits = nothing
-    join: Any = None
 
 
 ANOTHER_RATE: Any = 8000
