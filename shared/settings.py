@@ -115,6 +115,11 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
             )
         return secrets
 
+    @property
+    def proving_secret(self) -> bytes:
+        """Return the app secret that proves requests to Graph; empty where there is none, and then none is proved."""
+        return next((secret.encode() for secret in _listed(self.meta_app_secret)), b"")
+
     @cached_property
     def verify_token(self) -> bytes:
         """Return the token Meta shows when the callback URL is set; refuse to go on without one."""

@@ -274,6 +274,22 @@ _happenings: Final[dict[type[facts.Fact], st.SearchStrategy[facts.Fact]]] = {
     facts.AnswerReceived: st.builds(facts.AnswerReceived, sdp=_sdp, renegotiation=st.one_of(st.none(), _sdp)),
     facts.ActionSettled: st.builds(facts.ActionSettled, action=st.sampled_from(("accept", *FAREWELLS))),
     facts.ActionFailed: _failures,
+    facts.MediaOffered: st.builds(facts.MediaOffered, sdp=st.one_of(st.none(), _sdp)),
+    facts.MediaAnswered: st.builds(facts.MediaAnswered, version=st.integers(0, 3), sdp=st.one_of(st.none(), _sdp)),
+    facts.Placed: st.builds(
+        facts.Placed,
+        page=st.just("1"),
+        consumer=st.just("2"),
+        call_by_ms=st.sampled_from((NOON_MS + 60_000, NOON_MS - 1)),
+        ask_permission=st.booleans(),
+    ),
+    facts.PermissionRead: st.builds(
+        facts.PermissionRead, status=st.just("has_permission"), may_call=st.booleans(), may_ask=st.booleans()
+    ),
+    facts.PermissionReplied: st.builds(facts.PermissionReplied, response=st.sampled_from(("approve", "reject"))),
+    facts.ConnectAnswered: st.builds(
+        facts.ConnectAnswered, meta_id=st.just("c_1"), sdp=st.one_of(st.none(), _sdp), for_epoch=st.integers(0, 4)
+    ),
 }
 _INERT: Final[frozenset[type[facts.Fact]]] = frozenset(
     {
@@ -283,6 +299,12 @@ _INERT: Final[frozenset[type[facts.Fact]]] = frozenset(
         facts.LogRestored,
         facts.RecordingStarted,
         facts.HandlerStarted,
+        facts.MediaOffered,
+        facts.MediaAnswered,
+        facts.Placed,
+        facts.PermissionRead,
+        facts.PermissionReplied,
+        facts.ConnectAnswered,
     }
 )
 """Facts that nobody acts on; as a group they come as often as one other."""

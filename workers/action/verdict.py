@@ -38,6 +38,8 @@ class Attempt(NamedTuple):
     took_ms: int = 0
     trouble: str = ""
     usage: Usage | None = None
+    body: bytes | None = None
+    """The reply as it came, for edges that answer with more than `CallsReply`."""
 
     @property
     def error(self) -> GraphError | None:
