@@ -251,10 +251,11 @@ async def test_where_all_are_silent_nothing_is_mixed_or_encoded() -> None:
     assert not floor.mixer._said
 
 
-async def test_a_sound_ends_in_silence_and_is_not_torn_off() -> None:
+@pytest.mark.parametrize("listen_only", [False, True])
+async def test_a_sound_ends_in_silence_and_is_not_torn_off(listen_only: bool) -> None:
     floor = Floor(*(callers := (Caller(A), Caller(B))))
-    for caller in callers:
-        caller.join(floor.mixer)
+    callers[0].join(floor.mixer, listen_only=listen_only)
+    callers[1].join(floor.mixer)
     floor.go()
     already = len(callers[0].told)
     callers[1].leave()
@@ -289,7 +290,8 @@ async def test_the_encoder_they_share_is_prepared_for_the_worst_of_their_paths()
         caller.leg._reports.peer.fraction_lost = loss
         caller.join(floor.mixer, listen_only=caller.hums is None)
     floor.go()
-    assert floor.mixer.shared_encoder(callers[1].leg)._expected_loss == 0.2
+    (encoder,) = floor.mixer._encoders.values()
+    assert encoder._expected_loss == 0.2
 
 
 async def test_a_call_that_spoke_before_counts_once_among_those_encoded() -> None:

@@ -33,7 +33,9 @@ class Mixer:
         """Somebody was: what is said next begins another round."""
         self._sum: NDArray[np.int32] | None = None
         self._heard_by_the_silent: bytes | None = None
-        self._shared: dict[tuple[object, ...], SharedEncoder] = {}
+        self._encoders: dict[tuple[object, ...], SpeechEncoder] = {}
+        """Those of who only listen, by what their peers want."""
+        self._packets: dict[tuple[object, ...], bytes | None] = {}
 
     def enter(self, participant: "Participant") -> None:
         """Let one hear and be heard from the next round on."""
@@ -44,7 +46,7 @@ class Mixer:
         self._participants.discard(participant)
         self._said.pop(participant, None)
         if all(not other.listen_only for other in self._participants):
-            self._shared.clear()
+            self._encoders.clear()
 
     @property
     def crowded(self) -> bool:
@@ -60,6 +62,7 @@ class Mixer:
         if self._told:
             self._told, self._sum, self._heard_by_the_silent = False, None, None
             self._said.clear()
+            self._packets.clear()
         if pcm is None or pcm == self.silence:
             self._said.pop(participant, None)
         else:
@@ -84,12 +87,14 @@ class Mixer:
             self._heard_by_the_silent = _saturated(self._sum.copy())
         return self._heard_by_the_silent
 
-    def shared_encoder(self, leg: RtpSession) -> "SharedEncoder":
-        """Return the encoder of those who only listen and whose peers want what this one's wants."""
+    def encode_for_listener(self, leg: RtpSession, frame: Frame) -> bytes | None:
+        """Return the packet of what who only listens hears in this round, encoded once where the peers want the same."""
         alike = (leg.dtx, *sorted(leg.wishes.items()))
-        if alike not in self._shared:
-            self._shared[alike] = SharedEncoder(Audience(self, leg.wishes, dtx=leg.dtx))
-        return self._shared[alike]
+        if alike not in self._encoders:
+            self._encoders[alike] = SpeechEncoder(Audience(self, leg.wishes, dtx=leg.dtx))
+        if alike not in self._packets:
+            self._packets[alike] = self._encoders[alike].encode(frame)
+        return self._packets[alike]
 
 
 class Participant:
@@ -128,7 +133,7 @@ class Participant:
 
     def _encode(self, frame: Frame) -> bytes | None:
         if self.listen_only:
-            return self.mixer.shared_encoder(self.leg).encode(frame)
+            return self.mixer.encode_for_listener(self.leg, frame)
         if self._encoder is None:
             self._encoder = SpeechEncoder(self.leg)
         return self._encoder.encode(frame)
@@ -146,19 +151,6 @@ class Audience:
     def loss_at_peer(self) -> float:
         """Share of our packets that one of them lost lately."""
         return self._mixer.worst_loss()
-
-
-class SharedEncoder(SpeechEncoder):
-    """Encodes the frames of an audience, each once."""
-
-    _pcm = b""
-    _packet: bytes | None = None
-
-    def encode(self, frame: Frame) -> bytes | None:
-        """Return the packet of a frame, None where it is of a pause and may be left out."""
-        if frame.pcm is not self._pcm:
-            self._pcm, self._packet = frame.pcm, super().encode(frame)
-        return self._packet
 
 
 def _saturated(mixed: NDArray[np.int32]) -> bytes:
