@@ -88,7 +88,7 @@ class Mixer:
         return self._heard_by_the_silent
 
     def encode_for_listener(self, leg: RtpSession, frame: Frame) -> bytes | None:
-        """Return the packet of what who only listens hears in this round, encoded once where the peers want the same."""
+        """Return the packet of what who only listens hears in this round, encoded once where peers want the same."""
         alike = (leg.dtx, *sorted(leg.wishes.items()))
         if alike not in self._encoders:
             self._encoders[alike] = SpeechEncoder(Audience(self, leg.wishes, dtx=leg.dtx))
