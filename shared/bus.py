@@ -21,7 +21,6 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from enum import StrEnum
 from importlib.resources import files
-from itertools import chain
 from typing import Final, NamedTuple, NoReturn
 
 import msgspec
@@ -63,6 +62,7 @@ class Fenced(StrEnum):
 
     GO = "go"
     AGAIN = "again"  # granted to this very job before: an earlier attempt may have reached Graph
+    ORPHANED = "orphaned"  # so it was, and the call has another owner since, or none
     STALE = "stale"
     REFUSED = "refused"
 
@@ -126,6 +126,8 @@ class Bus:
                 wants, answer_by_ms = "1", min(max(fact.answer_by_ms, 0), LATEST_MS)
             case facts.Terminated():
                 wants = "end"
+            case facts.PermissionReplied():
+                wants = "known"
         args = (call_id, identity, fact.epoch, bare(fact), wants, answer_by_ms, self.retention_ms, asks, stranger)
         verdict, _seq = await self._route.run(self.wire, [hash_of(call_id)], args)
         refuse_forgotten(verdict, call_id)
@@ -202,13 +204,18 @@ class Bus:
         False if somebody was given the call as a new one meanwhile.
         """
         told = [entry.fact for entry in entries]
-        granted = any(isinstance(fact, facts.ActionGranted) for fact in told)
-        arrived = (fact.answer_by_ms for fact in told if isinstance(fact, facts.Arrived))
-        placed = (fact.call_by_ms for fact in told if isinstance(fact, facts.Placed))
-        answer_by_ms = next(chain(arrived, placed), "")
+        placed = next((fact for fact in told if isinstance(fact, facts.Placed)), None)
+        # what Redis granted last may be unknown here; a `connect` that may have been sent is never sent again
+        granting = facts.ActionGranted if placed is None else (facts.ActionGranted, facts.OfferMade)
+        granted = any(isinstance(fact, granting) for fact in told)
+        arrived = next((fact for fact in told if isinstance(fact, facts.Arrived)), None)
+        answer_by_ms = placed.call_by_ms if placed else arrived.answer_by_ms if arrived else ""
+        asking = party_of(placed.page, placed.consumer) if placed and placed.ask_permission else ""
+        asked = any(isinstance(fact, facts.PermissionRead) and fact.may_ask for fact in told)
         log = [part for fact in told for part in (bare(fact), fact.at_ms, fact.epoch)]
         meta_id = next((fact.meta_id for fact in told if isinstance(fact, facts.ConnectAnswered)), "")
-        args = (call_id, worker, epoch, int(granted), answer_by_ms, _encode(facts.LogRestored()), meta_id, *log)
+        ours = (int(granted), answer_by_ms, _encode(facts.LogRestored()), meta_id, asking, int(asked))
+        args = (call_id, worker, epoch, *ours, *log)
         return bool(await self._restore.run(self.wire, [hash_of(call_id)], args) != b"known")
 
     async def follow(self, worker: str, *, after: str = "0-0") -> AsyncIterator[list[Delivery]]:

@@ -65,9 +65,12 @@ class Outbound:
         await self._bus.route(call_id, placed, identity="placed")
         return call_id
 
-    async def shelve(self, call_id: str, worker: str, epoch: int, *, seq: int) -> bool:
-        """Let go of a call until something happens to it; False if something has, since entry `seq` of its log."""
-        args = (call_id, worker, epoch, bare(facts.HandedBack(worker=worker)), seq)
+    async def shelve(self, call_id: str, worker: str, epoch: int, *, seq: int, deadline_ms: int) -> bool:
+        """Let go of a call until something happens to it, at the latest until `deadline_ms`.
+
+        False if something has happened, since entry `seq` of its log.
+        """
+        args = (call_id, worker, epoch, bare(facts.HandedBack(worker=worker)), seq, deadline_ms)
         verdict = await self._shelve.run(self._bus.wire, [hash_of(call_id)], args)
         refuse_forgotten(verdict, call_id)
         if verdict == b"stale":
@@ -95,9 +98,13 @@ class Outbound:
 
     async def permission_replied(self, page: str, consumer: str, reply: facts.PermissionReplied) -> int:
         """Bring a consumer's answer to every call that may wait for it, and return to how many."""
-        waiting = await self._bus.wire.call("SMEMBERS", f"{PREFIX}asking:{party_of(page, consumer)}")
+        asking = f"{PREFIX}asking:{party_of(page, consumer)}"
+        waiting = await self._bus.wire.call("SMEMBERS", asking)
         identity = f"permission:{reply.response}:{reply.replied_at_ms}"
         routed = await asyncio.gather(*(self._bus.route(call.decode(), reply, identity=identity) for call in waiting))
+        over = [call for call, each in zip(waiting, routed, strict=True) if each is Routed.LOGGED]
+        if over:
+            await self._bus.wire.call("SREM", asking, *over)
         return sum(each in (Routed.DELIVERED, Routed.PLACED, Routed.WAITING) for each in routed)
 
 

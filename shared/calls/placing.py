@@ -19,6 +19,12 @@ from shared.calls.state import Call, Outcome, Permission, Phase
 PERMISSION_USEFUL_MS = 15_000
 """Graph tells within this whether we may call, and takes a request for leave."""
 
+PERMISSION_ANSWERED_MS = 30_000
+"""From asking Graph about leave to what it says, at the latest."""
+
+OFFERED_MS = 10_000
+"""From wanting to dial to our offer, at the latest."""
+
 CONNECT_USEFUL_MS = 6_000
 """A `connect` that was not sent by then is not sent: whoever waits for the call has given up."""
 
@@ -29,7 +35,10 @@ PICK_UP_TO_LIVE_MS = 8_000
 """From pick-up to LIVE; the consumer hears nothing all that time."""
 
 UNSURE_MS = 90_000
-"""How long a call that Graph may have taken without saying so is waited for, to be ended: longer than any rings."""
+"""How long a call that Graph may have taken without saying so is looked for, to be ended: longer than any rings."""
+
+UNSURE_SLACK_MS = 15_000
+"""The call is there for so much longer than it is looked for, so that what is found at the last moment finds it."""
 
 
 def transition(call: Call, fact: facts.Fact) -> Step:
@@ -44,7 +53,7 @@ def transition(call: Call, fact: facts.Fact) -> Step:
             # refused by the fence: a predecessor asked; unclear: a consumer is not asked twice
             asked = fact.ambiguous or fact.cause == "refused"
             return _shelved(call) if asked else end(call, Outcome.FAILED, None, fact.at_ms)
-        case Phase.PLACING, facts.ActionFailed(action="check_permission"):
+        case Phase.PLACING, facts.ActionFailed(action="check_permission") if call.permission is Permission.UNKNOWN:
             return end(call, Outcome.FAILED, None, fact.at_ms)
 
         # we dial
@@ -56,12 +65,15 @@ def transition(call: Call, fact: facts.Fact) -> Step:
             return replace(call, granted=True), ()
         case Phase.DIALLING, facts.ConnectAnswered(sdp=str(sdp), for_epoch=call.epoch):
             return _calling(call, fact, sdp)
-        case Phase.DIALLING, facts.ConnectAnswered(meta_id=meta_id):
+        case Phase.PLACING | Phase.DIALLING, facts.ConnectAnswered(meta_id=meta_id):
             return end(replace(call, granted=True, meta_id=meta_id), Outcome.FAILED, "terminate", fact.at_ms)
+        case Phase.DIALLING, facts.LogRestored():
+            # nobody knows any more whether it was granted
+            return replace(call, granted=True), ()
         case Phase.DIALLING, facts.ActionFailed(action="connect", at_ms=at_ms):
             refuse = orders.RefuseAnswer(fact.message, fact.code, fact.subcode, fact.fbtrace_id)
             ended, todo = end(call, Outcome.FAILED, "terminate" if fact.ambiguous else None, at_ms, refuse)
-            return (replace(ended, deadline_ms=at_ms + UNSURE_MS) if fact.ambiguous else ended), todo
+            return (_unsure(ended, at_ms) if fact.ambiguous else ended), todo
 
         # it rings
         case Phase.CALLING, facts.StatusChanged(status="accepted", at_ms=at_ms):
@@ -74,7 +86,8 @@ def transition(call: Call, fact: facts.Fact) -> Step:
 
         # it does not come to a conversation
         case Phase.PLACING, facts.DeadlinePassed(at_ms=at_ms) if is_due(call, fact):
-            return end(call, Outcome.UNREACHED if call.epoch else Outcome.EXPIRED, None, at_ms)
+            in_vain = Outcome.UNREACHED if at_ms >= call.answer_by_ms else Outcome.FAILED
+            return end(call, in_vain if call.epoch else Outcome.EXPIRED, None, at_ms)
         case Phase.CALLING, facts.DeadlinePassed(at_ms=at_ms) if is_due(call, fact) and not call.picked_up:
             return end(call, Outcome.UNREACHED, goodbye(call), at_ms)
         case _, facts.DeadlinePassed(at_ms=at_ms) if is_due(call, fact):
@@ -115,16 +128,16 @@ def take_over(call: Call, at_ms: int) -> Step:
     """Say what a new owner does with a call of which Meta knows nothing: the next thing that is to be done."""
     if at_ms >= call.answer_by_ms:
         return end(call, Outcome.EXPIRED, None, at_ms)
-    call = replace(call, phase=Phase.PLACING, deadline_ms=call.answer_by_ms)
+    call = replace(call, phase=Phase.PLACING)
     match call.permission:
         case Permission.UNKNOWN:
-            return call, (orders.PostAction("check_permission", at_ms + PERMISSION_USEFUL_MS),)
+            return _ask_graph(call, "check_permission", at_ms)
         case Permission.ASKING:
-            return call, (orders.PostAction("optin", at_ms + PERMISSION_USEFUL_MS),)
+            return _ask_graph(call, "optin", at_ms)
         case Permission.ASKED:
             return _shelved(call)
         case Permission.GRANTED:
-            return _dial(call)
+            return _dial(call, at_ms)
 
 
 def ending(call: Call, fact: facts.Fact) -> Step:
@@ -132,12 +145,14 @@ def ending(call: Call, fact: facts.Fact) -> Step:
     match fact:
         case facts.ActionGranted(action="connect") if call.farewell == "withdraw":
             return replace(call, granted=True, farewell="terminate"), ()
+        case facts.LogRestored() if call.farewell == "withdraw":
+            return replace(call, granted=True, farewell="terminate"), ()
         case facts.ConnectAnswered(meta_id=meta_id) if call.farewell is not None and not call.meta_id:
             known = replace(call, granted=True, meta_id=meta_id, farewell="terminate")
             return known, say_farewell(known, "terminate", fact.at_ms)
         case facts.ActionFailed(action="connect", at_ms=at_ms) if call.farewell is not None and not call.meta_id:
             if fact.ambiguous:
-                return replace(call, deadline_ms=at_ms + UNSURE_MS), ()
+                return _unsure(call, at_ms), ()
             return settle(replace(call, farewell=None))
         case _:
             return call, ()
@@ -149,24 +164,34 @@ def _after_permission(call: Call, fact: facts.PermissionRead | facts.PermissionR
         case _ if call.permission is Permission.GRANTED:
             return call, ()
         case facts.PermissionRead(may_call=True) | facts.PermissionReplied(response="approve"):
-            return _dial(replace(call, permission=Permission.GRANTED))
-        case facts.PermissionReplied(response="reject") if asked:
+            return _dial(replace(call, permission=Permission.GRANTED), fact.at_ms)
+        case facts.PermissionReplied() if asked:
             return end(call, Outcome.UNREACHED, None, fact.at_ms)
         case facts.PermissionRead(may_ask=True) if call.ask_permission and not asked:
-            optin = orders.PostAction("optin", fact.at_ms + PERMISSION_USEFUL_MS)
-            return replace(call, permission=Permission.ASKING), (optin,)
+            return _ask_graph(replace(call, permission=Permission.ASKING), "optin", fact.at_ms)
         case facts.PermissionRead() if not asked:
             return end(call, Outcome.UNREACHED, None, fact.at_ms)
         case _:
             return call, ()
 
 
+def _ask_graph(call: Call, action: str, at_ms: int) -> Step:
+    deadline_ms = min(at_ms + PERMISSION_ANSWERED_MS, call.answer_by_ms)
+    return replace(call, deadline_ms=deadline_ms), (orders.PostAction(action, at_ms + PERMISSION_USEFUL_MS),)
+
+
 def _shelved(call: Call) -> Step:
-    return replace(call, permission=Permission.ASKED), (orders.Shelve(),)
+    return replace(call, permission=Permission.ASKED, deadline_ms=call.answer_by_ms), (orders.Shelve(),)
 
 
-def _dial(call: Call) -> Step:
-    return replace(call, handler_running=True), (orders.StartHandler(), orders.MakeOffer())
+def _dial(call: Call, at_ms: int) -> Step:
+    deadline_ms = min(at_ms + OFFERED_MS, call.answer_by_ms)
+    dialling = replace(call, handler_running=True, deadline_ms=deadline_ms)
+    return dialling, (orders.StartHandler(), orders.MakeOffer())
+
+
+def _unsure(call: Call, at_ms: int) -> Call:
+    return replace(call, deadline_ms=at_ms + UNSURE_MS + UNSURE_SLACK_MS)
 
 
 def _calling(call: Call, fact: facts.ConnectAnswered, answer: str) -> Step:

@@ -3,7 +3,7 @@
 -- returns what became of it, and how many facts that had overtaken the reply joined the log
 local call, theirs = ARGV[1], ARGV[2]
 local known = redis.call('HGET', hash(theirs), 'as')
-if known then return {known == call and 'known' or 'other', 0} end
 local state = redis.call('HGET', hash(call), 'st')
+if known then return {known ~= call and 'other' or state == 'closed' and 'closed' or 'known', 0} end
 if not state then return {'forgotten', 0} end
 return {state == 'closed' and 'closed' or 'adopted', bind(call, theirs, ARGV[3], ARGV[4])}

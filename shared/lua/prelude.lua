@@ -1,7 +1,7 @@
 -- What every step shares. Each script is this prelude followed by its own few lines; one EVALSHA is one step.
 -- Keys, all under the prefix P = pl:{0}: (one hash tag, so that a step stays in one slot of a cluster):
 --   call:<id>  hash    st (open|closed), own, ep, seq, ans (answer by, ms), end (only an ending is left), s:<identity>, accept;
---                     optin (asked by this job); meta (Meta's id of a call we placed); as: this is Meta's id of the call named here
+--                     optin (asked by this job); con (connect granted, ms); meta (Meta's id of a call we placed); as: this is Meta's id of it
 --   log:<id>   stream  <seq>-0: f (fact as JSON), t (server ms), e (epoch)
 --   quality:<id>  stream  samples of how the call sounds, written by shared/quality.py; they go with the log
 --   in:<w>     stream  c (call), s (seq), t, e, f; p and pt on a claim: the arrival before it, so that nobody reads the log
@@ -9,8 +9,8 @@
 --   own:<w>    set     calls the worker owns          wait      zset  call -> answer by: calls without an owner
 --   due        zset    call -> armed deadline, ms     index     zset  call -> first heard of, ms
 --   asking:<page:consumer>    set     calls that may wait for this consumer's leave
---   unsure:<page:consumer>    call whose connect Meta may have taken without saying so
---   stranger:<page:consumer>  Meta's id of a call to this consumer that nobody here is known to have placed
+--   unsure:<page:consumer>    zset    call whose connect Meta may have taken without saying so -> looked for until, ms
+--   stranger:<page:consumer>  zset    Meta's id of a call that nobody here is known to have placed -> first heard of, ms
 --   closed     hash    outcome -> calls ever closed with it
 --   beaten     when anybody last beat, ms             memory    made anew by the first beat after the server was emptied
 local P = 'pl:{0}:'
@@ -88,6 +88,12 @@ end
 local function holds(call, worker, epoch)
   local h = redis.call('HMGET', hash(call), 'own', 'ep')
   return h[1] == worker and h[2] == epoch
+end
+
+-- whether a call of Meta's, first heard of at `heard`, may be what became of our connect
+local function may_be(ours, heard)
+  local h = redis.call('HMGET', hash(ours), 'st', 'con', 'meta')
+  return h[1] == 'open' and not h[3] and tonumber(heard) >= tonumber(h[2] or 0)
 end
 
 -- append a fact and bring it to whoever has to act on it; of a call on the shelf that is whoever has room

@@ -1,25 +1,39 @@
 -- route: one event, one step. Deduplicate, append to the call's log, then deliver to the owner, place, or let wait.
 -- ARGV 1 call, 2 identity ('' = never a duplicate), 3 epoch ('0' = said by no owner), 4 fact, 5 wants an owner ('1', or
---      'end' where only an ending is left), 6 answer by ms ('' = unknown), 7 retention ms,
+--      'end' where only an ending is left; 'known': no log is begun for it), 6 answer by ms ('' = unknown), 7 retention ms,
 --      8 page:consumer whose leave the call may wait for ('' = nobody's), 9 page:consumer of a call that was placed
 local call, identity, epoch, fact, wants = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local key = hash(call)
 local h = redis.call('HMGET', key, 'st', 'own', 'ep', 'as')
 if h[4] then -- Meta's id of a call we placed
+  if epoch ~= '0' then return {'stale', 0} end  -- of whoever took it for an unknown call
   call, key = h[4], hash(h[4])
   h = redis.call('HMGET', key, 'st', 'own', 'ep')
 end
 if ARGV[9] ~= '' and not h[1] and not h[4] then
-  local ours = redis.call('GET', P .. 'unsure:' .. ARGV[9])
-  if ours then
-    redis.call('DEL', P .. 'unsure:' .. ARGV[9])
-    bind(ours, call, cjson.encode({fact = 'ConnectAnswered', meta_id = call}), ARGV[7])
-    call, key = ours, hash(ours)
+  local unsure, strangers = P .. 'unsure:' .. ARGV[9], P .. 'stranger:' .. ARGV[9]
+  redis.call('ZREMRANGEBYSCORE', unsure, '-inf', now)
+  redis.call('ZREMRANGEBYSCORE', strangers, '-inf', now - 120000)
+  local heard, found = redis.call('ZSCORE', strangers, call) or now, nil
+  for _, ours in ipairs(redis.call('ZRANGE', unsure, 0, -1)) do
+    if not found and may_be(ours, heard) then found = ours end
+  end
+  if found then
+    redis.call('ZREM', unsure, found)
+    bind(found, call, cjson.encode({fact = 'ConnectAnswered', meta_id = call}), ARGV[7])
+    call, key = found, hash(found)
     h = redis.call('HMGET', key, 'st', 'own', 'ep')
-  else redis.call('SET', P .. 'stranger:' .. ARGV[9], call, 'PX', 120000) end
+  else
+    redis.call('ZADD', strangers, 'NX', now, call)
+    redis.call('PEXPIRE', strangers, 120000)
+  end
 end
 local state, owner, current = h[1], h[2], h[3] or '0'
 if epoch ~= '0' and epoch ~= current then return {h[3] and 'stale' or 'forgotten', 0} end
+if wants == 'known' then
+  if not state then return {'logged', 0} end
+  wants = ''
+end
 if identity ~= '' and redis.call('HSETNX', key, 's:' .. identity, 1) == 0 then return {'duplicate', 0} end
 local seq = append(call, fact, epoch)
 if seq == 1 then

@@ -4,11 +4,15 @@
 local call, party = ARGV[1], ARGV[2]
 local theirs = redis.call('HGET', hash(call), 'meta')
 if theirs then return theirs end
-theirs = redis.call('GET', P .. 'stranger:' .. party)
-if not theirs then
-  redis.call('SET', P .. 'unsure:' .. party, call, 'PX', ARGV[3])
-  return ''
+local strangers = P .. 'stranger:' .. party
+for _, stranger in ipairs(redis.call('ZRANGE', strangers, 0, -1)) do
+  local heard = redis.call('ZSCORE', strangers, stranger)
+  if redis.call('HEXISTS', hash(stranger), 'as') == 0 and may_be(call, heard) then
+    redis.call('ZREM', strangers, stranger)
+    bind(call, stranger, cjson.encode({fact = 'ConnectAnswered', meta_id = stranger}), ARGV[4])
+    return stranger
+  end
 end
-redis.call('DEL', P .. 'stranger:' .. party)
-bind(call, theirs, cjson.encode({fact = 'ConnectAnswered', meta_id = theirs}), ARGV[4])
-return theirs
+redis.call('ZADD', P .. 'unsure:' .. party, now + ARGV[3], call)
+redis.call('PEXPIRE', P .. 'unsure:' .. party, ARGV[3])
+return ''

@@ -14,6 +14,7 @@ META = "c_K7bQnVd0Lw3R_ZtAhYu8sXpFe2mJ_c9GoWrE4yBg"
 ANSWERED = facts.ConnectAnswered(meta_id=META, sdp="v=0", for_epoch=1)
 RINGING = facts.StatusChanged(status="ringing", page="1", consumer="2")
 ACCEPTED = facts.StatusChanged(status="accepted", page="1", consumer="2")
+LATER_MS = 9_999_999_999_999
 APPROVED = facts.PermissionReplied(response="approve", replied_at_ms=1)
 
 
@@ -87,7 +88,7 @@ async def test_nobody_within_its_time_lets_a_call_expire(bus: Bus, outbound: Out
 
 async def test_a_call_on_the_shelf_takes_no_place_and_comes_back_with_its_answer(bus: Bus, outbound: Outbound) -> None:
     ours = await outbound.place(wanted(bus, ask_permission=True))
-    assert await outbound.shelve(ours, "one", 1, seq=2)
+    assert await outbound.shelve(ours, "one", 1, seq=2, deadline_ms=LATER_MS)
     assert await held(bus) == 0
     assert await outbound.permission_replied("1", "2", APPROVED) == 1
     assert await kinds(bus, ours) == ["Placed", "Claimed", "HandedBack", "PermissionReplied", "Claimed"]
@@ -97,22 +98,22 @@ async def test_a_call_on_the_shelf_takes_no_place_and_comes_back_with_its_answer
 async def test_a_call_to_which_something_happened_meanwhile_stays(bus: Bus, outbound: Outbound) -> None:
     ours = await outbound.place(wanted(bus, ask_permission=True))
     await outbound.permission_replied("1", "2", APPROVED)
-    assert not await outbound.shelve(ours, "one", 1, seq=2)
+    assert not await outbound.shelve(ours, "one", 1, seq=2, deadline_ms=LATER_MS)
     assert await held(bus) == 1
 
 
 async def test_only_the_owner_shelves(ours: str, outbound: Outbound) -> None:
     for worker, epoch in (("two", 1), ("one", 2)):
         with pytest.raises(LeaseLost):
-            await outbound.shelve(ours, worker, epoch, seq=2)
+            await outbound.shelve(ours, worker, epoch, seq=2, deadline_ms=LATER_MS)
     with pytest.raises(RedisForgot):
-        await outbound.shelve("o_unknown", "one", 1, seq=2)
+        await outbound.shelve("o_unknown", "one", 1, seq=2, deadline_ms=LATER_MS)
 
 
 async def test_a_call_on_the_shelf_is_ended_when_its_time_is_up(bus: Bus, outbound: Outbound) -> None:
     ours = await outbound.place(wanted(bus, ask_permission=True))
-    await bus.arm(ours, "one", 1, bus.now_ms() - 1)
-    assert await outbound.shelve(ours, "one", 1, seq=2)
+    await bus.arm(ours, "one", 1, LATER_MS)  # what was to happen before it was shelved
+    assert await outbound.shelve(ours, "one", 1, seq=2, deadline_ms=bus.now_ms() - 1)
     await bus.beat(lease_ms=60_000)
     assert (await kinds(bus, ours))[-2:] == ["DeadlinePassed", "Claimed"]
 

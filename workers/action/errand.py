@@ -17,12 +17,14 @@ from shared.bus import Fenced
 from shared.dead import Trial
 from shared.errors import RedisAway
 from shared.meta.graph import GraphError
+from shared.wire import patiently
 from workers.action.desk import Desk
 from workers.action.experience import note_usage
 from workers.action.request import Request, needs_the_log, request_for
 from workers.action.verdict import FAREWELLS, ONCE_ONLY, Attempt, Sent, Verdict, is_ambiguous, is_throttled, judge
 
 THROTTLED_WAIT_S: Final = 2.0
+DIED_WITH_IT: Final = "Its worker, or the call's owner, was lost with it, and nobody knows whether it was sent."
 LAST_TRY_S: Final = 6.0
 """So long before its deadline a farewell is tried at the latest."""
 
@@ -77,11 +79,25 @@ class Errand:
     async def run(self) -> Attempt:
         """Return the attempt that settled it.
 
+        What is sent once only may have been sent by a worker that died: no time left does not mean that it was not.
+
         Raises:
             GivenUp: it will not succeed.
             OutOfOffice: it is somebody else's now.
             RedisAway: there was no asking for leave in all the time there was.
         """
+        try:
+            return await self._run()
+        except (GivenUp, RedisAway) as end:
+            asked = self.trials or (isinstance(end, GivenUp) and end.cause not in {"too_late", "no_token"})
+            if self.action in ONCE_ONLY and not asked:
+                self._was_granted(await patiently(lambda: self._fence(probe=True)))
+                if self.granted:
+                    await self._made()
+                    raise GivenUp(None, "unreachable", DIED_WITH_IT) from end
+            raise
+
+    async def _run(self) -> Attempt:
         if self.page not in self.desk.tokens:
             raise GivenUp(None, "no_token")
         if self._left_s() <= 0:
@@ -198,16 +214,23 @@ class Errand:
         first = not self.trials
         probe = self.ambiguous and self.action == "accept"
         fenced = await self._fence(probe=probe)
+        if first and not probe:
+            self._was_granted(fenced)
+        if fenced is Fenced.ORPHANED or (self.ambiguous and self.action in ONCE_ONLY):
+            await self._made()  # goes no further where it was reported before
+            raise GivenUp(self._last, "unreachable", DIED_WITH_IT)
         if fenced is Fenced.AGAIN and first and not probe:
-            self.ambiguous = self.granted = True  # granted to this job before: its worker died, perhaps after sending
-            if self.action in ONCE_ONLY:
-                raise GivenUp(None, "unreachable", "A worker died with it, and nobody knows whether it was sent.")
             fenced = await self._fence(probe=True)
         if fenced is Fenced.STALE:
             raise OutOfOffice
         if fenced is Fenced.REFUSED:
             raise GivenUp(None, "refused")
         self.granted = True
+
+    def _was_granted(self, fenced: Fenced) -> None:
+        """Note whether it was granted to this job before: its worker died, perhaps after sending."""
+        if fenced in (Fenced.AGAIN, Fenced.ORPHANED):
+            self.ambiguous = self.granted = True
 
     async def _fence(self, *, probe: bool) -> Fenced:
         token = job_id_of(self.action, self.call_id, self.epoch)

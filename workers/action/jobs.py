@@ -4,13 +4,13 @@ Arguments are ids, epoch and deadline only; an SDP is read from the call's log. 
 worker died: `fence` tells, and what it may then do is decided by the accept rule of the design (`errand.py`).
 """
 
-import contextlib
+import functools
 from typing import Final
 
 import httpx
 import stamina
 
-from shared import log
+from shared import actions, log
 from shared.calls import facts
 from shared.calls.ending import FAREWELL_USEFUL_MS
 from shared.calls.placing import UNSURE_MS
@@ -93,15 +93,25 @@ async def _report(errand: Errand, fact: facts.Fact) -> None:
 
 
 async def _adopt(errand: Errand, answered: facts.ConnectAnswered) -> None:
-    """Bind the call to Meta's id; one that nobody has any more is ended at once."""
+    """Bind the call to Meta's id; one that nobody has any more is to be ended."""
     desk = errand.desk
-    adopted = await patiently(lambda: desk.outbound.adopt(errand.call_id, answered))
-    if adopted.verdict in ("closed", "other"):
-        _log.error("action.answered_too_late", call=errand.call_id, action=errand.action, because=adopted.verdict)
+
+    async def adopt() -> str:
+        try:
+            return (await desk.outbound.adopt(errand.call_id, answered)).verdict
+        except RedisForgot:
+            if desk.bus.now_ms() < errand.deadline_ms + RESTORED_WITHIN_MS:
+                raise
+            return "forgotten"
+
+    verdict = await patiently(adopt)
+    if verdict in ("closed", "other", "forgotten"):
+        _log.error("action.answered_too_late", call=errand.call_id, action=errand.action, because=verdict)
         deadline_ms = desk.bus.now_ms() + FAREWELL_USEFUL_MS
-        farewell = Errand(desk, answered.meta_id, errand.page, "terminate", 0, deadline_ms, fenced=False)
-        with contextlib.suppress(GivenUp):
-            await farewell.run()
+        end = functools.partial(actions.post, desk.bus, call_id=answered.meta_id, page=errand.page, action="terminate")
+        await patiently(lambda: end(epoch=0, deadline_ms=deadline_ms))
+    if verdict == "other":  # ours has nothing to wait for
+        await _report(errand, outcome.failed(errand, GivenUp(None, "graph", "Meta's id of it is another call's.")))
 
 
 async def _seek(errand: Errand) -> None:
@@ -109,7 +119,8 @@ async def _seek(errand: Errand) -> None:
     desk = errand.desk
     log = await patiently(lambda: desk.bus.read_log(errand.call_id))
     consumer = next((entry.fact.consumer for entry in log if isinstance(entry.fact, facts.Placed)), "")
-    await patiently(lambda: desk.outbound.seek(errand.call_id, errand.page, consumer, for_ms=UNSURE_MS))
+    if consumer:
+        await patiently(lambda: desk.outbound.seek(errand.call_id, errand.page, consumer, for_ms=UNSURE_MS))
 
 
 async def forward(desk: Desk, digest: str) -> str:

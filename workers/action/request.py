@@ -56,7 +56,8 @@ def optin_body(consumer: str) -> bytes:
 def _reports(fact: facts.Fact, action: str, epoch: int) -> bool:
     match fact:
         case facts.ActionFailed(action=failed):
-            return failed == action and action not in FAREWELLS and fact.epoch == epoch
+            told = fact.epoch == epoch or (action == "connect" and fact.epoch == 0 and not fact.ambiguous)
+            return failed == action and action not in FAREWELLS and told
         case facts.AnswerReceived():
             return action == "accept" and fact.epoch == epoch
         case facts.ConnectAnswered():

@@ -108,7 +108,7 @@ class Performer(Teller):
                 self._answered.add_done_callback(lambda it: it.cancelled() or it.exception())  # nobody may wait for it
                 self._spawn(self._offer())
             case orders.Shelve():
-                await self._shelve(seq)
+                await self._shelve(seq, call.deadline_ms or call.answer_by_ms)
             case orders.Withdraw():
                 self._spawn(self._withdraw())
             case orders.LetSpeak():
@@ -236,9 +236,9 @@ class Performer(Teller):
         self.say(facts.HandlerStarted(handler=script.name))
         self._host.start(self._public(call), script.handler, self._handler_ended)
 
-    async def _shelve(self, seq: int) -> None:
-        step = functools.partial(self._outbound.shelve, self.call_id, self._worker, self.epoch, seq=seq)
-        self.shelved = await self.insist(step)
+    async def _shelve(self, seq: int, deadline_ms: int) -> None:
+        shelve = functools.partial(self._outbound.shelve, seq=seq, deadline_ms=deadline_ms)
+        self.shelved = await self.insist(lambda: shelve(self.call_id, self._worker, self.epoch))
         if self.shelved:
             self.lease_lost.set()
 
