@@ -35,6 +35,9 @@ class BrowserPhone:
         async with asyncio.timeout(self._answer_timeout_s):
             return await asyncio.shield(self._answer)
 
+    def pick_up(self) -> None:
+        """Does nothing: whoever calls from a page holds the phone."""
+
     def answered(self, sdp: str) -> None:
         """Takes the page's answer; only the first counts."""
         if not self._answer.done():

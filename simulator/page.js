@@ -209,8 +209,8 @@ async function hangUp() {
 }
 
 function ended(by) {
-  const unconnected = { caller: "You hung up", business: "The line declined", timeout: "Nobody answered" };
-  const talked = { caller: "You hung up", business: "The line hung up", timeout: "The connection was lost" };
+  const unconnected = { consumer: "You hung up", business: "The line declined", timeout: "Nobody answered" };
+  const talked = { consumer: "You hung up", business: "The line hung up", timeout: "The connection was lost" };
   over((call.connectedAt ? talked : unconnected)[by] ?? "The call ended");
 }
 

@@ -30,13 +30,15 @@ class Voice(MediaStreamTrack):
 
     kind = "audio"
 
-    def __init__(self, playlist: sound.Playlist) -> None:
+    def __init__(self, playlist: sound.Playlist, picked_up: asyncio.Event) -> None:
         super().__init__()
+        self._picked_up = picked_up
         self._frames = zip(count(), playlist, strict=False)
         self._began_s: float | None = None
 
     async def recv(self) -> "Packet[Stream]":
         """Returns the next Opus frame when it is due, 20 ms after the one before."""
+        await self._picked_up.wait()
         if self.readyState != "live":
             raise MediaStreamError
         now_s = asyncio.get_running_loop().time()
@@ -102,7 +104,8 @@ class Phone:
         self._addresses = tuple(media_addresses)
         self._media_timeout_s = media_timeout_s
         self._ear = Ear(recording_limit_s)
-        self._voice = Voice(playlist)
+        self._picked_up = asyncio.Event()
+        self._voice = Voice(playlist, self._picked_up)
         self._peer: RTCPeerConnection | None = None
         self._listening: asyncio.Task[None] | None = None
         self._packets = 0
@@ -123,6 +126,10 @@ class Phone:
             await peer.close()
             raise InvalidSdp(f"{type(error).__name__}: {error}") from error
         return peer.localDescription.sdp
+
+    def pick_up(self) -> None:
+        """Begins to speak and to listen."""
+        self._picked_up.set()
 
     async def heard(self) -> Heard:
         """Tells what was heard so far."""
@@ -168,16 +175,24 @@ class Phone:
         """Hears until nothing came for too long; an ended track is only silence, for Meta waits for packets."""
         await self.connected.wait()
         try:
-            while True:
-                async with asyncio.timeout(self._media_timeout_s):
-                    frame = await track.recv()
-                if isinstance(frame, AudioFrame):
-                    self._ear.listen(frame)
+            while not await self._misses_sound(track):
+                pass
         except MediaStreamError:
+            await self._picked_up.wait()
             await asyncio.sleep(self._media_timeout_s)
-        except TimeoutError:
-            pass
         self.gone.set()
+
+    async def _misses_sound(self, track: MediaStreamTrack) -> bool:
+        """Hears one frame; tells whether none came for too long. Nobody misses any while it rings."""
+        at_the_ear = self._picked_up.is_set()
+        try:
+            async with asyncio.timeout(self._media_timeout_s):
+                frame = await track.recv()
+        except TimeoutError:
+            return at_the_ear
+        if isinstance(frame, AudioFrame) and at_the_ear:
+            self._ear.listen(frame)
+        return False
 
     async def _count_packets(self) -> None:
         """Reads the RTP counters of the one audio stream."""
