@@ -23,6 +23,7 @@ from simulator.permissions import Permissions
 from simulator.postman import Postman
 from simulator.settings import Settings
 from simulator.switchboard import Switchboard
+from simulator.updates import Updates
 from simulator.wire import json_response
 
 
@@ -35,11 +36,12 @@ class Simulator:
         permissions = Permissions(settings)
         self._switchboard = Switchboard(settings, self._postman, permissions)
         outbound = Outbound(settings, self._switchboard, self._postman, people, permissions)
+        updates = Updates(settings, self._switchboard)
         self._graph = Graph(
             settings,
             faults,
             {
-                ("POST", "calls"): CallsEdge(settings, self._switchboard, outbound).post,
+                ("POST", "calls"): CallsEdge(settings, self._switchboard, outbound, updates).post,
                 ("POST", "messages"): MessagesEdge(settings, outbound).post,
                 ("GET", "messenger_call_permissions"): PermissionsEdge(permissions).get,
             },
@@ -48,6 +50,7 @@ class Simulator:
         self._control = Control(
             settings,
             switchboard=self._switchboard,
+            updates=updates,
             people=people,
             permissions=permissions,
             postman=self._postman,

@@ -12,7 +12,8 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from simulator import sdp
+from simulator.media import Media
+from simulator.picture import Seen
 from simulator.settings import AnswerShape
 
 Direction = Literal["user_initiated", "business_initiated"]
@@ -28,6 +29,7 @@ class Heard(msgspec.Struct, kw_only=True):
     lost_packets: int = 0
     first_audio_ms: float | None = None
     recorded: bool = False
+    digits: str = ""
 
 
 class Consumer(Protocol):
@@ -37,6 +39,14 @@ class Consumer(Protocol):
     """Set once media can flow."""
     gone: asyncio.Event
     """Set when the business has sent nothing for too long."""
+
+    @property
+    def pressed(self) -> str:
+        """Returns the keys pressed so far."""
+
+    @property
+    def seen(self) -> Seen:
+        """Tells what was seen so far."""
 
     async def answer(self, offer: str) -> str:
         """Takes the business's offer, returns the device's answer; raises `sdp.InvalidSdp` or `TimeoutError`."""
@@ -52,6 +62,9 @@ class Consumer(Protocol):
 
     def recording(self) -> bytes | None:
         """Returns what was heard as a WAV file, if the device records."""
+
+    def picture(self) -> bytes | None:
+        """Returns what was seen last as a PNG file, if the device keeps it."""
 
 
 class Refused(Exception):
@@ -88,8 +101,11 @@ class Call:
     connected_ms: float | None = None
     ended_ms: float | None = None
     media_version: int = 0
-    offer: sdp.Offer | None = None
-    device: sdp.Device | None = None
+    media: Media | None = None
+    """The call's media, once the business has made an offer that was answered."""
+    muted: bool = False
+    tracks: dict[str, dict[str, str]] = field(default_factory=dict)
+    """What the business said of its tracks, by msid."""
     talking: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the phone is down and what was heard is final."""
@@ -122,11 +138,19 @@ async def view(call: Call) -> dict[str, Any]:
         "ended_ms": call.ended_ms,
         "webhook_to_accept_ms": since_webhook_ms(call.accept_received_ms),
         "webhook_to_first_audio_ms": since_webhook_ms(heard.first_audio_ms),
+        "media_version": call.media_version,
+        "muted": call.muted,
+        "video": call.media is not None and call.media.camera_on,
+        "tracks": call.tracks,
+        "pressed": call.consumer.pressed,
+        "seen": msgspec.to_builtins(call.consumer.seen)
+        | {"picture": f"/sim/calls/{call.id}/picture.png" if call.consumer.seen.frames else None},
         "heard": {
             "seconds": heard.seconds,
             "dominant_hz": heard.dominant_hz,
             "packets": heard.packets,
             "lost_packets": heard.lost_packets,
+            "digits": heard.digits,
             "recording": f"/sim/calls/{call.id}/recording.wav" if heard.recorded else None,
         },
     }

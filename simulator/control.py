@@ -1,6 +1,7 @@
 """The routes below `/sim`, with which tests make people call, and see what came of it."""
 
 import asyncio
+from collections.abc import Awaitable
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -16,6 +17,7 @@ from simulator.permissions import LASTS_S, Permissions
 from simulator.postman import Postman
 from simulator.settings import AnswerShape, Settings
 from simulator.switchboard import Switchboard
+from simulator.updates import Updates
 from simulator.wire import BAD_REQUEST, CONFLICT, CREATED, NO_CONTENT, NOT_FOUND, call_in, decode, json_response
 
 
@@ -29,6 +31,19 @@ class NewCall(Speech, kw_only=True):
     give_up_after_s: float | None = None
     """Counted from the first ring."""
     answer_shape: AnswerShape | None = None
+
+
+class Toggle(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /sim/calls/{id}/media-update`."""
+
+    video: bool | None = None
+    muted: bool | None = None
+
+
+class Press(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /sim/calls/{id}/digits`."""
+
+    digits: str
 
 
 class NewPermission(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -56,6 +71,7 @@ class Control:
         settings: Settings,
         *,
         switchboard: Switchboard,
+        updates: Updates,
         people: People,
         permissions: Permissions,
         postman: Postman,
@@ -64,6 +80,7 @@ class Control:
     ) -> None:
         self._settings = settings
         self._switchboard = switchboard
+        self._updates = updates
         self._people = people
         self._permissions = permissions
         self._postman = postman
@@ -80,6 +97,8 @@ class Control:
             Route("/sim/calls/{call_id}/wait", self.wait, methods=["GET"]),
             Route("/sim/calls/{call_id}/hangup", self.hang_up, methods=["POST"]),
             Route("/sim/calls/{call_id}/media-update", self.update_media, methods=["POST"]),
+            Route("/sim/calls/{call_id}/digits", self.press_digits, methods=["POST"]),
+            Route("/sim/calls/{call_id}/picture.png", self.picture, methods=["GET"]),
             Route("/sim/calls/{call_id}/recording.wav", self.recording, methods=["GET"]),
             Route("/sim/consumers", self.list_consumers, methods=["GET"]),
             Route("/sim/consumers", self.tell_consumer, methods=["POST"]),
@@ -139,12 +158,22 @@ class Control:
         return json_response(await view(call))
 
     async def update_media(self, request: Request) -> Response:
-        """Sends a media_update webhook, as a mute does."""
-        try:
-            self._switchboard.update_media(call_in(request, self._switchboard.calls))
-        except Refused as refused:
-            raise HTTPException(CONFLICT, refused.message) from refused
-        return Response(status_code=NO_CONTENT)
+        """Switches the consumer's camera or microphone; without a body only the webhook is sent."""
+        toggle = await decode(request, Toggle)
+        call = call_in(request, self._switchboard.calls)
+        return await _done(self._updates.from_consumer(call, video=toggle.video, muted=toggle.muted))
+
+    async def press_digits(self, request: Request) -> Response:
+        """Presses keys on the consumer's dial pad, and answers when the last is let go."""
+        press = await decode(request, Press)
+        return await _done(self._updates.press(call_in(request, self._switchboard.calls), press.digits))
+
+    async def picture(self, request: Request) -> Response:
+        """Returns what the phone saw last."""
+        picture = await asyncio.to_thread(call_in(request, self._switchboard.calls).consumer.picture)
+        if picture is None:
+            raise HTTPException(NOT_FOUND, "Nothing was seen in this call")
+        return Response(picture, media_type="image/png")
 
     async def recording(self, request: Request) -> Response:
         """Returns what the phone heard."""
@@ -200,3 +229,11 @@ class Control:
         """Forgets every planned fault."""
         self._faults.planned.clear()
         return Response(status_code=NO_CONTENT)
+
+
+async def _done(work: Awaitable[None]) -> Response:
+    try:
+        await work
+    except Refused as refused:
+        raise HTTPException(CONFLICT, refused.message) from refused
+    return Response(status_code=NO_CONTENT)

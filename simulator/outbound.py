@@ -43,7 +43,7 @@ class Outbound:
         self._permissions.check_call(page, psid)
         person = self._people.person(psid)
         phone = await self._people.phone(person)
-        offer, device = await join(phone, offer_sdp)
+        media = await join(phone, offer_sdp, self._settings)
         call = Call(
             id=new_id(),
             direction="business_initiated",
@@ -53,8 +53,8 @@ class Outbound:
             answer_shape=self._settings.answer_shape,
             hang_up_after_s=person.hang_up_after_s,
             started_ms=now_ms(),
-            offer=offer,
-            device=device,
+            media=media,
+            media_version=self._settings.first_version,
         )
         self._switchboard.calls[call.id] = call
         self._permissions.count_call(page, psid)

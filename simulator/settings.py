@@ -46,10 +46,22 @@ class Settings:
     calls_per_day: int | None = None
     """How often a Page may call a person in 24 hours; the documentation gives no figure."""
     connect_shape: Literal["object", "string"] = "object"
+    """How `connect` and `media_update` wrap descriptions."""
     connect_renegotiation: bool = False
     connect_id_field: Literal["id", "call_id"] = "id"
     connect_webhook: bool = True
     """Whether a call of the business's has a `connect` webhook, which only one of two pages shows (section 5.4)."""
+    digit_rates: tuple[int, ...] = (48_000,)
+    """Clock rates of telephone events that Meta keeps of those offered; its samples have this one (section 2)."""
+    digits_in_answer: bool = False
+    """Whether they are in answers, too: the sample of an answer has none, that of a later offer has."""
+    first_version: Literal[0, 1] = 0
+    """The media version after `accept` or `connect`: whether that offer counts is said both ways (section 6.3)."""
+    update_renegotiation: bool = False
+    renegotiation_counts: bool = True
+    """Whether `media_update` is answered with an offer, too, and whether that one counts (section 6.3)."""
+    conflict: Literal["empty", "error"] = "empty"
+    """What `media_update` from another version than Meta's gets: 200 with an empty `session`, or an error."""
     overtake: bool = False
     """Whether the first webhooks of a call of the business's come before the response that names the call."""
     ring_after_s: float = 0.1
@@ -95,7 +107,15 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     add("--message-shape", choices=("documented", "flat"), default=Settings.message_shape)
     add("--optin-reply", choices=get_args(OptinReply), default=Settings.optin_reply, help="what people answer")
     add("--pickup", choices=get_args(Pickup), default=Settings.pickup, help="what people do when called")
+    media = parser.add_argument_group("media that changes")
+    add = media.add_argument
+    add("--digit-rate", dest="digit_rates", type=int, choices=(8_000, 48_000), action="append", help="repeatable")
+    add("--digits-in-answer", action="store_true", help="keep telephone events in answers, too")
+    add("--first-version", type=int, choices=(0, 1), default=Settings.first_version, help="after accept or connect")
+    add("--update-renegotiation", action="store_true", help="answer media_update with an offer, too")
+    add("--conflict", choices=("empty", "error"), default=Settings.conflict, help="what colliding versions get")
     given = vars(parser.parse_args(argv))
     given["tokens"] = frozenset(given["tokens"])
     given["media_addresses"] = tuple(given["media_addresses"] or Settings.media_addresses)
+    given["digit_rates"] = tuple(given["digit_rates"] or Settings.digit_rates)
     return Settings(**given)

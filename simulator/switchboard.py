@@ -10,6 +10,7 @@ import structlog
 
 from simulator import hooks, sdp
 from simulator.calls import Call, Consumer, EndedBy, Refused, new_id, now_ms
+from simulator.media import Media
 from simulator.permissions import Permissions
 from simulator.postman import Postman
 from simulator.settings import AnswerShape, Settings
@@ -57,8 +58,8 @@ class Switchboard:
         self._postman.send_event(call.page, hooks.connect(call))
         return call
 
-    async def accept(self, call: Call, offer_sdp: str) -> tuple[str, str]:
-        """Grants the accept; returns Meta's answer and renegotiation offer, or raises `Refused`."""
+    async def accept(self, call: Call, offer_sdp: str) -> Media:
+        """Grants the accept, or raises `Refused`."""
         if call.accept_received_ms is None:
             call.accept_received_ms = now_ms()
         self._refuse_over(call, "Cannot join ended call")
@@ -68,7 +69,7 @@ class Switchboard:
             raise Refused(100, "Call already accepted")
         call.accepting = True
         try:
-            offer, device = await join(call.consumer, offer_sdp)
+            media = await join(call.consumer, offer_sdp, self._settings)
         except Refused:
             call.accepting = False
             raise
@@ -76,9 +77,9 @@ class Switchboard:
             self.end(call, by="timeout", status="Failed")
             raise Refused(2018395, "Cannot join failed call") from error
         self._refuse_over(call, "Cannot join ended call")
-        call.offer, call.device = offer, device
+        call.media, call.media_version = media, self._settings.first_version
         self.watch_media(call)
-        return sdp.answer(offer, device), sdp.renegotiation(offer, device)
+        return media
 
     def reject(self, call: Call) -> None:
         """Lets the business decline a call that still rings."""
@@ -96,11 +97,10 @@ class Switchboard:
 
     def update_media(self, call: Call) -> None:
         """Sends Meta's present offer as a `media_update` webhook: after a pick-up, a mute, an unmute (section 3.3)."""
-        if call.state == "ended" or call.offer is None or call.device is None:
+        if call.state == "ended" or call.media is None:
             raise Refused(100, "Only an accepted call that goes on has media to update")
         call.media_version += 1
-        offer = sdp.renegotiation(call.offer, call.device)
-        event = hooks.media_update(call.id, version=call.media_version, offer=offer, at_s=time.time())
+        event = hooks.media_update(call.id, version=call.media_version, offer=call.media.offer(), at_s=time.time())
         self._postman.send_event(call.page, event)
 
     def end(self, call: Call, *, by: EndedBy, status: Literal["Completed", "Failed"] = "Completed") -> None:
@@ -183,10 +183,14 @@ class Switchboard:
         call.timers.clear()
 
 
-async def join(consumer: Consumer, offer_sdp: str) -> tuple[sdp.Offer, sdp.Device]:
-    """Brings the business's offer to the consumer's device and back; raises `Refused` for what is no such offer."""
+async def join(consumer: Consumer, offer_sdp: str, settings: Settings) -> Media:
+    """Brings the business's first offer to the consumer's device; raises `Refused` for what is no such offer."""
     try:
         offer = sdp.Offer.parse(offer_sdp)
-        return offer, sdp.Device.parse(await consumer.answer(offer.for_device()))
+        if len(offer.sections) != 1:
+            raise sdp.InvalidSdp("the offer must have exactly one media section, of audio")
+        media = Media(offer, digit_rates=settings.digit_rates, digits_in_answer=settings.digits_in_answer)
+        media.meet(sdp.Device.parse(await consumer.answer(media.device_offer())))
     except sdp.InvalidSdp as error:
         raise Refused(2018392, f"Invalid SDP parameter: {error}") from error
+    return media

@@ -1,13 +1,16 @@
-"""The edge `calls`: accept, reject, terminate, connect (reference, sections 4 and 5)."""
+"""The edge `calls`: accept, reject, terminate, connect, media_update (reference, sections 4 to 6)."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from simulator import sdp
+import msgspec
+
 from simulator.calls import Call, Refused
 from simulator.graph.asked import Asked, Body
+from simulator.media import Media
 from simulator.outbound import Outbound
 from simulator.settings import AnswerShape, Settings
 from simulator.switchboard import Switchboard
+from simulator.updates import Tracks, Updates
 
 
 class Session(Body):
@@ -33,7 +36,7 @@ class Action(Body):
     call_id: str | None = None
     to: str | None = None
     session: Session | None = None
-    tracks: list[Track] | None = None
+    tracks: Annotated[list[Track], msgspec.Meta(max_length=4)] | None = None
     from_version: int | str | None = None
     to_version: int | str | None = None
 
@@ -41,10 +44,11 @@ class Action(Body):
 class CallsEdge:
     """Does the actions."""
 
-    def __init__(self, settings: Settings, switchboard: Switchboard, outbound: Outbound) -> None:
+    def __init__(self, settings: Settings, switchboard: Switchboard, outbound: Outbound, updates: Updates) -> None:
         self._settings = settings
         self._switchboard = switchboard
         self._outbound = outbound
+        self._updates = updates
 
     async def post(self, asked: Asked) -> dict[str, Any]:
         """Does one action; raises `Refused`."""
@@ -54,8 +58,7 @@ class CallsEdge:
                 raise Refused(100, "Invalid parameter: platform must be messenger")
             case Action(action="accept"):
                 call = self._call(page, action.call_id)
-                answer, renegotiation = await self._switchboard.accept(call, _offer(action))
-                return granted(call.answer_shape, call.id, answer, renegotiation)
+                return granted(call.answer_shape, call.id, await self._switchboard.accept(call, _offer(action)))
             case Action(action="connect", to=str(psid)):
                 call = await self._outbound.connect(page, psid, _offer(action))
                 return self._placed(call)
@@ -66,7 +69,7 @@ class CallsEdge:
             case Action(action="terminate"):
                 self._switchboard.terminate(self._call(page, action.call_id))
             case Action(action="media_update"):
-                raise Refused(100, "Unsupported: this simulator does not do media_update yet")
+                return await self._update(self._call(page, action.call_id), action)
             case _:
                 raise Refused(
                     100, "Invalid parameter: action must be one of accept, connect, media_update, reject, terminate"
@@ -75,12 +78,32 @@ class CallsEdge:
 
     def _placed(self, call: Call) -> dict[str, Any]:
         """Builds the answer to `connect` (section 5.4)."""
-        assert call.offer is not None  # noqa: S101 - what Graph answers, the device has answered before
-        assert call.device is not None  # noqa: S101
-        session: dict[str, Any] = {"sdp_response": self._described("answer", sdp.answer(call.offer, call.device))}
-        if self._settings.connect_renegotiation:
-            session["sdp_renegotiation"] = self._described("offer", sdp.renegotiation(call.offer, call.device))
+        assert call.media is not None  # noqa: S101 - what Graph answers, the device has answered before
+        session = self._session(call.media, renegotiation=self._settings.connect_renegotiation)
         return {"success": True, self._settings.connect_id_field: call.id, "session": session}
+
+    async def _update(self, call: Call, action: Action) -> dict[str, Any]:
+        """Builds the answer to `media_update` (sections 6.2 and 6.3)."""
+        if not action.tracks:
+            raise Refused(100, "Invalid parameter: tracks must name at least one track")
+        states: Tracks = {track.msid: {"label": track.label, "status": track.status} for track in action.tracks}
+        if action.session is None:
+            self._updates.switch_tracks(call, states)
+            return {"success": True}
+        versions = _version(action.from_version, "from_version"), _version(action.to_version, "to_version")
+        media = await self._updates.renegotiate(call, _offer(action), states, *versions)
+        if media is None:
+            return {"success": True, "session": {}}
+        session = self._session(media, renegotiation=self._settings.update_renegotiation)
+        if self._settings.update_renegotiation and self._settings.renegotiation_counts:
+            call.media_version += 1
+        return {"success": True, "session": session}
+
+    def _session(self, media: Media, *, renegotiation: bool) -> dict[str, Any]:
+        session = {"sdp_response": self._described("answer", media.answer())}
+        if renegotiation:
+            session["sdp_renegotiation"] = self._described("offer", media.offer())
+        return session
 
     def _described(self, sdp_type: str, text: str) -> str | dict[str, str]:
         return text if self._settings.connect_shape == "string" else {"sdp_type": sdp_type, "sdp": text}
@@ -94,15 +117,23 @@ class CallsEdge:
         return call
 
 
-def granted(shape: AnswerShape, call_id: str, answer: str, renegotiation: str) -> dict[str, Any]:
+def granted(shape: AnswerShape, call_id: str, media: Media) -> dict[str, Any]:
     """Builds the answer to `accept` in one of the documented shapes (section 4.3)."""
+    answer = media.answer()
     if shape == "strings":
-        return {"success": True, "session": {"sdp_response": answer, "sdp_renegotiation": renegotiation}}
+        return {"success": True, "session": {"sdp_response": answer, "sdp_renegotiation": media.offer()}}
     session = {"sdp_response": {"sdp_type": "answer", "sdp": answer}}
     if shape == "answer-only":
         return {"success": True, "session": session}
-    session["sdp_renegotiation"] = {"sdp_type": "offer", "sdp": renegotiation}
+    session["sdp_renegotiation"] = {"sdp_type": "offer", "sdp": media.offer()}
     return {"success": True, "call_id": call_id, "session": session}
+
+
+def _version(given: int | str | None, name: str) -> int:
+    """Reads a version, which the guide writes as a string and the reference as a number."""
+    if given is None or not str(given).isdecimal():
+        raise Refused(100, f"Invalid parameter: {name} must be a version, like 0")
+    return int(given)
 
 
 def _offer(action: Action) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 import uvicorn
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from av import AudioFrame
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -120,7 +120,8 @@ class Business:
     """Answers a call as a business must: offers, applies answer and renegotiation, speaks a tone, listens."""
 
     def __init__(self, hz: float = 440) -> None:
-        self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        # or aiortc would leave the second of two new sections of a kind on a transport that is never opened
+        self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
         self.peer.addTrack(Tone(hz))
         self.tracks: list[MediaStreamTrack] = []
         self.peer.on("track", self.tracks.append)
@@ -143,9 +144,10 @@ class Business:
 
     async def hears(self, seconds: float = 1.0) -> float:
         """Returns the strongest frequency on the newest track that carries sound."""
+        voice = [track for track in self.tracks if track.kind == "audio"][-1]
         heard: list[np.ndarray[Any, np.dtype[np.int16]]] = []
         while len(heard) < seconds * 50:
-            frame = await asyncio.wait_for(self.tracks[-1].recv(), 5)
+            frame = await asyncio.wait_for(voice.recv(), 5)
             assert isinstance(frame, AudioFrame)
             heard.append(frame.to_ndarray().reshape(-1, 2)[:, 0].astype(np.int16))
         samples = np.concatenate(heard[10:])
