@@ -248,7 +248,7 @@ _failures = st.builds(
     code=st.sampled_from((None, 100, 2018396)),
     ambiguous=st.booleans(),
 )
-_happenings: Final[dict[type[facts.Fact], st.SearchStrategy[facts.Fact]]] = {
+HAPPENINGS: Final[dict[type[facts.Fact], st.SearchStrategy[facts.Fact]]] = {
     facts.Arrived: _arrivals,
     facts.StatusChanged: st.builds(facts.StatusChanged, status=st.just("ringing")),
     facts.MediaChanged: st.builds(facts.MediaChanged, version=st.integers(0, 3), sdp=_sdp),
@@ -317,13 +317,13 @@ _again = st.builds(Told, fact=st.integers(-4, 12), by=st.just("owner"), after_ms
 _anything = st.builds(
     Told,
     fact=st.one_of(
-        st.one_of(*(_happenings[kind] for kind in _INERT)),
-        *(of for kind, of in _happenings.items() if kind not in _INERT),
+        st.one_of(*(HAPPENINGS[kind] for kind in _INERT)),
+        *(of for kind, of in HAPPENINGS.items() if kind not in _INERT),
     ),
     by=st.sampled_from(("nobody", "owner", "owner", "former", "next")),
     after_ms=_delays_ms,
 )
-_takeover = st.builds(Told, fact=_happenings[facts.Claimed], by=st.just("next"), after_ms=_delays_ms)
+_takeover = st.builds(Told, fact=HAPPENINGS[facts.Claimed], by=st.just("next"), after_ms=_delays_ms)
 _turn = st.builds(
     Told,
     fact=st.sampled_from(
@@ -372,7 +372,9 @@ def usual_after(call: state.Call) -> facts.Fact:
             return facts.Closed(outcome="")
 
 
-def lived(transition: Transition, tellings: Sequence[Told]) -> Life:
+def lived(
+    transition: Transition, tellings: Sequence[Told], usual: Callable[[state.Call], facts.Fact] = usual_after
+) -> Life:
     """Let the tellings happen; the log stamps them, and writes no `Closed` but the one that was ordered."""
     life, now_ms = Life(transition), NOON_MS
     for told in tellings:
@@ -380,9 +382,9 @@ def lived(transition: Transition, tellings: Sequence[Told]) -> Life:
         call = life.call
         match told.fact:
             case None:
-                fact = usual_after(call)
+                fact = usual(call)
             case int(index):
-                fact = life.log[index % len(life.log)] if life.log else usual_after(call)
+                fact = life.log[index % len(life.log)] if life.log else usual(call)
             case known:
                 fact = known
         match fact:
@@ -406,7 +408,7 @@ def lived(transition: Transition, tellings: Sequence[Told]) -> Life:
 
 
 def test_the_lives_hold_every_kind_of_fact() -> None:
-    assert set(_happenings) == set(get_args(facts.CallFact))
+    assert set(HAPPENINGS) == set(get_args(facts.CallFact))
 
 
 @pytest.mark.parametrize("holds", ALWAYS, ids=lambda sentence: sentence.__name__)
@@ -447,8 +449,8 @@ class Job:
 _phases = st.sampled_from(list(state.Phase)[1:-1])
 
 
-class World(RuleBasedStateMachine):
-    """One inbound call: Meta rings, workers claim it, die, hand it back, and an action worker talks to Graph."""
+class Owned(RuleBasedStateMachine):
+    """A call in a world of its own: a bus, workers that claim it, die and hand it back, and jobs that ask a fence."""
 
     transition: ClassVar[Transition] = staticmethod(machine.transition)
 
@@ -459,16 +461,29 @@ class World(RuleBasedStateMachine):
         self.owner: Owner | None = None
         self.epoch = 0
         self.is_open = self.is_closed = False
+        self.shelved = False
+        """Nobody is given the call until something happens to it."""
         self.armed_ms: int | None = None
         self.fence = ""
         self.jobs: list[Job] = []
         self.posted: set[tuple[str, int]] = set()
-        self.webhooks: list[facts.Fact] = []
         self.seen: set[str] = set()
-        self.at_meta = "ringing"
-        self.sent_at_ms = NOON_MS
+        self.stubborn: tuple[str, ...] = ()
         self.gave_up = False
         """Graph refused our goodbye, or had no time left for it."""
+
+    def ask_the_fence(self, job: Job) -> None:
+        raise NotImplementedError
+
+    def reply(self, job: Job, mood: str) -> None:
+        raise NotImplementedError
+
+    def meta_waits_no_longer(self) -> None:
+        """Let Meta end what has gone on for too long."""
+        raise NotImplementedError
+
+    def do_something_fair(self) -> None:
+        raise NotImplementedError
 
     # the bus
 
@@ -479,10 +494,13 @@ class World(RuleBasedStateMachine):
         if identity:
             self.seen.add(identity)
         self.life.take(replace(fact, at_ms=self.now_ms))
-        if not self.is_closed and isinstance(fact, facts.Arrived | facts.Terminated):
+        self.shelved = False
+        if not self.is_closed and isinstance(fact, facts.Arrived | facts.Placed | facts.Terminated):
             self.is_open = True
             if isinstance(fact, facts.Arrived) and self.armed_ms is None:
                 self.armed_ms = fact.answer_by_ms
+            if isinstance(fact, facts.Placed) and self.armed_ms is None:
+                self.armed_ms = fact.call_by_ms
 
     def beat(self) -> None:
         if self.armed_ms is not None and self.armed_ms <= self.now_ms and self.is_open and not self.is_closed:
@@ -516,50 +534,9 @@ class World(RuleBasedStateMachine):
             case _:
                 pass
 
-    @initialize(
-        late_ms=st.sampled_from((0, 0, 0, 3_000, 50_000, 200_000)),
-        stubborn=st.sampled_from(((), (), (), ("handler",), ("leg",), ("graph",), ("handler", "leg", "graph"))),
-    )
-    def the_consumer_calls(self, late_ms: int, stubborn: tuple[str, ...]) -> None:
-        self.stubborn = stubborn
-        self.sent_at_ms = self.now_ms - late_ms
-        arrived = facts.Arrived(
-            page="1",
-            consumer="2",
-            direction="user_initiated",
-            sent_at_ms=self.sent_at_ms,
-            answer_by_ms=self.sent_at_ms + 55_000,
-        )
-        self.webhooks.append(arrived)
-        self.give_up_ringing()
+    # the owner and what runs in its memory
 
-    def give_up_ringing(self) -> None:
-        if self.at_meta == "ringing" and self.now_ms - self.sent_at_ms > 60_000:
-            self.end_at_meta()
-
-    def end_at_meta(self) -> None:
-        if self.at_meta != "over":
-            self.at_meta = "over"
-            self.webhooks.append(facts.Terminated(status="completed"))
-
-    @precondition(lambda self: self.webhooks)
-    @rule(data=st.data(), sent_again=st.booleans())
-    def a_webhook_comes(self, data: st.DataObject, sent_again: bool) -> None:
-        webhook = data.draw(st.sampled_from(self.webhooks))
-        self.route(webhook, identity=type(webhook).__name__)
-        if not sent_again:
-            self.webhooks.remove(webhook)
-
-    @rule(version=st.integers(0, 3))
-    def meta_changes_its_media(self, version: int) -> None:
-        self.route(facts.MediaChanged(version=version, sdp=f"v=0 {version}"), identity=f"media:{version}")
-
-    @rule(when=_phases)
-    def the_consumer_hangs_up(self, when: state.Phase) -> None:
-        self.take_its_course(when)
-        self.end_at_meta()
-
-    @precondition(lambda self: self.is_open and not self.is_closed and self.owner is None)
+    @precondition(lambda self: self.is_open and not self.is_closed and self.owner is None and not self.shelved)
     @rule()
     def a_worker_claims_the_call(self) -> None:
         self.epoch += 1
@@ -613,13 +590,6 @@ class World(RuleBasedStateMachine):
                 owner.handler = "off"
                 self.say(facts.HandlerEnded(how={"return": "returned", "raise": "raised"}[what]))
 
-    @precondition(lambda self: self.owner is not None and self.owner.handler == "running" and self.owner.leg == "none")
-    @rule()
-    def the_handler_answers(self) -> None:
-        assert self.owner is not None
-        self.owner.leg = "offered"
-        self.say(facts.OfferMade(sdp=f"v=0 offer {self.owner.epoch}"))
-
     @precondition(lambda self: self.owner is not None and self.owner.handler == "stopping")
     @rule()
     def the_handler_stops(self) -> None:
@@ -653,6 +623,104 @@ class World(RuleBasedStateMachine):
     def a_job_asks_the_fence(self, data: st.DataObject) -> None:
         self.ask_the_fence(data.draw(st.sampled_from([job for job in self.jobs if not job.granted])))
 
+    @precondition(lambda self: any(job.granted for job in self.jobs))
+    @rule(data=st.data(), mood=st.sampled_from(("takes it", "takes it", "refuses", "loses the reply")))
+    def graph_replies(self, data: st.DataObject, mood: str) -> None:
+        self.reply(data.draw(st.sampled_from([job for job in self.jobs if job.granted])), mood)
+
+    def report(self, job: Job, fact: facts.Fact) -> None:
+        self.jobs.remove(job)
+        self.route(facts.under(fact, job.epoch), identity=f"{job.action}:{job.epoch}")
+
+    @rule(ms=st.sampled_from((50, 2_000, 9_000, 61_000, 700_000)))
+    def time_passes(self, ms: int) -> None:
+        self.now_ms += ms
+        self.meta_waits_no_longer()
+        self.beat()
+
+    # the end
+
+    def take_its_course(self, until: state.Phase) -> None:
+        for _ in range(30):
+            if self.life.call.phase is until or self.is_closed:
+                return
+            self.do_something_fair()
+
+    def teardown(self) -> None:
+        """Be fair to everybody but the stubborn until the call has ended, then look back."""
+        for _ in range(500):
+            if self.is_closed:
+                break
+            self.do_something_fair()
+        self.look_back()
+
+    def look_back(self) -> None:
+        call, log = self.life.call, self.life.log
+        assert call.phase is state.Phase.ENDED, "every call reaches its end"
+        assert sum(isinstance(fact, facts.Closed) for fact in log) == 1
+        for holds in (*ALWAYS, phases_go_one_way_but_for_an_offer_that_died_with_its_worker):
+            holds(self.life)
+
+
+class World(Owned):
+    """One inbound call: Meta rings, workers claim it, die, hand it back, and an action worker talks to Graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.webhooks: list[facts.Fact] = []
+        self.at_meta = "ringing"
+        self.sent_at_ms = NOON_MS
+
+    @initialize(
+        late_ms=st.sampled_from((0, 0, 0, 3_000, 50_000, 200_000)),
+        stubborn=st.sampled_from(((), (), (), ("handler",), ("leg",), ("graph",), ("handler", "leg", "graph"))),
+    )
+    def the_consumer_calls(self, late_ms: int, stubborn: tuple[str, ...]) -> None:
+        self.stubborn = stubborn
+        self.sent_at_ms = self.now_ms - late_ms
+        arrived = facts.Arrived(
+            page="1",
+            consumer="2",
+            direction="user_initiated",
+            sent_at_ms=self.sent_at_ms,
+            answer_by_ms=self.sent_at_ms + 55_000,
+        )
+        self.webhooks.append(arrived)
+        self.meta_waits_no_longer()
+
+    def meta_waits_no_longer(self) -> None:
+        if self.at_meta == "ringing" and self.now_ms - self.sent_at_ms > 60_000:
+            self.end_at_meta()
+
+    def end_at_meta(self) -> None:
+        if self.at_meta != "over":
+            self.at_meta = "over"
+            self.webhooks.append(facts.Terminated(status="completed"))
+
+    @precondition(lambda self: self.webhooks)
+    @rule(data=st.data(), sent_again=st.booleans())
+    def a_webhook_comes(self, data: st.DataObject, sent_again: bool) -> None:
+        webhook = data.draw(st.sampled_from(self.webhooks))
+        self.route(webhook, identity=type(webhook).__name__)
+        if not sent_again:
+            self.webhooks.remove(webhook)
+
+    @rule(version=st.integers(0, 3))
+    def meta_changes_its_media(self, version: int) -> None:
+        self.route(facts.MediaChanged(version=version, sdp=f"v=0 {version}"), identity=f"media:{version}")
+
+    @rule(when=_phases)
+    def the_consumer_hangs_up(self, when: state.Phase) -> None:
+        self.take_its_course(when)
+        self.end_at_meta()
+
+    @precondition(lambda self: self.owner is not None and self.owner.handler == "running" and self.owner.leg == "none")
+    @rule()
+    def the_handler_answers(self) -> None:
+        assert self.owner is not None
+        self.owner.leg = "offered"
+        self.say(facts.OfferMade(sdp=f"v=0 offer {self.owner.epoch}"))
+
     def ask_the_fence(self, job: Job) -> None:
         if self.now_ms >= job.deadline_ms:
             self.gave_up |= job.action in FAREWELLS
@@ -667,11 +735,6 @@ class World(RuleBasedStateMachine):
         else:
             self.fence, job.granted = "granted", True
             self.route(facts.ActionGranted(action="accept", epoch=job.epoch))
-
-    @precondition(lambda self: any(job.granted for job in self.jobs))
-    @rule(data=st.data(), mood=st.sampled_from(("takes it", "takes it", "refuses", "loses the reply")))
-    def graph_replies(self, data: st.DataObject, mood: str) -> None:
-        self.reply(data.draw(st.sampled_from([job for job in self.jobs if job.granted])), mood)
 
     def reply(self, job: Job, mood: str) -> None:
         over, action = self.at_meta == "over", job.action
@@ -694,32 +757,6 @@ class World(RuleBasedStateMachine):
         else:
             self.end_at_meta()
             self.report(job, facts.ActionSettled(action=action))
-
-    def report(self, job: Job, fact: facts.Fact) -> None:
-        self.jobs.remove(job)
-        self.route(facts.under(fact, job.epoch), identity=f"{job.action}:{job.epoch}")
-
-    @rule(ms=st.sampled_from((50, 2_000, 9_000, 61_000, 700_000)))
-    def time_passes(self, ms: int) -> None:
-        self.now_ms += ms
-        self.give_up_ringing()
-        self.beat()
-
-    # the end
-
-    def take_its_course(self, until: state.Phase) -> None:
-        for _ in range(30):
-            if self.life.call.phase is until or self.is_closed:
-                return
-            self.do_something_fair()
-
-    def teardown(self) -> None:
-        """Be fair to everybody but the stubborn until the call has ended, then look back."""
-        for _ in range(500):
-            if self.is_closed:
-                break
-            self.do_something_fair()
-        self.look_back()
 
     def do_something_fair(self) -> None:
         owner, stubborn = self.owner, self.stubborn
@@ -750,25 +787,27 @@ class World(RuleBasedStateMachine):
             self.say(facts.HandlerEnded(how="returned"))
         elif self.armed_ms is not None:
             self.now_ms = max(self.now_ms, self.armed_ms)
-            self.give_up_ringing()
+            self.meta_waits_no_longer()
             self.beat()
         else:
             raise AssertionError(f"nothing will ever happen again to {owner.call}")
 
     def look_back(self) -> None:
-        call, log = self.life.call, self.life.log
-        assert call.phase is state.Phase.ENDED, "every call reaches its end"
-        assert sum(isinstance(fact, facts.Closed) for fact in log) == 1
-        for holds in (*ALWAYS, phases_go_one_way_but_for_an_offer_that_died_with_its_worker):
-            holds(self.life)
+        super().look_back()
         assert self.at_meta == "over" or self.gave_up, "a call that is closed is over at Meta, too"
+
+
+OFFER_DIED: Final = (
+    (state.Phase.ACCEPTING, state.Phase.RINGING),
+    (state.Phase.DIALLING, state.Phase.PLACING),
+)
 
 
 def phases_go_one_way_but_for_an_offer_that_died_with_its_worker(life: Life) -> None:
     order = list(state.Phase)
     for step in life.steps:
         back = order.index(step.after.phase) < order.index(step.before.phase)
-        assert not back or (step.before.phase, step.after.phase) == (state.Phase.ACCEPTING, state.Phase.RINGING)
+        assert not back or (step.before.phase, step.after.phase) in OFFER_DIED
 
 
 def test_every_call_of_the_world_reaches_one_end_with_all_properties_kept() -> None:

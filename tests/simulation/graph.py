@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from shared.meta.graph import read_reply
-from tests.simulation.meta import Meta
+from tests.simulation.callees import Callees
 from tests.simulation.trace import Trace
 from tests.simulation.virtual_loop import VirtualLoop
 from workers.action.graph import REPLY_TIMEOUT_S, Graph
@@ -15,6 +15,8 @@ from workers.action.verdict import Attempt, Sent
 
 TRANSIENT = b'{"error":{"message":"An unexpected error has occurred.","code":2,"is_transient":true}}'
 THROTTLED = b'{"error":{"message":"(#80001) There have been too many calls to this Page account.","code":80001}}'
+PLACING = frozenset({"check_permission", "optin", "connect"})
+"""What is asked about a consumer, and not about a call."""
 GATEWAY = b"<html>bad gateway</html>"
 
 
@@ -34,10 +36,13 @@ class Temper:
 
 @dataclass(frozen=True)
 class Request:
-    """One request as its sender saw it."""
+    """One request as its sender saw it; `call_id` and `epoch` are the job's."""
 
     call_id: str
+    epoch: int
     action: str
+    named: str
+    """The call's id at Meta, or the consumer's."""
     offer: str | None
     sent_s: float
     sender: object
@@ -49,11 +54,12 @@ class SimGraph(Graph):
     def __init__(
         self,
         loop: VirtualLoop,
-        meta: Meta,
+        meta: Callees,
         temper: Temper,
         chance: random.Random,
         trace: Trace,
         *,
+        job: Callable[[], tuple[str, int]],
         on_request: Callable[[Request], None],
         on_arrival: Callable[[], None],
         on_attempt: Callable[[Request, Attempt], None],
@@ -63,6 +69,7 @@ class SimGraph(Graph):
         self._temper = temper
         self._chance = chance
         self._trace = trace
+        self._job = job
         self._on_request = on_request
         self._on_arrival = on_arrival
         self._on_attempt = on_attempt
@@ -79,8 +86,15 @@ class SimGraph(Graph):
     ) -> Attempt:
         """See `Graph.request`."""
         said = json.loads(body or b"{}")
-        action, call_id, offer = said["action"], said["call_id"], said.get("session", {}).get("sdp")
-        request = Request(call_id, action, offer, self._loop.time(), self._trace.who())
+        call_id, epoch = self._job()
+        if edge == "calls":
+            action, named = said["action"], said.get("call_id") or said["to"]
+        elif edge == "messages":
+            action, named = "optin", said["recipient"]["id"]
+        else:
+            action, named = "check_permission", (params or {})["psid"]
+        offer = said.get("session", {}).get("sdp")
+        request = Request(call_id, epoch, action, named, offer, self._loop.time(), self._trace.who())
         self._on_request(request)
         attempt = await self._attempt(request)
         error = attempt.error
@@ -103,7 +117,7 @@ class SimGraph(Graph):
         except TimeoutError:
             return Attempt(Sent.MAYBE, trouble="no reply: simulated")
         took_ms = int((self._loop.time() - request.sent_s) * 1000)
-        return Attempt(Sent.REPLIED, status=status, reply=read_reply(body), took_ms=took_ms)
+        return Attempt(Sent.REPLIED, status=status, reply=read_reply(body), took_ms=took_ms, body=body)
 
     def _reach(self, request: Request, reply: "asyncio.Future[tuple[int, bytes]]") -> None:
         """Be at Graph with a request, whoever still waits for its reply."""
@@ -115,8 +129,9 @@ class SimGraph(Graph):
         elif chance.random() < temper.throttled:
             answer = (400, THROTTLED)
         else:
-            answer = self._meta.act(request.action, request.call_id, request.offer)
-            self._trace.note(f"{request.action} {request.call_id}: {answer[0]}", who="meta")
+            acts = self._meta.serve if request.action in PLACING else self._meta.act
+            answer = acts(request.action, request.named, request.offer or "")
+            self._trace.note(f"{request.action} {request.named}: {answer[0]}", who="meta")
             if chance.random() < temper.broken_after_acting:
                 answer = (502, GATEWAY)
         self._on_arrival()

@@ -5,13 +5,16 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.simulation.meta import Meta, MetaCall
+from tests.simulation.callees import Callees
+from tests.simulation.meta import MetaCall
 from tests.simulation.virtual_loop import Process, VirtualLoop, current
 from workers.media.leg import Leg, LegFailed
 from workers.media.session import LegFigures
 
 SILENCE_LIMIT_S = 15.0
 CONSUMER_SPEAKS_EVERY_S = 1.0
+AGAIN_AFTER_S = 0.3
+"""Between two checks of ICE that nobody answers."""
 FRAME = bytes(1920)
 
 
@@ -20,7 +23,7 @@ class Air:
     """Where media travels, and how often it fails to."""
 
     loop: VirtualLoop
-    meta: Meta
+    meta: Callees
     chance: random.Random
     no_offer: float = 0.0
     no_connection: float = 0.0
@@ -75,9 +78,14 @@ class SimLeg(Leg):
 
     async def connected(self, timeout_s: float = 10.0) -> None:
         """See `Leg.connected`."""
-        await asyncio.sleep(self._air.chance.uniform(0.05, 0.5))
-        if not self._left and self._air.chance.random() >= self._air.no_connection:
-            self.call = self._air.meta.connects(self._offer)
+        air = self._air
+        await asyncio.sleep(air.chance.uniform(0.05, 0.5))
+        if not self._left and air.chance.random() >= air.no_connection:
+            self.call = air.meta.connects(self._offer)
+            while self.call is None and air.meta.rings(self._offer) and timeout_s > 0 and not self._left:
+                await asyncio.sleep(AGAIN_AFTER_S)
+                timeout_s -= AGAIN_AFTER_S
+                self.call = air.meta.connects(self._offer)
         if self.call is None:
             await asyncio.sleep(timeout_s)
             raise LegFailed(f"no media connection within {timeout_s:g} s")

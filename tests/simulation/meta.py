@@ -41,6 +41,12 @@ class MetaCall:
     ended_s: float | None = None
     ended_by: str = ""
     version: int = 0
+    placed: bool = False
+    """The business called."""
+    early: bool = False
+    """Its media may connect before it is picked up."""
+    media: bool = False
+    """Its media is connected, picked up or not."""
     on_gone: list[Callable[[], None]] = field(default_factory=list)
     """Told when the consumer's device closes the media connection."""
 
@@ -183,17 +189,18 @@ class Meta:
         call.state, call.ended_s, call.ended_by = "ended", now_s, by
         self._trace.note(f"{call.id} ended by {by}", who="meta")
         self.on_end(call)
-        times = {"start_time": _unix(call.began_s), "end_time": _unix(now_s)}
+        times = {"start_time": unix(call.began_s), "end_time": unix(now_s)}
         self._tell(call, event="terminate", status=status, **times, **talked)
         for gone in call.on_gone:
             gone()
 
     def _tell(self, call: MetaCall, **event: Any) -> None:
-        self._send_webhook({"id": call.id, "timestamp": _unix(self._loop.time())} | event, call.page)
+        self._send_webhook({"id": call.id, "timestamp": unix(self._loop.time())} | event, call.page)
 
     def _later(self, after_s: float, do: Callable[[MetaCall], None], call: MetaCall) -> asyncio.TimerHandle:
         return self._loop.call_later(after_s, do, call, context=self._loop.outside.context)
 
 
-def _unix(at_s: float) -> int:
+def unix(at_s: float) -> int:
+    """Return a time as Meta's timestamps have it."""
     return int(START_UNIX_S + at_s)

@@ -110,8 +110,14 @@ class Postman:
 
 
 def _body(batch: list[Letter]) -> bytes:
-    entries = [{"id": letter.page, "time": int(START_UNIX_S), "calls": [letter.event]} for letter in batch]
+    entries = [{"id": letter.page, "time": int(START_UNIX_S)} | _told(letter.event) for letter in batch]
     return json.dumps({"object": "page", "entry": entries}).replace("/", r"\/").encode()
+
+
+def _told(event: Event) -> Event:
+    if event["event"] != "call_permission_reply":
+        return {"calls": [event]}
+    return {"messaging": [{name: event[name] for name in event if name not in ("event", "id")}]}
 
 
 def _signature(body: bytes) -> bytes:

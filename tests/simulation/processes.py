@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from ingress.webhook import Webhook
 from shared.bus import Bus
 from shared.errors import LeaseLost, RedisAway
+from shared.outbound import Outbound
 from shared.settings import Settings
 from tests.simulation import scripts
 from tests.simulation.cable import Cable, Line
@@ -32,7 +33,7 @@ SETTINGS: Final = Settings(
 )
 THAWED_FOR_S: Final = 1.0
 
-_epoch: contextvars.ContextVar[int] = contextvars.ContextVar("epoch", default=0)
+_job: contextvars.ContextVar[tuple[str, int]] = contextvars.ContextVar("job")
 
 
 @dataclass(eq=False)
@@ -48,6 +49,7 @@ class Machine:
     line: Line | None = None
     stop: asyncio.Event | None = None
     webhook: Webhook | None = None
+    outbound: Outbound | None = None
 
     def start(self) -> None:
         """Start the process, unless it runs."""
@@ -68,7 +70,7 @@ class Machine:
         self.world.loop.kill(self.process)
         for cable in self.line.cables:
             cable.hang_up()
-        self.process = self.webhook = None
+        self.process = self.webhook = self.outbound = None
         self.world.outside(again_after_s, self.start)
 
     def freeze(self) -> None:
@@ -112,6 +114,7 @@ async def web(machine: Machine) -> None:
     """Be an ingress process."""
     bus = SimBus(machine.cable())
     machine.webhook = machine.world.plant.webhook(bus, SETTINGS)
+    machine.outbound = Outbound(bus)
     await bus.look_after(lease_ms=SETTINGS.lease_ms)
 
 
@@ -142,7 +145,7 @@ async def action(machine: Machine) -> None:
     def sent(request: Request) -> None:
         thawed_s = current().thawed_s
         thawed = thawed_s >= 0 and world.loop.time() - thawed_s < THAWED_FOR_S
-        watch.sent(request, _epoch.get(), thawed=thawed)
+        watch.sent(request, thawed=thawed)
 
     graph = SimGraph(
         world.loop,
@@ -150,6 +153,7 @@ async def action(machine: Machine) -> None:
         world.temper,
         world.chance,
         world.trace,
+        job=_job.get,
         on_request=sent,
         on_arrival=line.burn,
         on_attempt=watch.concluded,
@@ -158,7 +162,7 @@ async def action(machine: Machine) -> None:
     desk = Desk(bus=bus, graph=graph, tokens=SETTINGS.page_token_by_page)
 
     async def perform(args: list[Any]) -> str:
-        _epoch.set(args[3])
+        _job.set((args[0], args[3]))
         return await act(desk, *args)
 
     pool = Pool(machine.cable(), perform, world.chance, world.trace)

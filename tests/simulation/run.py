@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,13 +11,15 @@ import structlog
 
 from shared import clock
 from shared.bus import Bus
+from shared.calls import facts
 from tests.simulation import processes, scripts
 from tests.simulation.faults import Troubles
 from tests.simulation.memory_wire import MemoryWire
+from tests.simulation.outgoing import RING_S
 from tests.simulation.plants import NOTHING, Plant
 from tests.simulation.processes import Machine
 from tests.simulation.trace import MARK
-from tests.simulation.virtual_loop import Stuck
+from tests.simulation.virtual_loop import START_UNIX_S, Stuck
 from tests.simulation.world import World, WorldClock
 
 TROUBLED_FOR_S: Final = 48.0
@@ -60,6 +63,9 @@ class Run:
             Machine(self.world, f"{kind}{number}", life, clock_off_ms=chance.randint(-1500, 1500))
             for number, (kind, life) in enumerate(lives, 1)
         ]
+        self.placed: list[str] = []
+        """Calls that somebody was told we will make."""
+        self.placing = 0
         self.troubles = Troubles(self.world, self.machines)
         self.world.meta.on_end = lambda call: self.world.watch.ended(call, self.troubles.excuse_until_s())
 
@@ -75,6 +81,8 @@ class Run:
             world.loop.bury()
         outcomes: dict[str, int] = {}
         for _, story in sorted(world.watch.stories.items()):
+            if story.closed_s is None and story.epoch == 0:
+                continue  # what was heard under Meta's id of a call that we placed
             outcomes[story.outcome] = outcomes.get(story.outcome, 0) + 1
         return Result(world.seed, trace.violations, trace.lines, outcomes, world.loop.time(), world.loop.steps)
 
@@ -85,6 +93,9 @@ class Run:
         moments_s = [chance.uniform(0.0, CALLS_BEGIN_WITHIN_S) for _ in range(chance.randint(3, 9))]
         for moment_s in moments_s:
             world.outside(moment_s, self._call)
+        for _ in range(chance.choice((0, 1, 2, 4))):
+            moments_s.append(chance.uniform(0.0, CALLS_BEGIN_WITHIN_S))
+            world.outside(moments_s[-1], self._place)
         self.troubles.plan(TROUBLED_FOR_S, moments_s)
         while world.loop.time() < TROUBLED_FOR_S:
             await asyncio.sleep(1)  # virtual seconds
@@ -109,6 +120,34 @@ class Run:
         patience_s = chance.choice((0.0, chance.uniform(0.0, 1.5), chance.uniform(2.0, 30.0), 90.0, 90.0, 90.0))
         self.world.meta.ring(page, patience_s=patience_s, talks_for_s=chance.uniform(1.0, 25.0))
 
+    def _place(self) -> None:
+        """Want a consumer called, until somebody has confirmed that it is wanted."""
+        world, chance = self.world, self.world.chance
+        page = scripts.page_of(world.plant.handler or chance.choice(scripts.CALLERS))
+        callee = world.meta.expect(page)
+        placed = facts.Placed(
+            page=page,
+            consumer=callee.psid,
+            call_by_ms=int((START_UNIX_S + world.loop.time() + chance.choice((20.0, 90.0))) * 1000),
+            ask_permission=chance.random() < 0.7,
+            ring_s=RING_S,
+        )
+        world.loop.spawn(world.loop.outside, self._insist(placed))
+
+    async def _insist(self, placed: facts.Placed) -> None:
+        self.placing += 1
+        while True:
+            machine = self.world.chance.choice([each for each in self.machines if each.life is processes.web])
+            if machine.process is not None and machine.outbound is not None:
+                asked = machine.outbound.place(placed, key=placed.consumer)
+                task = self.world.loop.spawn(machine.process, asked)
+                await asyncio.wait([task], timeout=5)
+                if task.done() and task.exception() is None:
+                    self.placed.append(task.result())
+                    self.placing -= 1
+                    return
+            await asyncio.sleep(1)  # virtual seconds
+
     async def _post(self, body: bytes, signature: bytes) -> int | None:
         """Bring a webhook to an ingress process, as a proxy in front of them would; none where no answer came."""
         world = self.world
@@ -130,18 +169,27 @@ class Run:
         world = self.world
         if not (world.postman.idle and not world.queues.unfinished):
             return False
-        if any(not call.over or world.watch.stories[call.id].closed_s is None for call in world.meta.calls.values()):
+        if self.placing or any(self._left()):
             return False
         census = await bus.census()
         return not census.waiting and not any(worker.held for worker in census.workers)
 
-    def _say_what_is_left(self) -> None:
-        world, trace = self.world, self.world.trace
+    def _left(self) -> Iterator[str]:
+        """Say of each call what it waits for."""
+        world = self.world
         for call in world.meta.calls.values():
             if not call.over:
-                trace.violated(f"{call.id}: Meta has every call over: it is {call.state}")
-            if world.watch.stories[call.id].closed_s is None:
-                trace.violated(f"{call.id}: every call is closed in the end")
+                yield f"{call.id}: Meta has every call over: it is {call.state}"
+            if world.watch.story_of(call).closed_s is None:
+                yield f"{call.id}: every call is closed in the end"
+        for call_id in self.placed:
+            if world.watch.stories[call_id].closed_s is None:
+                yield f"{call_id}: every call is closed in the end"
+
+    def _say_what_is_left(self) -> None:
+        world, trace = self.world, self.world.trace
+        for promise in self._left():
+            trace.violated(promise)
         for job_id in world.queues.unfinished:
             trace.violated(f"no job is left: {job_id}")
         if not world.postman.idle:
@@ -152,7 +200,7 @@ class Run:
         world = self.world
         for leg in world.air.legs:
             if leg.live and leg.call is not None and leg.process.alive and not leg.process.frozen:
-                closed_s = world.watch.stories[leg.call.id].closed_s
+                closed_s = world.watch.story_of(leg.call).closed_s
                 if closed_s is not None and world.loop.time() - closed_s > SOUNDS_ON_S:
                     world.trace.violated(f"{leg.call.id}: a closed call makes no sound")
 

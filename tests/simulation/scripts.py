@@ -111,6 +111,22 @@ TOKENLESS: Final = "1000"
 PAGES: Final = (*SCRIPTS, TOKENLESS)
 
 
+CALLERS: Final = (
+    "talk",
+    "talk",
+    "hear",
+    "forward",
+    "hesitate",
+    "hang_up",
+    "break_down",
+    "ignore",
+    "linger",
+    "lose_patience",
+    "sleep",
+)
+"""Handlers for calls that we place."""
+
+
 def script_of(page: str, _named: str = "") -> Script:
     """Return what answers for a Page."""
     return SCRIPTS.get(page, SCRIPTS["100"])

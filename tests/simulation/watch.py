@@ -12,6 +12,7 @@ from tests.simulation.graph import Request
 from tests.simulation.media import SimLeg
 from tests.simulation.memory_redis import MemoryRedis
 from tests.simulation.meta import RINGS_FOR_S, Event, Meta, MetaCall
+from tests.simulation.outgoing import Outgoing, broken_in_the_end, broken_to_a_callee
 from tests.simulation.scripts import TOKENLESS
 from tests.simulation.trace import Trace
 from workers.action.verdict import Attempt, Sent
@@ -64,6 +65,9 @@ class Watch:
         self._trace = trace
         self._meta = meta
         self._accepts: defaultdict[str, Accepts] = defaultdict(Accepts)
+        self._outbound = Outgoing()
+        self._offered: dict[str, str] = {}
+        """Offers, and our calls that made them."""
         self._announced_s: defaultdict[str, list[float]] = defaultdict(list)
         self._decode = msgspec.json.Decoder(facts.CallFact).decode
         server.on_append = self._appended
@@ -88,11 +92,13 @@ class Watch:
                 if epoch <= story.epoch:
                     self._violated(call_id, f"epochs rise: {epoch} after {story.epoch}")
                 story.epoch, story.claimed_s, story.owner = epoch, self._trace.time_s(), worker
-            case facts.ActionGranted(action="accept"):
+            case facts.ActionGranted():
                 story.grants += 1
                 story.granted_s = self._trace.time_s()
                 if story.grants > 1:
-                    self._violated(call_id, "at most one accept is granted")
+                    self._violated(call_id, "at most one accept or connect is granted")
+            case facts.OfferMade(sdp=offer):
+                self._offered[offer] = call_id
             case facts.Closed(outcome=outcome):
                 if story.closed_s is not None:
                     self._violated(call_id, f"a call is closed once: {story.outcome}, then {outcome}")
@@ -104,7 +110,7 @@ class Watch:
 
     def posted(self, event: Event) -> None:
         """See a webhook leave for us, whatever becomes of it."""
-        if event["event"] == "connect":
+        if event["event"] == "connect" and event["call_direction"] == "user_initiated":
             self._announced_s[event["id"]].append(self._trace.time_s())
 
     def _could_know_s(self, call_id: str, well_since_s: float) -> float:
@@ -116,13 +122,16 @@ class Watch:
 
     # -- Graph -------------------------------------------------------------------------------------------------------
 
-    def sent(self, request: Request, epoch: int, *, thawed: bool) -> None:
+    def sent(self, request: Request, *, thawed: bool) -> None:
         """See a request leave; `thawed` says that its sender stood still a moment ago, perhaps behind the fence."""
         story, call = self.stories[request.call_id], self._meta.calls.get(request.call_id)
         overtaken_s = self._trace.time_s() - story.claimed_s
-        if epoch < story.epoch and overtaken_s > STALE_SENDER_S and not thawed:
-            told = f"{request.action} of epoch {epoch} was sent {overtaken_s:.1f} s after the claim of {story.epoch}"
-            self._violated(request.call_id, f"an epoch that is over sends nothing: {told}")
+        for promise in self._outbound.sent(request, story.facts):
+            self._violated(request.call_id, promise)
+        # epoch 0: nobody owns the call that is told goodbye
+        if 0 < request.epoch < story.epoch and overtaken_s > STALE_SENDER_S and not thawed:
+            told = f"{request.action} was sent {overtaken_s:.1f} s after the claim of epoch {story.epoch}"
+            self._violated(request.call_id, f"epoch {request.epoch}, which is over, sends nothing: {told}")
         if request.action != "accept":
             return
         accepts = self._accepts[request.call_id]
@@ -144,6 +153,7 @@ class Watch:
 
     def concluded(self, request: Request, attempt: Attempt) -> None:
         """See what a sender made of its request."""
+        self._outbound.concluded(request, attempt)
         if request.action != "accept":
             return
         accepts = self._accepts[request.call_id]
@@ -169,6 +179,11 @@ class Watch:
 
     def ended(self, call: MetaCall, troubled_until_s: float) -> None:
         """See a call end at Meta; what came before is judged from the last trouble on that excuses anything."""
+        if call.placed:
+            facts_of_it = (*self.stories[call.id].facts, *self.story_of(call).facts)
+            for promise in broken_to_a_callee(call, facts_of_it, self._trace.time_s(), troubled_until_s):
+                self._violated(call.id, promise)
+            return
         silent_since_s = call.silent_since_s()
         if silent_since_s is None:
             known_s = self._could_know_s(call.id, troubled_until_s)
@@ -180,16 +195,28 @@ class Watch:
         if silent_s > SILENT_AT_MOST_S:
             self._violated(call.id, f"no consumer hears nothing for long after our fault: {silent_s:.1f} s")
 
+    def story_of(self, call: MetaCall) -> Story:
+        """Return the story of a call of Meta's, under whichever id it is told."""
+        return self.stories[self._offered[call.offer] if call.placed else call.id]
+
     # -- in the end --------------------------------------------------------------------------------------------------
 
     def check_in_the_end(self, taken: list[Event]) -> None:
         """Compare what the logs say with what happened."""
         for event in taken:
-            if not any(_tells(fact, event) for fact in self.stories[event["id"]].facts):
+            if event["event"] == "call_permission_reply":
+                continue  # to whom it belongs, if to anybody, was looked up
+            call = self._meta.calls[event["id"]]
+            told = (*self.stories[call.id].facts, *self.story_of(call).facts)
+            if not any(_tells(fact, event) for fact in told):
                 self._violated(event["id"], f"a webhook answered 200 is in its log: {event['event']}")
+        connected_calls = {
+            id(self.story_of(call)) for call in self._meta.calls.values() if call.connected_s is not None
+        }
         for call_id, story in self.stories.items():
-            call = self._meta.calls.get(call_id)
-            connected = call is not None and call.connected_s is not None
+            connected = id(story) in connected_calls
+            for promise in broken_in_the_end(story.facts):
+                self._violated(call_id, promise)
             if story.outcome == "completed" and not connected:
                 self._violated(call_id, "completed means that both were connected")
             if story.outcome == "lost" and not story.grants:
@@ -205,6 +232,8 @@ def _tells(fact: facts.Fact, event: Event) -> bool:
             return True
         case facts.Terminated(status=status), "terminate":
             return bool(status == event["status"].lower())
+        case facts.StatusChanged(status=status), "call_status":
+            return bool(status == event["call_status"])
         case facts.MediaChanged(version=version), "media_update":
             return bool(version == event["session"]["version"])
         case _:

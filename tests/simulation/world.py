@@ -6,10 +6,11 @@ from typing import Any
 
 from shared.clock import Clock
 from tests.simulation.cable import Weather
+from tests.simulation.callees import Callees
 from tests.simulation.graph import Temper
 from tests.simulation.media import Air
 from tests.simulation.memory_redis import MemoryRedis
-from tests.simulation.meta import Event, Meta
+from tests.simulation.meta import Event
 from tests.simulation.plants import Plant
 from tests.simulation.postman import Postman
 from tests.simulation.queues import Queues
@@ -33,7 +34,7 @@ class World:
         self.weather = Weather()
         self.temper = Temper()
         self.postman = Postman(self.loop, self.chance, self.trace, post)
-        self.meta = Meta(self.loop, self.chance, self.trace, self._send)
+        self.meta = Callees(self.loop, self.chance, self.trace, self._send)
         self.air = Air(self.loop, self.meta, self.chance)
         self.watch = Watch(self.server, self.trace, self.meta)
         self.postman.on_post = self.watch.posted
