@@ -9,7 +9,7 @@ pl:{0}:placed:<key>    "<call> <digest of what was asked>", for `KEY_KEPT_S`
 """
 
 import asyncio
-import secrets
+import random
 from typing import Final, NamedTuple
 
 from shared.bus import PREFIX, Bus, Routed, bare, hash_of, party_of, refuse_forgotten, script
@@ -116,7 +116,7 @@ async def ours_of(bus: Bus, call_id: str) -> str:
 
 def new_id(now_ms: int) -> str:
     """Return an id for a call we place: `o_` and a ULID, which sorts by time."""
-    number = now_ms << 80 | secrets.randbits(80)
+    number = now_ms << 80 | random.getrandbits(80)
     return OURS + "".join(_ULID_DIGITS[number >> shift & 31] for shift in range(125, -1, -5))
 
 

@@ -129,6 +129,14 @@ async def test_an_answer_reaches_every_call_that_waits_for_it_once_and_no_other(
     assert [(await kinds(bus, call)).count("PermissionReplied") for call in (*waiting, *others)] == [1, 1, 0, 0]
 
 
+async def test_an_answer_for_calls_that_nobody_knows_any_more_begins_no_log(bus: Bus, outbound: Outbound) -> None:
+    ours = await outbound.place(wanted(bus, ask_permission=True))
+    await bus.wire.call("DEL", f"{PREFIX}call:{ours}", f"{PREFIX}log:{ours}")  # its retention is over
+    assert await outbound.permission_replied("1", "2", APPROVED) == 0
+    assert await bus.read_log(ours) == []
+    assert await bus.wire.call("SMEMBERS", f"{PREFIX}asking:1:2") == []
+
+
 # -- adopted -----------------------------------------------------------------------------------------------------------
 
 
@@ -179,6 +187,24 @@ async def test_an_answer_for_a_call_that_is_closed_says_so(bus: Bus, outbound: O
     assert await bus.route(META, RINGING, identity="ringing") is Routed.LOGGED
 
 
+async def test_an_answer_for_a_closed_call_says_so_again_where_nobody_heard_it(
+    bus: Bus, outbound: Outbound, ours: str
+) -> None:
+    await bus.done(ours, "one", 1, "failed")
+    await outbound.adopt(ours, ANSWERED)
+    assert (await outbound.adopt(ours, ANSWERED)).verdict == "closed"
+
+
+async def test_who_took_metas_id_for_an_unknown_call_does_not_speak_for_ours(
+    bus: Bus, outbound: Outbound, ours: str
+) -> None:
+    """The epochs of both count from one."""
+    await bus.route(META, facts.Terminated(status="completed"), identity="terminate")
+    await outbound.adopt(ours, ANSWERED)
+    assert await bus.route(META, facts.HandlerEnded(how="returned", epoch=1)) is Routed.STALE
+    assert "HandlerEnded" not in await kinds(bus, ours)
+
+
 async def test_an_answer_for_a_call_that_redis_forgot_has_to_wait(outbound: Outbound) -> None:
     with pytest.raises(RedisForgot):
         await outbound.adopt("o_unknown", ANSWERED)
@@ -208,6 +234,30 @@ async def test_a_restored_call_hears_of_meta_again(wire_to: Callable[[], Wire], 
     assert await bus.fence(ours, 1, "connect", "job 2") is Fenced.REFUSED
 
 
+async def test_a_restored_call_hears_its_consumers_answer_and_asks_no_second_time(bus: Bus, outbound: Outbound) -> None:
+    ours = await outbound.place(wanted(bus, ask_permission=True))
+    await bus.route(ours, facts.PermissionRead(status="no_permission", may_call=False, may_ask=True, epoch=1))
+    log = await bus.read_log(ours)
+    await bus.wire.call("FLUSHALL")
+    await bus.beat("one", lease_ms=60_000, capacity=10, join=True)
+    assert await bus.restore(ours, "one", 1, log)
+    assert await bus.fence(ours, 1, "optin", "job") is Fenced.REFUSED
+    assert await outbound.permission_replied("1", "2", APPROVED) == 1
+
+
+async def test_a_restored_call_whose_connect_may_have_been_granted_is_granted_none(
+    bus: Bus, outbound: Outbound, ours: str
+) -> None:
+    """The grant was in what Redis lost, and its owner had not heard of it."""
+    await bus.route(ours, facts.OfferMade(sdp="v=0", epoch=1))
+    log = await bus.read_log(ours)
+    await bus.fence(ours, 1, "connect", "job")
+    await bus.wire.call("FLUSHALL")
+    await bus.beat("one", lease_ms=60_000, capacity=10, join=True)
+    assert await bus.restore(ours, "one", 1, log)
+    assert await bus.fence(ours, 1, "connect", "job 2") is Fenced.REFUSED
+
+
 # -- a connect without a reply -----------------------------------------------------------------------------------------
 
 
@@ -231,6 +281,48 @@ async def test_another_consumers_call_is_not_taken_for_it(bus: Bus, outbound: Ou
     elsewhere = facts.StatusChanged(status="ringing", page="1", consumer="3")
     assert await outbound.seek(ours, "1", "2", for_ms=60_000) == ""
     assert await bus.route(META, elsewhere, identity="ringing") is Routed.LOGGED
+    assert "ConnectAnswered" not in await kinds(bus, ours)
+
+
+async def test_a_call_that_is_known_for_another_of_ours_is_not_taken_for_it(
+    bus: Bus, outbound: Outbound, ours: str
+) -> None:
+    await bus.route(META, RINGING, identity="ringing")
+    await outbound.adopt(ours, ANSWERED)
+    another = await outbound.place(wanted(bus))
+    assert await outbound.seek(another, "1", "2", for_ms=60_000) == ""
+    assert "ConnectAnswered" not in await kinds(bus, another)
+
+
+async def test_a_call_that_rang_before_ours_was_dialled_is_not_taken_for_it(
+    bus: Bus, outbound: Outbound, ours: str
+) -> None:
+    """Somebody else's app may call the same consumer; ours must not hang up on it."""
+    await bus.route(META, RINGING, identity="ringing")
+    until_ms = int((await bus.read_log(META))[-1].fact.at_ms) + 1
+    while await bus.beat(lease_ms=60_000) <= until_ms:
+        pass
+    await bus.fence(ours, 1, "connect", "job")
+    assert await outbound.seek(ours, "1", "2", for_ms=60_000) == ""
+    assert await bus.route(META, ACCEPTED, identity="accepted") is Routed.LOGGED
+    assert "ConnectAnswered" not in await kinds(bus, ours)
+
+
+async def test_two_calls_to_one_consumer_that_are_both_in_doubt_find_two_calls(
+    bus: Bus, outbound: Outbound, ours: str
+) -> None:
+    another = await outbound.place(wanted(bus))
+    for call in (ours, another):
+        assert await outbound.seek(call, "1", "2", for_ms=60_000) == ""
+    for theirs in (META, "c_another"):
+        assert await bus.route(theirs, RINGING, identity="ringing") is Routed.DELIVERED
+    assert [(await kinds(bus, call)).count("ConnectAnswered") for call in (ours, another)] == [1, 1]
+
+
+async def test_a_call_that_is_closed_looks_for_nothing(bus: Bus, outbound: Outbound, ours: str) -> None:
+    await outbound.seek(ours, "1", "2", for_ms=60_000)
+    await bus.done(ours, "one", 1, "failed")
+    assert await bus.route(META, RINGING, identity="ringing") is Routed.LOGGED
     assert "ConnectAnswered" not in await kinds(bus, ours)
 
 
@@ -260,3 +352,24 @@ async def test_a_consumer_is_asked_once_in_a_calls_life(bus: Bus, ours: str) -> 
     assert await bus.fence(ours, 1, "optin", "job 1") is Fenced.AGAIN
     assert await bus.handoff(ours, "one", 1)
     assert await bus.fence(ours, 2, "optin", "job 2") is Fenced.REFUSED
+
+
+async def test_a_job_hears_that_the_call_for_which_it_had_leave_is_another_owners(bus: Bus, ours: str) -> None:
+    await bus.fence(ours, 1, "connect", "job")
+    assert await bus.handoff(ours, "one", 1, anyway=True)
+    assert await bus.fence(ours, 1, "connect", "job") is Fenced.ORPHANED
+    assert await bus.fence(ours, 1, "connect", "another") is Fenced.STALE
+
+
+async def test_asking_whether_there_was_leave_gives_none(bus: Bus, ours: str) -> None:
+    for action in ("connect", "optin"):
+        assert await bus.fence(ours, 1, action, "job", probe=True) is Fenced.REFUSED
+        assert await bus.fence(ours, 1, action, "job") is Fenced.GO
+        assert await bus.fence(ours, 1, action, "job", probe=True) is Fenced.AGAIN
+
+
+async def test_nobodys_call_may_be_told_goodbye_and_nothing_else(bus: Bus, outbound: Outbound, ours: str) -> None:
+    await outbound.adopt(ours, ANSWERED)
+    assert await bus.fence(META, 0, "terminate", "job") is Fenced.GO
+    assert await bus.fence(META, 0, "accept", "job") is Fenced.STALE
+    assert await bus.fence(ours, 0, "terminate", "job") is Fenced.STALE

@@ -120,6 +120,16 @@ def an_id_of_metas_is_never_overlooked_before_we_know_one(life: Life) -> None:
             assert step.after.meta_id
 
 
+def a_call_that_may_be_there_is_waited_for(life: Life) -> None:
+    for step in life.steps:
+        fact, call = step.fact, step.before
+        doubt = isinstance(fact, facts.ActionFailed) and fact.action == "connect" and fact.ambiguous
+        waits = call.phase is Phase.DIALLING or (call.phase is Phase.ENDING and call.farewell and not call.meta_id)
+        if doubt and call.placed and waits and fact.epoch in (0, call.epoch):
+            assert step.after.farewell is not None
+            assert (step.after.deadline_ms or 0) > fact.at_ms + placing.UNSURE_MS
+
+
 def both_can_speak_once_it_was_picked_up_and_connected(life: Life) -> None:
     spoke = [step for step, _ in life.ordered(orders.LetSpeak)]
     assert len(spoke) == len({step.after.epoch for step in spoke})
@@ -149,6 +159,7 @@ PLACING: Final[tuple[Callable[[Life], None], ...]] = (
     what_may_ring_at_metas_is_owed_a_goodbye,
     an_id_of_metas_that_comes_while_we_end_is_said_goodbye_to,
     an_id_of_metas_is_never_overlooked_before_we_know_one,
+    a_call_that_may_be_there_is_waited_for,
     both_can_speak_once_it_was_picked_up_and_connected,
     a_call_on_the_shelf_holds_nothing_and_wakes_when_its_time_is_up,
 )
@@ -657,7 +668,7 @@ MUTANTS: Final = (
         "does not look for a call that may be there",
         "return _unsure(call, at_ms), ()",
         "return settle(replace(call, farewell=None))",
-        None,
+        a_call_that_may_be_there_is_waited_for,
         placing,
     ),
 )

@@ -45,7 +45,7 @@ class Callees(Meta):
     def expect(self, page: str) -> Callee:
         """Draw a consumer whom we are going to call."""
         chance = self._chance
-        fate = chance.choice(("picks up", "picks up", "picks up", "declines", "is away"))
+        fate = chance.choice(("picks up", "picks up", "picks up", "declines", "is away", "is away"))
         callee = Callee(
             psid=f"callee{len(self.callees) + 1}",
             page=page,

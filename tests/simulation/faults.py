@@ -23,6 +23,7 @@ KINDS: Final = (
     "frozen",
     "media and graph",
     "orphans",
+    "doubt",
     "storm",
     "storm",
 )
@@ -97,6 +98,7 @@ class Troubles:
         }
         strokes["frozen"] = (self._on(processes.media, self._freeze),)
         strokes["orphans"] = (self._orphan,)
+        strokes["doubt"] = (self._doubt,)
         strokes["media and graph"] = strokes["media"] + strokes["graph"]
         strokes["storm"] = (
             *(stroke for several in tuple(strokes.values()) for stroke in several),
@@ -131,6 +133,12 @@ class Troubles:
         machine.freeze()
         self._world.outside(for_s, machine.thaw)
         self._excuse_absence(machine, for_s)
+
+    def _doubt(self) -> None:
+        """Have Graph carry out everything and tell nobody."""
+        temper = self._world.temper
+        temper.lost_reply, temper.broken_after_acting = self._chance.choice(((1.0, 0.0), (0.0, 1.0)))
+        self._for_a_while(temper, "lost_reply", "broken_after_acting", at_most_s=6.0)
 
     def _orphan(self) -> None:
         """Have whoever gives the next order lose its calls while Graph, out of reach, keeps the order waiting."""
@@ -208,7 +216,7 @@ class Troubles:
         )
         self._for_a_while(air, "no_offer", "no_connection", "answer_refused", "goodbye_lost")
 
-    def _for_a_while(self, state: Any, *names: str, at_least_s: float = 1.0) -> None:
+    def _for_a_while(self, state: Any, *names: str, at_least_s: float = 1.0, at_most_s: float = 20.0) -> None:
         """Set the named rates back to 0 after a while."""
         told = ", ".join(f"{name} {getattr(state, name)}" for name in names if getattr(state, name))
         self._world.trace.note(f"for a while: {told or 'nothing'}", who="weather")
@@ -217,7 +225,7 @@ class Troubles:
             for name in names:
                 setattr(state, name, 0.0)
 
-        for_s = self._chance.uniform(at_least_s, 20.0)
+        for_s = self._chance.uniform(at_least_s, at_most_s)
         self._world.outside(for_s, be_well)
         self._excuse(for_s + NEXT_ATTEMPT_S)
 

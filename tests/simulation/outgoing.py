@@ -61,6 +61,15 @@ def broken_to_a_callee(
         yield f"no consumer who has picked up hears nothing for long after our fault: {silent_s:.1f} s"
 
 
+def broken_by_adoption(theirs: Sequence[facts.Fact], ours: Sequence[facts.Fact]) -> Iterator[str]:
+    """Compare what was heard under Meta's id, before it was known for our call's, with our call's log."""
+    if not any(isinstance(fact, facts.ConnectAnswered) for fact in ours):
+        return
+    for fact in theirs:
+        if isinstance(fact, facts.StatusChanged | facts.MediaChanged | facts.Terminated) and fact not in ours:
+            yield f"what overtook the reply is in the call's log: {type(fact).__name__}"
+
+
 def broken_in_the_end(log: Sequence[facts.Fact]) -> Iterator[str]:
     """Judge a whole log."""
     kinds = [type(fact) for fact in log]

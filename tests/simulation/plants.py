@@ -78,5 +78,24 @@ PLANTS: Final = (
     ),
     Plant("a close that keeps the slot", kind="calm", lua=("redis.call('SREM', owned(worker), call)\nredis", "redis")),
     Plant("a worker that ignores its lease", kind="frozen", handler="talk", bus=Deaf),
+    Plant(
+        "a shelf that no deadline reaches",
+        kind="calm",
+        handler="talk",
+        lua=("redis.call('ZADD', P .. 'due', ARGV[6], call)", "redis.call('ZREM', P .. 'due', call)"),
+    ),
+    Plant(
+        "a search that finds nobody",
+        kind="doubt",
+        handler="talk",
+        lua=("return h[1] == 'open' and not h[3]", "return nil and not h[3]"),
+    ),
+    Plant("an id that is not bound", kind="calm", handler="talk", lua=("redis.call('HSET', alias, 'as', call)", "")),
+    Plant(
+        "an adoption that forgets what was heard before",
+        kind="calm",
+        handler="talk",
+        lua=("tell(call, said, 0)\n      joined", "joined"),
+    ),
     Plant("an ingress that says 200 too early", kind="redis", webhook=Polite),
 )

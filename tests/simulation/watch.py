@@ -12,7 +12,7 @@ from tests.simulation.graph import Request
 from tests.simulation.media import SimLeg
 from tests.simulation.memory_redis import MemoryRedis
 from tests.simulation.meta import RINGS_FOR_S, Event, Meta, MetaCall
-from tests.simulation.outgoing import Outgoing, broken_in_the_end, broken_to_a_callee
+from tests.simulation.outgoing import Outgoing, broken_by_adoption, broken_in_the_end, broken_to_a_callee
 from tests.simulation.scripts import TOKENLESS
 from tests.simulation.trace import Trace
 from workers.action.verdict import Attempt, Sent
@@ -210,9 +210,11 @@ class Watch:
             told = (*self.stories[call.id].facts, *self.story_of(call).facts)
             if not any(_tells(fact, event) for fact in told):
                 self._violated(event["id"], f"a webhook answered 200 is in its log: {event['event']}")
-        connected_calls = {
-            id(self.story_of(call)) for call in self._meta.calls.values() if call.connected_s is not None
-        }
+        calls = tuple(self._meta.calls.values())
+        connected_calls = {id(self.story_of(call)) for call in calls if call.connected_s is not None}
+        for call in calls:
+            for promise in broken_by_adoption(self.stories[call.id].facts, self.story_of(call).facts):
+                self._violated(call.id, promise)
         for call_id, story in self.stories.items():
             connected = id(story) in connected_calls
             for promise in broken_in_the_end(story.facts):
