@@ -10,6 +10,7 @@ import typer
 
 from pageline.command import BAD_USAGE, FAILED, Json, die, print_json
 from pageline.letters import letters
+from pageline.messages import messages
 from shared import log, settings
 from shared.errors import BadSetting, HandlerUnusable, PagelineError
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(letters, name="dead")
+app.add_typer(messages)
 
 
 def main() -> NoReturn:

@@ -71,6 +71,10 @@ class Breaker:
         note = ("HSET", key, "percent", percent, "because", because)
         await self._wire.transaction([note, ("EXPIRE", key, int(for_s)), *_remember(page)])
 
+    async def is_crowded(self, page: str) -> bool:
+        """Tell whether a limit of Graph's is nearly used up; what can wait should."""
+        return bool(await self._wire.call("EXISTS", _usage(page)))
+
     async def troubles(self) -> list[Trouble]:
         """Return what there is to say of each Page."""
         pages = sorted(page.decode() for page in await self._wire.call("SMEMBERS", PAGES))

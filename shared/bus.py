@@ -190,10 +190,10 @@ class Bus:
             raise LeaseLost(f"call {call_id} has another owner than epoch {epoch}, or {meta_id} is another call's")
         return joined
 
-    async def done(self, call_id: str, worker: str, epoch: int, outcome: str) -> None:
-        """Close the call and free its slot."""
+    async def done(self, call_id: str, worker: str, epoch: int, outcome: str, *, owes_metrics: bool = False) -> None:
+        """Close the call and free its slot; its metrics are owed to Meta if it has an id of Meta's beside its own."""
         fact = facts.Closed(outcome=outcome)
-        args = (call_id, worker, epoch, _encode(fact), self._retention_ms, outcome)
+        args = (call_id, worker, epoch, _encode(fact), self._retention_ms, outcome, int(owes_metrics))
         verdict = await self._done.run(self.wire, [_call(call_id)], args)
         _refuse_forgotten(verdict, call_id)
         if verdict == b"stale":

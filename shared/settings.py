@@ -53,6 +53,8 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     ice_password: str = ""
     ice_transport_policy: Literal["all", "relay"] = "all"
     webhook_forward_url: str = ""
+    call_metrics: Literal["on", "off"] = "on"
+    meta_metrics_spelling: Literal["sec", "ms"] = "sec"
     log_format: str = ""
 
     @property

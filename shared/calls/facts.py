@@ -297,6 +297,26 @@ class ActionFailed(Fact, frozen=True):
     ambiguous: bool = False
 
 
+class MessageSent(Fact, frozen=True):
+    """Graph took a message that belongs to the call."""
+
+    kind: str
+    """`text`, `call_button`, `call_prompt` or `calling_optin`; what it says is nowhere kept."""
+    message_id: str
+
+
+class MessageFailed(Fact, frozen=True):
+    """A message that belongs to the call was not sent; or perhaps it was, where `ambiguous`."""
+
+    kind: str
+    cause: str
+    message: str = ""
+    code: int | None = None
+    subcode: int | None = None
+    fbtrace_id: str | None = None
+    ambiguous: bool = False
+
+
 CallFact = (
     Arrived
     | StatusChanged
@@ -327,4 +347,6 @@ CallFact = (
     | MediaAnswered
     | ActionSettled
     | ActionFailed
+    | MessageSent
+    | MessageFailed
 )

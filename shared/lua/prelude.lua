@@ -9,6 +9,7 @@
 --   own:<w>    set     calls the worker owns          wait      zset  call -> answer by: calls without an owner
 --   due        zset    call -> armed deadline, ms     index     zset  call -> first heard of, ms
 --   closed     hash    outcome -> calls ever closed with it
+--   owed       zset    call -> when to tell Meta its metrics, ms; filled by `done`, emptied by shared/owed.py
 --   beaten     when anybody last beat, ms             memory    made anew by the first beat after the server was emptied
 local P = 'pl:{0}:'
 local clock = redis.call('TIME')

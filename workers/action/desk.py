@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from shared.breaker import Breaker
 from shared.bus import Bus
+from shared.meta.metrics import Spelling
 from shared.tally import Tally
 from workers.action.graph import Graph
 
@@ -16,6 +17,7 @@ class Desk:
     graph: Graph
     tokens: dict[str, str]
     forward_url: str = ""
+    metrics_spelling: Spelling = "sec"
     tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:

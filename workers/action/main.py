@@ -12,6 +12,7 @@ from shared.bus import Bus
 from shared.errors import RedisAway
 from shared.settings import Settings
 from shared.wire import Wire
+from workers.action import reports
 from workers.action.desk import Desk
 from workers.action.graph import Graph
 from workers.action.pool import PoolWorker
@@ -42,10 +43,17 @@ async def _work(settings: Settings, url: str, tokens: dict[str, str]) -> None:
         Graph(settings.graph_url, settings.graph_version, app_secret=settings.proving_secret) as graph,
     ):
         bus = Bus(wire, retention_hours=settings.retention_hours)
-        desk = Desk(bus=bus, graph=graph, tokens=tokens, forward_url=settings.webhook_forward_url)
+        desk = Desk(
+            bus=bus,
+            graph=graph,
+            tokens=tokens,
+            forward_url=settings.webhook_forward_url,
+            metrics_spelling=settings.meta_metrics_spelling,
+        )
         log.get().info("pages.loaded", pages=sorted(tokens))
         sweeper = asyncio.create_task(bus.look_after(lease_ms=settings.lease_ms))
         counting = asyncio.create_task(desk.tally.keep_adding_to(wire))
+        reporting = [asyncio.create_task(reports.look_after(desk))] if settings.call_metrics == "on" else []
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(
@@ -55,7 +63,7 @@ async def _work(settings: Settings, url: str, tokens: dict[str, str]) -> None:
         try:
             await worker.serve(desk, handle_signals=False)
         finally:
-            for task in (sweeper, counting, stopping):
+            for task in (sweeper, counting, stopping, *reporting):
                 task.cancel()
             with contextlib.suppress(RedisAway):
                 await desk.tally.add_to(wire)

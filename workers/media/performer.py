@@ -18,6 +18,7 @@ from shared.bus import Bus, Routed
 from shared.calls import facts, orders, state
 from shared.errors import RedisAway, RedisForgot
 from shared.handling import AnswerRefused, Call, CallEnded, Rate
+from shared.messenger import Messenger
 from shared.wire import AGAIN_AFTER_S
 from workers.media import sounds
 from workers.media.dtmf import Digit
@@ -53,9 +54,11 @@ class Performer:
         legs: SpareLegs,
         lives: dict[LiveCall, None],
         recordings: Path,
+        messenger: Messenger,
     ) -> None:
         self.call_id = call_id
         self.epoch = epoch
+        self.messenger = messenger
         self._bus = bus
         self._worker = worker
         self._host = host
@@ -117,7 +120,8 @@ class Performer:
             case orders.CloseLeg():
                 self._spawn(self._close_leg())
             case orders.CloseCall(outcome=outcome):
-                await self._close_call(outcome)
+                done = functools.partial(self._bus.done, self.call_id, self._worker, self.epoch, outcome)
+                await self.insist(lambda: done(owes_metrics=call.accept_granted))
             case _:
                 raise AssertionError(f"no such order: {order!r}")
 
@@ -317,9 +321,6 @@ class Performer:
         live.leg.on_ended = None
         self._lives.pop(live, None)
         self.say(await live.close())
-
-    async def _close_call(self, outcome: str) -> None:
-        await self.insist(lambda: self._bus.done(self.call_id, self._worker, self.epoch, outcome))
 
     async def _say_all(self) -> None:
         while True:

@@ -15,6 +15,7 @@ from shared.calls import facts
 from shared.calls.state import Call
 from shared.clock import boot_ms
 from shared.errors import LeaseLost, RedisAway, RedisForgot
+from shared.messenger import Messenger
 from shared.settings import Settings
 from shared.wire import patiently
 from workers.media.doorway import Doorway
@@ -63,6 +64,7 @@ class Worker:
         self._make_free_leg = make_leg
         self._legs = SpareLegs(self._make_leg)
         self._doorway = Doorway()
+        self._messenger = Messenger(bus)
         self._sampler = Sampler(bus.wire, lambda: sounding(self._held), retention_hours=settings.retention_hours)
         self._handled = ""
         self._draining = False
@@ -260,6 +262,7 @@ class Worker:
             legs=self._legs,
             lives=self._rounds.lives,
             recordings=self._settings.recordings,
+            messenger=self._messenger,
         )
 
     def _make_leg(self) -> Leg:
