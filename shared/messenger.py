@@ -110,8 +110,9 @@ class Messenger:
     While somebody waits it holds one more connection to Redis, which brings the outcomes.
     """
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, *, taken_within_s: float = TAKEN_WITHIN_S) -> None:
         self._bus = bus
+        self._taken_within_s = taken_within_s
         self._outbox = Outbox(bus.wire)
         self._name = secrets.token_hex(8)
         self._heard = "0-0"
@@ -153,9 +154,9 @@ class Messenger:
             return await self._give_up(parcel_id, Outcome(cause="redis_away", trouble=str(away)))
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen(), name="outcomes of messages")
-        await asyncio.wait([future], timeout=TAKEN_WITHIN_S)
+        await asyncio.wait([future], timeout=self._taken_within_s)
         if not future.done():
-            trouble = f"no action worker took the message for {TAKEN_WITHIN_S:.0f} s. Does `pageline action` run?"
+            trouble = f"no action worker took the message for {self._taken_within_s:g} s. Does `pageline action` run?"
             given_up = await self._give_up(parcel_id, Outcome(cause="not_taken", trouble=trouble))
             if not given_up.ambiguous:
                 return given_up

@@ -317,36 +317,9 @@ class MessageFailed(Fact, frozen=True):
     ambiguous: bool = False
 
 
-CallFact = (
-    Arrived
-    | StatusChanged
-    | MediaChanged
-    | Terminated
-    | PermissionReplied
-    | Placed
-    | Unrecognized
-    | Claimed
-    | HandedBack
-    | LogRestored
-    | DeadlinePassed
-    | ActionGranted
-    | Closed
-    | OfferMade
-    | LegConnected
-    | LegFailed
-    | LegClosed
-    | MediaOffered
-    | RejectAsked
-    | HangUpAsked
-    | RecordingStarted
-    | HandlerStarted
-    | HandlerEnded
-    | AnswerReceived
-    | PermissionRead
-    | ConnectAnswered
-    | MediaAnswered
-    | ActionSettled
-    | ActionFailed
-    | MessageSent
-    | MessageFailed
-)
+FromMeta = Arrived | StatusChanged | MediaChanged | Terminated | PermissionReplied | Unrecognized
+FromUs = Placed | RejectAsked | HangUpAsked | RecordingStarted | HandlerStarted | HandlerEnded
+FromBus = Claimed | HandedBack | LogRestored | DeadlinePassed | ActionGranted | Closed
+FromLeg = OfferMade | LegConnected | LegFailed | LegClosed | MediaOffered
+FromGraph = AnswerReceived | PermissionRead | ConnectAnswered | MediaAnswered | ActionSettled | ActionFailed
+CallFact = FromMeta | FromUs | FromBus | FromLeg | FromGraph | MessageSent | MessageFailed

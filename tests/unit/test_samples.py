@@ -1,7 +1,7 @@
 """Every sample of Meta's that we keep, and what it is to us: each file has a row, and no row lacks its file.
 
-A reply is decoded; a request is rebuilt by the function that sends it, from what the sample itself says, and has to come
-out the same. Webhooks and session descriptions have tables of their own beside their decoders (test_webhook.py,
+A reply is decoded; a request is rebuilt by the function that sends it, from what the sample says, and has to come out
+the same. Webhooks and session descriptions have tables of their own beside their decoders (test_webhook.py,
 test_sdp_gate.py).
 """
 

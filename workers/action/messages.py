@@ -88,7 +88,9 @@ def _read(attempt: Attempt) -> Outcome:
     if sent is not None and attempt.status is not None and 200 <= attempt.status < 300:
         return Outcome(message_id=sent.message_id)
     trouble = attempt.trouble or f"Graph answered HTTP {attempt.status} and named no message"
-    return Outcome(cause="no_reply", trouble=trouble, remedy=remedy_for(None), ambiguous=True)
+    refused = attempt.status is not None and 400 <= attempt.status < 500
+    cause = "graph" if refused else "no_reply"
+    return Outcome(cause=cause, trouble=trouble, remedy=remedy_for(None), ambiguous=not refused)
 
 
 def _fact(parcel: Parcel, outcome: Outcome) -> facts.Fact:
