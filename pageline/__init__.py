@@ -11,6 +11,7 @@ with the call in its hands.
 """
 
 from shared.errors import MessageFailed
-from shared.handling import AnswerRefused, Call, CallEnded, Frame, Recording
+from shared.handling import AnswerRefused, Call, CallEnded, Frame, Recording, Room
+from shared.line import line
 
-__all__ = ["AnswerRefused", "Call", "CallEnded", "Frame", "MessageFailed", "Recording"]
+__all__ = ["AnswerRefused", "Call", "CallEnded", "Frame", "MessageFailed", "Recording", "Room", "line"]

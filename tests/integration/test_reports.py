@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from shared import jobs, tally
 from shared.bus import Bus
 from shared.calls import facts
+from shared.outbound import Outbound
 from shared.owed import MUTED_FOR_S, Owed
 from shared.wire import Wire
 from tests.integration.graph_server import DONE, HANGS_UP, TRANSIENT, Reply, Server, error
@@ -35,9 +36,9 @@ EXPIRED: Final = error(190, status=401, error_subcode=463)
 
 
 class LaterBus(Bus):
-    """A bus whose clock can be put forward; it is ahead by a second, as clocks are known to some milliseconds only."""
+    """A bus whose clock can be put forward; it is, by as much as a call's end is left alone."""
 
-    later_ms = 1000
+    later_ms = 6000
 
     def now_ms(self) -> int:
         return super().now_ms() + self.later_ms
@@ -150,11 +151,12 @@ async def test_a_call_that_was_not_accepted_is_not_reported(bus: Bus, owed: Owed
 
 async def test_a_call_we_placed_is_owed_once_meta_has_named_it(bus: Bus, owed: Owed) -> None:
     await bus.beat("one", lease_ms=60_000, capacity=5, join=True)
-    placed = facts.Arrived(page=PAGE, consumer="2", direction="user_initiated", sent_at_ms=0, answer_by_ms=2**41)
-    await bus.route("o_1", placed)
-    await bus.adopt("o_1", "one", 1, "c_9")
-    await bus.done("o_1", "one", 1, "unreached")
-    assert await owed.due(2**43, most=9) == ["o_1"]
+    outbound, by_ms = Outbound(bus), bus.now_ms() + 60_000
+    ours = [await outbound.place(facts.Placed(page=PAGE, consumer="2", call_by_ms=by_ms)) for _ in range(2)]
+    await outbound.adopt(ours[0], facts.ConnectAnswered(meta_id="c_9"))
+    for call_id in ours:
+        await bus.done(call_id, "one", 1, "unreached")
+    assert await owed.due(bus.now_ms(), most=9) == [ours[0]]
 
 
 async def test_each_of_many_calls_is_reported_once_by_two_workers(

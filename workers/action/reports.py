@@ -8,7 +8,6 @@ it is no dead letter, and says nothing about whether calls can be answered.
 import asyncio
 import contextlib
 from enum import StrEnum
-from http import HTTPStatus
 from typing import Final, NoReturn
 
 from shared import actions, log
@@ -20,7 +19,7 @@ from shared.wire import patiently
 from workers.action.desk import Desk
 from workers.action.experience import note_usage
 from workers.action.remedy import TOKEN_CODES, remedy_for
-from workers.action.verdict import Attempt, Sent, Verdict, judge
+from workers.action.verdict import Attempt, Sent, Verdict, is_unknown_path, judge
 
 ACTION: Final = "call_metrics"
 """As it is counted among the actions, and the edge's name."""
@@ -119,7 +118,7 @@ def judge_report(attempt: Attempt) -> Fate:
         return Fate.ALREADY
     if "in progress" in said or error.code in TOKEN_CODES:
         return Fate.LATER
-    if attempt.status == HTTPStatus.NOT_FOUND or (error.code, error.error_subcode) in NO_SUCH_EDGE:
+    if is_unknown_path(attempt) or (error.code, error.error_subcode) in NO_SUCH_EDGE:
         return Fate.NO_EDGE
     return _FATES[judge(ACTION, attempt)]
 
