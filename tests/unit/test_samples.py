@@ -13,9 +13,10 @@ from typing import Any, Final
 import pytest
 
 from shared.calls.machine import CALL_OVER_CODES
-from shared.meta.graph import read_reply, request_body
+from shared.meta.graph import connect_body, read_reply, request_body
 from shared.meta.messages import optin_body
 from shared.meta.metrics import REASONS
+from shared.meta.permissions import CallPermission, read_permission
 from workers.action.verdict import Attempt, Sent, Verdict, is_over, is_throttled, judge
 
 API: Final = Path(__file__).parents[1] / "fixtures" / "api"
@@ -69,13 +70,36 @@ def has(*, answer: bool, renegotiation: bool) -> Callable[[str], None]:
     return check
 
 
+def names_a_call(name: str) -> None:
+    has(answer=True, renegotiation=False)(name)
+    reply = read_reply(raw(name))
+    assert reply is not None
+    assert reply.call_id == told(name)["id"]
+
+
+def permits(permission: CallPermission) -> Callable[[str], None]:
+    def check(name: str) -> None:
+        assert read_permission(raw(name)) == permission
+
+    return check
+
+
+GRANTED: Final = CallPermission("has_permission", may_call=True, may_ask=False, expires_s=1745343479)
+NOT_YET: Final = CallPermission("no_permission", may_call=False, may_ask=True)
+
+
 # --- requests ---
 
 
-def is_our_action(name: str) -> None:
+def is_our_accept(name: str) -> None:
     sample = told(name)
     ours = request_body(sample["action"], sample["call_id"], sample["session"]["sdp"])
     assert json.loads(ours) == sample
+
+
+def is_our_connect(name: str) -> None:
+    sample = told(name)
+    assert json.loads(connect_body(sample["to"], sample["session"]["sdp"])) == sample
 
 
 def is_our_permission_request(name: str) -> None:
@@ -87,10 +111,7 @@ def has_a_reason_of_ours(name: str) -> None:
     assert told(name)["end_call_reason"] in REASONS
 
 
-# --- of others ---
-
-
-def is_json(name: str) -> None:
+def is_kept_for_later(name: str) -> None:
     """Nothing of ours reads or writes this one."""
     assert told(name)
 
@@ -101,19 +122,19 @@ ROWS: Final[dict[str, Callable[[str], None]]] = {
     "graph-error-page-throttled": is_an_error(80001, None, Verdict.AGAIN),
     "graph-error-token-expired": is_an_error(190, 463, Verdict.HOPELESS),
     "graph-error-transient": is_an_error(2, None, Verdict.AGAIN),
-    "messenger-accept-request": is_our_action,
+    "messenger-accept-request": is_our_accept,
     "messenger-accept-response-answer-only": has(answer=True, renegotiation=False),
     "messenger-accept-response-objects": has(answer=True, renegotiation=True),
     "messenger-accept-response-strings": has(answer=True, renegotiation=True),
     "messenger-call-metrics-request": has_a_reason_of_ours,
-    "messenger-call-permissions-data-wrapper": is_json,
-    "messenger-call-permissions-flat-can-perform": is_json,
-    "messenger-call-permissions-flat-can-perform-action": is_json,
-    "messenger-call-permissions-none": is_json,
+    "messenger-call-permissions-data-wrapper": permits(GRANTED),
+    "messenger-call-permissions-flat-can-perform": permits(GRANTED),
+    "messenger-call-permissions-flat-can-perform-action": permits(GRANTED),
+    "messenger-call-permissions-none": permits(NOT_YET),
     "messenger-calling-optin-request": is_our_permission_request,
-    "messenger-connect-request": is_json,
-    "messenger-connect-response": has(answer=True, renegotiation=False),
-    "messenger-media-update-request": is_json,
+    "messenger-connect-request": is_our_connect,
+    "messenger-connect-response": names_a_call,
+    "messenger-media-update-request": is_kept_for_later,
     "messenger-media-update-response-conflict": has(answer=False, renegotiation=False),
     "whatsapp-error-fingerprint": is_an_error(100, 2494010, Verdict.HOPELESS),
 }
