@@ -52,4 +52,3 @@ def test_meta_is_told_how_a_call_went_by_what_was_measured(line: Line, meta: Met
     assert stats["total_samples_duration_sec"] * 1000 == round(closed.played_ms, 3) >= 1500
     assert 0 < stats["jitter_buffer_delay_sec"] / stats["total_samples_duration_sec"] / 48_000 < 0.4, "s, a sample"
     assert None not in {**report, **stats}.values()
-
