@@ -65,8 +65,13 @@ class Report(NamedTuple):
     body: bytes
 
 
-def report_of(call_id: str, log: Sequence[facts.Fact], spelling: Spelling = "sec") -> Report | None:
-    """Return what to report of a call; none while it is not closed, and where its Page or Meta's id is not known."""
+def report_of(
+    call_id: str, log: Sequence[facts.Fact], spelling: Spelling = "sec", *, zeros: bool = False
+) -> Report | None:
+    """Return what to report of a call; none while it is not closed, and where its Page or Meta's id is not known.
+
+    `zeros` puts 0 in the place of figures that were not measured.
+    """
     call, last = _folded(log)
     closed, placed = _last(log, facts.Closed), _last(log, facts.ConnectAnswered)
     if closed is None or not call.page or (placed is None and _last(log, facts.Placed) is not None):
@@ -81,7 +86,7 @@ def report_of(call_id: str, log: Sequence[facts.Fact], spelling: Spelling = "sec
         "end_call_subreason": ending.subreason[:LONGEST_SUBREASON],
         "call_ended_time": ended_ms // 1000,
         "first_audio_packet_received_time": _first_packet_s(_last(log, facts.LegConnected), leg),
-        "audio_stats": _spelt(leg, ended_ms // 1000, spelling) if leg is not None else None,
+        "audio_stats": _stats(leg, ended_ms // 1000, spelling, zeros=zeros),
     }
     known = {name: value for name, value in told.items() if value not in (None, "")}
     return Report(call.page, closed.at_ms, _encode(known))
@@ -157,7 +162,15 @@ def _said_by_graph(failed: facts.ActionFailed) -> str:
 # --- figures ---
 
 
-def _spelt(leg: facts.LegClosed, ended_s: int, spelling: Spelling) -> dict[str, Any]:
+def _stats(leg: facts.LegClosed | None, ended_s: int, spelling: Spelling, *, zeros: bool) -> dict[str, Any] | None:
+    if zeros:
+        return {name: value or 0 for name, value in _spelt(leg or facts.LegClosed(), ended_s, spelling).items()}
+    if leg is None:
+        return None
+    return {name: value for name, value in _spelt(leg, ended_s, spelling).items() if value is not None}
+
+
+def _spelt(leg: facts.LegClosed, ended_s: int, spelling: Spelling) -> dict[str, float | None]:
     """Return the figures under Meta's keys; in seconds and samples, as the script computes them, or as in the table."""
     decoded = leg.concealed_ms is not None and leg.played_ms > 0
     jitter_s = _known(leg.jitter_ms, 0.001)
@@ -189,7 +202,7 @@ def _spelt(leg: facts.LegClosed, ended_s: int, spelling: Spelling) -> dict[str, 
             "jitter_buffer_delay_ms": _known(waited_ms, 1.0),
             "total_samples_duration_ms": _known(played_ms, 1.0),
         }
-    return {name: value for name, value in {**timed, **counted}.items() if value is not None}
+    return {**timed, **counted}
 
 
 def _heard_ms(leg: facts.LegClosed) -> float:

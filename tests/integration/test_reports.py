@@ -214,6 +214,23 @@ async def test_what_is_settled_is_owed_no_more(
     assert await report(desk, CALL) == "not due"
 
 
+async def test_where_every_figure_is_wanted_those_nobody_measured_are_0(
+    desk: Desk, bus: Bus, graph_server: Server
+) -> None:
+    await a_call(bus)
+    graph_server.will(error(100, message="audio_stats: round_trip_time_sec is required"), DONE)
+    assert await report(desk, CALL) == "taken"
+    first, second = (json.loads(request.body)["audio_stats"] for request in graph_server.requests)
+    assert second == {**dict.fromkeys(second, 0), **first}
+    assert second.keys() > first.keys()
+
+
+async def test_what_is_refused_with_every_figure_too_is_given_up(desk: Desk, bus: Bus, graph_server: Server) -> None:
+    await a_call(bus)
+    graph_server.will(error(100), error(100))
+    assert await report(desk, CALL) == "given_up"
+
+
 @pytest.mark.parametrize(
     ("reply", "at_least_s", "at_most_s"),
     [

@@ -31,6 +31,18 @@ RINGS: Final = (ARRIVED, CLAIMED)
 ACCEPTING: Final = (*RINGS, OFFER, GRANTED)
 LIVE: Final = (*ACCEPTING, ANSWER, CONNECTED)
 HUNG_UP: Final = facts.Terminated(status="completed", duration_s=119, at_ms=BEGAN_MS + 124_900)
+DIALLING: Final = (
+    facts.Placed(page=PAGE, consumer="2", call_by_ms=BEGAN_MS + 60_000, at_ms=BEGAN_MS),
+    CLAIMED,
+    facts.PermissionRead(status="has_permission", may_call=True, may_ask=True, epoch=1, at_ms=BEGAN_MS),
+    OFFER,
+    facts.ActionGranted(action="connect", epoch=1, at_ms=BEGAN_MS + 110),
+)
+RINGS_THERE: Final = (
+    *DIALLING,
+    facts.ConnectAnswered(meta_id="c_theirs", sdp="v=0", for_epoch=1, at_ms=BEGAN_MS + 500),
+)
+PICKED_UP: Final = (*RINGS_THERE, facts.StatusChanged(status="accepted", at_ms=BEGAN_MS + 4_000))
 MEASURED: Final = facts.LegClosed(
     packets_received=5950,
     packets_lost=50,
@@ -116,6 +128,14 @@ def test_what_was_not_measured_is_absent() -> None:
     assert "first_audio_packet_received_time" not in body
 
 
+@pytest.mark.parametrize("log", [(*LIVE, HUNG_UP, MEASURED), (*LIVE, HUNG_UP), (*LIVE, HUNG_UP, facts.LegClosed())])
+def test_on_demand_what_was_not_measured_is_0(log: tuple[facts.Fact, ...]) -> None:
+    documented = json.loads((API / "messenger-call-metrics-request.json").read_bytes())["audio_stats"]
+    measured = told(*log, closed("completed")).get("audio_stats", {})
+    stats = told(*log, closed("completed"), zeros=True)["audio_stats"]
+    assert stats == {**dict.fromkeys(documented, 0), **measured}
+
+
 def test_a_call_that_lost_its_process_has_no_figures() -> None:
     taken_over = facts.Claimed(worker="two", epoch=2, at_ms=BEGAN_MS + 20_000)
     ended = facts.ActionSettled(action="terminate", epoch=2, at_ms=BEGAN_MS + 20_500)
@@ -134,15 +154,13 @@ def test_a_call_ends_when_meta_or_we_say_so_first() -> None:
 
 
 def test_a_call_we_placed_is_told_under_meta_s_id() -> None:
-    placed = facts.Placed(page=PAGE, consumer="2", call_by_ms=BEGAN_MS + 60_000, at_ms=BEGAN_MS)
-    answered = facts.ConnectAnswered(meta_id="c_theirs", sdp="v=0", for_epoch=1, at_ms=BEGAN_MS + 500)
-    log = (placed, ARRIVED, CLAIMED, answered, HUNG_UP, closed("unreached"))
-    assert told(*log, call_id="o_ours")["call_id"] == "c_theirs"
+    body = told(*RINGS_THERE, HUNG_UP, closed("unreached"), call_id="o_ours")
+    assert body["call_id"] == "c_theirs"
+    assert body["end_call_reason"] == "No_Answer_Timeout"
 
 
 def test_a_call_we_placed_and_meta_never_named_is_not_told() -> None:
-    placed = facts.Placed(page=PAGE, consumer="2", call_by_ms=BEGAN_MS + 60_000, at_ms=BEGAN_MS)
-    assert report_of("o_ours", (placed, ARRIVED, CLAIMED, closed("failed"))) is None
+    assert report_of("o_ours", (*DIALLING, closed("failed"))) is None
 
 
 def test_a_call_that_goes_on_is_not_told() -> None:
@@ -202,6 +220,16 @@ BROKE_AT_META: Final = facts.Terminated(status="failed", at_ms=BEGAN_MS + 900)
         ((*RINGS, facts.RejectAsked(reason="Ada owes us", epoch=1)), Ending("Ignore_Call", "the business declined")),
         ((*RINGS, ended("raised", "KeyError: 'Ada'")), Ending("Client_Error", "KeyError")),
         (RINGS, Ending("Unknown", "")),
+        ((*RINGS_THERE, GAVE_UP), Ending("No_Answer_Timeout", "the consumer did not pick up")),
+        ((*RINGS_THERE, passed(BEGAN_MS + 60_000)), Ending("No_Answer_Timeout", "the consumer did not pick up")),
+        ((*PICKED_UP, passed(BEGAN_MS + 20_000)), Ending("WebRTC_Error", "media was not connected in time")),
+        ((*PICKED_UP, BROKE), Ending("WebRTC_Error", "ICE found no way")),
+        ((*PICKED_UP, CONNECTED, HUNG_UP), Ending("Hangup_Call", "the consumer hung up")),
+        ((*DIALLING, passed(BEGAN_MS + 20_000)), Ending("Signaling_Message_Failed", "Graph did not answer in time")),
+        (
+            (*RINGS_THERE, facts.HangUpAsked(by="handler", epoch=1)),
+            Ending("Hangup_Call", "the business hung up before media was connected"),
+        ),
     ],
 )
 def test_every_ending_has_the_reason_of_what_ended_it(log: tuple[facts.Fact, ...], ending: Ending) -> None:

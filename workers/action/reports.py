@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 from shared import actions, log
 from shared.errors import RedisAway
 from shared.meta.graph import GraphError
-from shared.meta.metrics import report_of
+from shared.meta.metrics import Report, report_of
 from shared.owed import Owed
 from shared.wire import patiently
 from workers.action.desk import Desk
@@ -33,6 +33,7 @@ SOON_MS: Final = 60_000
 SELDOM_MS: Final = 3 * 3_600_000
 CROWDED_MS: Final = 300_000
 
+INVALID_PARAMETER: Final = 100
 NO_SUCH_EDGE: Final = frozenset({(2500, None), (100, 33)})
 """Graph's code and subcode: it does not know the path, or what is posted there is not supported."""
 
@@ -87,7 +88,8 @@ async def report(desk: Desk, call_id: str) -> str:
 
 async def _report(desk: Desk, owed: Owed, call_id: str, now_ms: int) -> tuple[Fate, int]:
     """Return what became of it, and for what was put off how long to wait, ms."""
-    told = report_of(call_id, [entry.fact for entry in await desk.bus.read_log(call_id)], desk.metrics_spelling)
+    log = [entry.fact for entry in await desk.bus.read_log(call_id)]
+    told = report_of(call_id, log, desk.metrics_spelling)
     if told is None:
         return Fate.NOTHING, 0
     if now_ms - told.ended_ms > TAKEN_FOR_MS:
@@ -99,15 +101,25 @@ async def _report(desk: Desk, owed: Owed, call_id: str, now_ms: int) -> tuple[Fa
     token = desk.tokens.get(told.page)
     if token is None:
         return Fate.LATER, SELDOM_MS
+    attempt, fate = await _post(desk, call_id, told, token)
+    if fate is Fate.HOPELESS and attempt.error is not None and attempt.error.code == INVALID_PARAMETER:
+        # UNKNOWN whether Meta takes a report without the figures that nobody measured; its table calls all required
+        zeroed = report_of(call_id, log, desk.metrics_spelling, zeros=True)
+        if zeroed is not None and zeroed != told:
+            attempt, fate = await _post(desk, call_id, zeroed, token)
+    if fate is Fate.NO_EDGE:
+        await owed.mute(told.page)
+    return fate, _wait_ms(attempt, age_ms=now_ms - told.ended_ms)
+
+
+async def _post(desk: Desk, call_id: str, told: Report, token: str) -> tuple[Attempt, Fate]:
     attempt = await desk.graph.request("POST", told.page, ACTION, token, body=told.body)
     if attempt.sent is Sent.REPLIED:
         desk.tally.replied(ACTION, attempt.took_ms)
     await note_usage(desk, told.page, attempt)
     fate = judge_report(attempt)
     _note(call_id, told.page, attempt, fate)
-    if fate is Fate.NO_EDGE:
-        await owed.mute(told.page)
-    return fate, _wait_ms(attempt, age_ms=now_ms - told.ended_ms)
+    return attempt, fate
 
 
 def judge_report(attempt: Attempt) -> Fate:
