@@ -101,25 +101,24 @@ async def _report(desk: Desk, owed: Owed, call_id: str, now_ms: int) -> tuple[Fa
     token = desk.tokens.get(told.page)
     if token is None:
         return Fate.LATER, SELDOM_MS
-    attempt, fate = await _post(desk, call_id, told, token)
+    attempt, fate = await _post(desk, told, token)
     if fate is Fate.HOPELESS and attempt.error is not None and attempt.error.code == INVALID_PARAMETER:
         # UNKNOWN whether Meta takes a report without the figures that nobody measured; its table calls all required
         zeroed = report_of(call_id, log, desk.metrics_spelling, zeros=True)
         if zeroed is not None and zeroed != told:
-            attempt, fate = await _post(desk, call_id, zeroed, token)
+            attempt, fate = await _post(desk, zeroed, token)
+    _note(call_id, told.page, attempt, fate)
     if fate is Fate.NO_EDGE:
         await owed.mute(told.page)
     return fate, _wait_ms(attempt, age_ms=now_ms - told.ended_ms)
 
 
-async def _post(desk: Desk, call_id: str, told: Report, token: str) -> tuple[Attempt, Fate]:
+async def _post(desk: Desk, told: Report, token: str) -> tuple[Attempt, Fate]:
     attempt = await desk.graph.request("POST", told.page, ACTION, token, body=told.body)
     if attempt.sent is Sent.REPLIED:
         desk.tally.replied(ACTION, attempt.took_ms)
     await note_usage(desk, told.page, attempt)
-    fate = judge_report(attempt)
-    _note(call_id, told.page, attempt, fate)
-    return attempt, fate
+    return attempt, judge_report(attempt)
 
 
 def judge_report(attempt: Attempt) -> Fate:
