@@ -20,6 +20,8 @@ QUEUED_FRAMES: Final = 3_000
 IDLE_TICKS: Final = 25
 """With nothing to say a packet of silence goes out this often; Meta ends calls that are silent for 20 s. A peer that
 pauses (DTX) sends one every 400 ms by itself, so that nothing is put between the packets passed on from it."""
+KEPT_TICKS: Final = 5
+"""What nobody hears is kept so long: a handler needs a moment from `answer` to `hear`, and the consumer speaks meanwhile."""
 LATE_TICKS: Final = 2
 """A handler that is later than this has paused, and starts anew."""
 SILENCE: Final = encode_clip(bytes(1920))[0]
@@ -60,6 +62,7 @@ class LiveCall:
         self._decoded_to: WavRecorder | None = None
         self._rate: Rate = 48000
         self._speech: SpeechEncoder | None = None
+        self._unheard_ticks = 0
         self._idle_ticks = IDLE_TICKS
         self._due: deque[bool] = deque(maxlen=LATE_TICKS + 1)
         """A tick each for which the handler had no frame in time, and whether it is heard if it comes."""
@@ -79,6 +82,7 @@ class LiveCall:
         if not self.leg.live:
             return
         if self._ears or self._decoded_to is not None:
+            self._unheard_ticks = 0
             pcm = self.leg.pull(self._rate)
             if pcm is not None:
                 frame = Frame(pcm, self._rate)
@@ -86,7 +90,9 @@ class LiveCall:
                 if self._decoded_to is not None:
                     self._decoded_to.take(frame, time.monotonic())
         else:
-            self.leg.hear(False)
+            self._unheard_ticks += 1
+            if self._unheard_ticks > KEPT_TICKS:
+                self.leg.hear(False)
 
     def speak(self) -> None:
         """Send what is due."""
