@@ -21,7 +21,7 @@ IDLE_TICKS: Final = 25
 """With nothing to say a packet of silence goes out this often; Meta ends calls that are silent for 20 s. A peer that
 pauses (DTX) sends one every 400 ms by itself, so that nothing is put between the packets passed on from it."""
 KEPT_TICKS: Final = 5
-"""So long is kept what nobody hears: from `answer` to `hear` a handler needs a moment, and the consumer speaks already."""
+"""So long is kept what nobody hears: between `answer` and `hear` passes a moment, and the consumer speaks already."""
 LATE_TICKS: Final = 2
 """A handler that is later than this has paused, and starts anew."""
 SILENCE: Final = encode_clip(bytes(1920))[0]
