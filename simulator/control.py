@@ -10,11 +10,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from simulator.calls import Refused, view
-from simulator.faults import Fault, Faults
-from simulator.graph.front import Graph
 from simulator.people import People, Person, Speech, Unplayable
 from simulator.permissions import LASTS_S, Permissions
-from simulator.postman import Postman
 from simulator.settings import AnswerShape, Settings
 from simulator.switchboard import Switchboard
 from simulator.updates import Updates
@@ -74,18 +71,12 @@ class Control:
         updates: Updates,
         people: People,
         permissions: Permissions,
-        postman: Postman,
-        graph: Graph,
-        faults: Faults,
     ) -> None:
         self._settings = settings
         self._switchboard = switchboard
         self._updates = updates
         self._people = people
         self._permissions = permissions
-        self._postman = postman
-        self._graph = graph
-        self._faults = faults
 
     def routes(self) -> list[Route]:
         """Returns every route."""
@@ -104,11 +95,6 @@ class Control:
             Route("/sim/consumers", self.tell_consumer, methods=["POST"]),
             Route("/sim/permissions", self.list_permissions, methods=["GET"]),
             Route("/sim/permissions", self.set_permission, methods=["POST"]),
-            Route("/sim/graph", self.list_graph, methods=["GET"]),
-            Route("/sim/webhooks", self.list_webhooks, methods=["GET"]),
-            Route("/sim/faults", self.list_faults, methods=["GET"]),
-            Route("/sim/faults", self.plan_fault, methods=["POST"]),
-            Route("/sim/faults", self.clear_faults, methods=["DELETE"]),
         ]
 
     async def about(self, request: Request) -> Response:
@@ -206,29 +192,6 @@ class Control:
             self._permissions.revoke(page, psid)
         self._permissions.set_may_call(page, psid, new.may_call)
         return json_response(self._permissions.body(page, psid), CREATED)
-
-    async def list_graph(self, request: Request) -> Response:
-        """Lists every request Graph got."""
-        return json_response(self._graph.requests)
-
-    async def list_webhooks(self, request: Request) -> Response:
-        """Lists every webhook and its attempts."""
-        return json_response([delivery.view() for delivery in self._postman.deliveries])
-
-    async def list_faults(self, request: Request) -> Response:
-        """Lists the faults still planned."""
-        return json_response(self._faults.planned)
-
-    async def plan_fault(self, request: Request) -> Response:
-        """Plans a fault."""
-        fault = await decode(request, Fault)
-        self._faults.planned.append(fault)
-        return json_response(fault, CREATED)
-
-    async def clear_faults(self, request: Request) -> Response:
-        """Forgets every planned fault."""
-        self._faults.planned.clear()
-        return Response(status_code=NO_CONTENT)
 
 
 async def _done(work: Awaitable[None]) -> Response:

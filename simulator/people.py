@@ -34,6 +34,8 @@ class Person(Speech, kw_only=True):
     """Counted from the first ring; a `decline` takes as long."""
     hang_up_after_s: float | None = None
     """Counted from when both can hear each other."""
+    window_open: bool = True
+    """Whether the business may write, for the person has written within 24 hours."""
 
 
 class People:

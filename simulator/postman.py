@@ -10,6 +10,7 @@ import httpx
 import structlog
 
 from simulator import hooks
+from simulator.call_settings import Pages
 from simulator.settings import Settings
 
 log = structlog.get_logger("simulator")
@@ -23,6 +24,8 @@ class Delivery:
     event: str
     attempts: list[dict[str, float | int | None]] = field(default_factory=list)
     delivered: bool = False
+    withheld: str | None = None
+    """Why it was never sent; None: it was."""
     tried: asyncio.Event = field(default_factory=asyncio.Event)
     """Set after the first attempt."""
 
@@ -33,6 +36,7 @@ class Delivery:
             "event": self.event,
             "attempts": self.attempts,
             "delivered": self.delivered,
+            "withheld": self.withheld,
         }
 
 
@@ -42,7 +46,8 @@ class Postman:
     The first attempts for one call come in the order of what happened; what is tried again may be overtaken.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, pages: Pages) -> None:
+        self._pages = pages
         self.deliveries: list[Delivery] = []
         self._settings = settings
         self._latest: dict[str, Delivery] = {}
@@ -51,12 +56,18 @@ class Postman:
 
     def send_event(self, page: str, event: hooks.Event) -> Delivery:
         """Starts to deliver one event of a call's."""
-        return self.send(hooks.calls(page, event), call_id=event["id"], event=event["event"])
+        return self.send(page, hooks.calls(page, event), field="calls", call_id=event["id"], event=event["event"])
 
-    def send(self, entry: hooks.Event, *, call_id: str | None, event: str) -> Delivery:
-        """Starts to deliver one entry."""
+    def send(
+        self, page: str, entry: hooks.Event, *, event: str, field: str | None = None, call_id: str | None = None
+    ) -> Delivery:
+        """Starts to deliver one entry, if the app is subscribed to its field."""
         delivery = Delivery(call_id, event)
         self.deliveries.append(delivery)
+        if (field or event) not in self._pages.subscribed(page):
+            delivery.withheld = f"the Page is not subscribed to the field {field or event}"
+            delivery.tried.set()
+            return delivery
         before = self._latest.get(call_id or "")
         if call_id is not None:
             self._latest[call_id] = delivery

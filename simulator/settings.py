@@ -70,6 +70,21 @@ class Settings:
     """How long a call of the business's rings; the documentation gives no figure."""
     message_shape: Literal["documented", "flat"] = "documented"
     """What `messages` answers: as printed for each kind of message, or `recipient_id` and `message_id` always."""
+    feature_status: str = "enabled"
+    """What `business_messaging_feature_status` says; anything but `enabled`, in any case, switches calling off."""
+    ring_target: Literal["META", "PARTNERS"] = "PARTNERS"
+    audio_enabled: bool = True
+    subscribed: bool = True
+    """The Page's state at the start: where calls ring, whether there are any, and whether the app has its fields."""
+    settings_shape: Literal["guide", "reference"] = "guide"
+    """What `messenger_call_settings` answers: the two pages about it do not agree (section 7.1)."""
+    success_as_string: bool = False
+    """Whether `subscribed_apps` says `"true"`, as printed, or `true` (section 1.7)."""
+    metrics_spelling: Literal["seconds", "milliseconds", "either"] = "either"
+    """Which keys `audio_stats` must have: those of the sample or those of the table (section 8)."""
+    metrics_window_s: float = 86_400.0
+    require_proof: bool = False
+    """Whether every request must have an `appsecret_proof`; a wrong one is always refused."""
     optin_reply: OptinReply = "approve"
     pickup: Pickup = "answer"
     """How people behave who are not told otherwise by `/sim/consumers`."""
@@ -114,6 +129,16 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     add("--first-version", type=int, choices=(0, 1), default=Settings.first_version, help="after accept or connect")
     add("--update-renegotiation", action="store_true", help="answer media_update with an offer, too")
     add("--conflict", choices=("empty", "error"), default=Settings.conflict, help="what colliding versions get")
+    page = parser.add_argument_group("the Page")
+    add = page.add_argument
+    add("--feature-status", default=Settings.feature_status, help="of messenger_api_calling (default %(default)s)")
+    add("--ring-target", choices=("META", "PARTNERS"), default=Settings.ring_target, help="at the start")
+    add("--audio-disabled", dest="audio_enabled", action="store_false", help="at the start")
+    add("--unsubscribed", dest="subscribed", action="store_false", help="at the start")
+    add("--settings-shape", choices=("guide", "reference"), default=Settings.settings_shape)
+    add("--success-as-string", action="store_true", help='subscribed_apps says "true" instead of true')
+    add("--metrics-spelling", choices=("seconds", "milliseconds", "either"), default=Settings.metrics_spelling)
+    add("--require-proof", action="store_true", help="refuse requests without appsecret_proof")
     given = vars(parser.parse_args(argv))
     given["tokens"] = frozenset(given["tokens"])
     given["media_addresses"] = tuple(given["media_addresses"] or Settings.media_addresses)
