@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from simulator.call_settings import Pages
+from simulator.chaos import Chaos
 from simulator.control import Control
 from simulator.faults import Faults
 from simulator.graph.calls import CallsEdge
@@ -37,7 +38,8 @@ class Simulator:
 
     def __init__(self, settings: Settings) -> None:
         faults, people, pages, tokens = Faults(), People(settings), Pages(settings), Tokens(settings)
-        self._postman = postman = Postman(settings, pages)
+        chaos = Chaos(settings.chaos, settings.seed)
+        self._postman = postman = Postman(settings, pages, chaos)
         permissions = Permissions(settings)
         self._switchboard = switchboard = Switchboard(settings, postman, permissions, pages)
         outbound = Outbound(settings, switchboard, postman, people, permissions)
@@ -47,6 +49,7 @@ class Simulator:
         self._graph = Graph(
             settings,
             faults,
+            chaos,
             tokens,
             {
                 ("GET", ""): page.get_node,
@@ -63,7 +66,14 @@ class Simulator:
                 ("POST", "call_metrics"): MetricsEdge(settings, switchboard).post,
             },
         )
-        control = Control(settings, switchboard=switchboard, updates=updates, people=people, permissions=permissions)
+        control = Control(
+            settings,
+            switchboard=switchboard,
+            updates=updates,
+            people=people,
+            permissions=permissions,
+            chaos=chaos,
+        )
         levers = Levers(
             settings,
             graph=self._graph,

@@ -11,6 +11,7 @@ import structlog
 
 from simulator import hooks
 from simulator.call_settings import Pages
+from simulator.chaos import Chaos
 from simulator.settings import Settings
 
 log = structlog.get_logger("simulator")
@@ -46,7 +47,8 @@ class Postman:
     The first attempts for one call come in the order of what happened; what is tried again may be overtaken.
     """
 
-    def __init__(self, settings: Settings, pages: Pages) -> None:
+    def __init__(self, settings: Settings, pages: Pages, chaos: Chaos) -> None:
+        self._chaos = chaos
         self._pages = pages
         self.deliveries: list[Delivery] = []
         self._settings = settings
@@ -87,8 +89,12 @@ class Postman:
 
     async def _deliver(self, delivery: Delivery, raw: bytes, before: Delivery | None) -> None:
         """Posts one webhook until the receiver answers 200 or patience ends."""
-        if before is not None:
+        journey = self._chaos.journey(delivery.event)
+        if journey.overtaken:
+            delivery.tried.set()
+        elif before is not None:
             await before.tried.wait()
+        await asyncio.sleep(journey.late_s)
         for pause_s in (None, *self._settings.webhook_retry_pauses_s):
             if pause_s:
                 await asyncio.sleep(pause_s)
@@ -96,6 +102,9 @@ class Postman:
             delivery.tried.set()
             if status == httpx.codes.OK:
                 delivery.delivered = True
+                if journey.again_after_s is not None:
+                    await asyncio.sleep(journey.again_after_s)
+                    await self._post(delivery, raw)
                 return
         log.warning("webhook.given_up", call_id=delivery.call_id, webhook=delivery.event, status=status)
 

@@ -3,7 +3,10 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, get_args
+
+from simulator.chaos import Rates
 
 AnswerShape = Literal["strings", "objects", "answer-only"]
 ANSWER_SHAPES: tuple[AnswerShape, ...] = ("strings", "objects", "answer-only")
@@ -90,9 +93,21 @@ class Settings:
     """How people behave who are not told otherwise by `/sim/consumers`."""
     browser_answer_timeout_s: float = 10.0
     recording_limit_s: float = 600.0
+    chaos: Rates | None = None
+    seed: int = 0
+    """What goes wrong by chance, and the seed of that chance."""
 
 
-def parse(argv: Sequence[str] | None = None) -> Settings:
+@dataclass(frozen=True, kw_only=True)
+class CommandLine:
+    """Holds what was asked for on the command line."""
+
+    settings: Settings
+    scenarios: tuple[Path, ...]
+    as_json: bool
+
+
+def parse(argv: Sequence[str] | None = None) -> CommandLine:
     """Reads a command line; exits with status 2 and a sentence on bad usage."""
     parser = argparse.ArgumentParser(prog="simulator", description="Stands in for Meta: Graph, webhooks and a caller.")
     add = parser.add_argument
@@ -139,8 +154,22 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     add("--success-as-string", action="store_true", help='subscribed_apps says "true" instead of true')
     add("--metrics-spelling", choices=("seconds", "milliseconds", "either"), default=Settings.metrics_spelling)
     add("--require-proof", action="store_true", help="refuse requests without appsecret_proof")
+    weather = parser.add_argument_group("chaos and scenarios")
+    add = weather.add_argument
+    add("--chaos", nargs="?", const=Rates(), type=_rates, metavar="RATES", help="e.g. duplicates=0.2,transient=0.1")
+    add("--seed", type=int, default=Settings.seed, help="of the chaos (default %(default)s)")
+    add("--scenario", dest="scenarios", action="append", type=Path, default=[], help="a file to play, repeatable")
+    add("--json", dest="as_json", action="store_true", help="print the scenarios' report as JSON")
     given = vars(parser.parse_args(argv))
     given["tokens"] = frozenset(given["tokens"])
     given["media_addresses"] = tuple(given["media_addresses"] or Settings.media_addresses)
     given["digit_rates"] = tuple(given["digit_rates"] or Settings.digit_rates)
-    return Settings(**given)
+    scenarios, as_json = tuple(given.pop("scenarios")), given.pop("as_json")
+    return CommandLine(settings=Settings(**given), scenarios=scenarios, as_json=as_json)
+
+
+def _rates(text: str) -> Rates:
+    try:
+        return Rates.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from simulator.calls import Refused, now_ms
+from simulator.chaos import TOKEN_BACK_S, Chaos
 from simulator.faults import Fault, Faults
 from simulator.graph.asked import Asked
 from simulator.graph.errors import envelope, trace_id
@@ -48,8 +49,14 @@ class Graph:
     """
 
     def __init__(
-        self, settings: Settings, faults: Faults, tokens: Tokens, edges: Mapping[tuple[str, str], Edge]
+        self,
+        settings: Settings,
+        faults: Faults,
+        chaos: Chaos,
+        tokens: Tokens,
+        edges: Mapping[tuple[str, str], Edge],
     ) -> None:
+        self._chaos = chaos
         self.requests: list[dict[str, Any]] = []
         self.usage: Usage | None = None
         """What every response says of the rate limits; None: nothing."""
@@ -65,7 +72,7 @@ class Graph:
         edge = self._edges.get((request.method, name))
         if edge is None or not (page.isdecimal() or name == page):
             raise HTTPException(NOT_FOUND)
-        asked = Asked(request.method, page, request.query_params, await request.body())
+        asked = Asked(request.method, page, name, request.query_params, await request.body())
         body = asked.peek()
         action = body.get("action") if name == "calls" else name
         record: dict[str, Any] = {
@@ -96,6 +103,7 @@ class Graph:
                 await asyncio.sleep(fault.latency_ms / 1000)
             else:
                 last = fault
+        last = last or self._chaos.fault(action)
         match last:
             case Fault(kind="drop_before"):
                 return None
@@ -112,6 +120,9 @@ class Graph:
     async def _do(self, request: Request, edge: Edge, asked: Asked) -> Response:
         token = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
         token = token or asked.params.get("access_token", "")
+        if self._chaos.token_expires(asked.edge):
+            self._tokens.set(token, valid=False)
+            asyncio.get_running_loop().call_later(TOKEN_BACK_S, lambda: self._tokens.set(token, valid=True))
         try:
             self._tokens.check(token, asked.params.get("appsecret_proof"))
             return json_response(await edge(asked))
