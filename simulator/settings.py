@@ -86,6 +86,8 @@ class Settings:
     metrics_spelling: Literal["seconds", "milliseconds", "either"] = "either"
     """Which keys `audio_stats` must have: those of the sample or those of the table (section 8)."""
     metrics_window_s: float = 86_400.0
+    usage_percent: int | None = None
+    """How much of the rate limits responses say is used; None: they say nothing."""
     require_proof: bool = False
     """Whether every request must have an `appsecret_proof`; a wrong one is always refused."""
     optin_reply: OptinReply = "approve"
@@ -153,6 +155,7 @@ def parse(argv: Sequence[str] | None = None) -> CommandLine:
     add("--settings-shape", choices=("guide", "reference"), default=Settings.settings_shape)
     add("--success-as-string", action="store_true", help='subscribed_apps says "true" instead of true')
     add("--metrics-spelling", choices=("seconds", "milliseconds", "either"), default=Settings.metrics_spelling)
+    add("--usage-percent", type=int, help="what responses say is used of the rate limits (default: nothing)")
     add("--require-proof", action="store_true", help="refuse requests without appsecret_proof")
     weather = parser.add_argument_group("chaos and scenarios")
     add = weather.add_argument

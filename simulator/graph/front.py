@@ -58,7 +58,8 @@ class Graph:
     ) -> None:
         self._chaos = chaos
         self.requests: list[dict[str, Any]] = []
-        self.usage: Usage | None = None
+        percent = settings.usage_percent
+        self.usage = Usage(call_count=percent) if percent is not None else None
         """What every response says of the rate limits; None: nothing."""
         self._tokens = tokens
         self._settings = settings
