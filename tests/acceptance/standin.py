@@ -194,24 +194,13 @@ class Consumer:
 
     # -- what the consumer notices
 
-    def messages(self) -> list[dict[str, Any]]:
-        """Return what the Page wrote."""
-        recipient = {"id": self.psid}
-        return [
-            request.body["message"] for request in self._asked("messages") if request.body["recipient"] == recipient
-        ]
-
-    def reports(self) -> list[dict[str, Any]]:
-        """Return what Meta was told of how the call went."""
-        told = [request.body for request in self._asked("call_metrics")]
-        return [report for report in told if report["call_id"] == self.call_id]
-
-    def _asked(self, edge: str) -> list[Request]:
-        return [request for request in self._meta.requests if request.path.endswith(f"/{self.page}/{edge}")]
-
     def actions(self, action: str = "") -> list[Request]:
         """Return what Graph was asked to do with this call."""
-        asked = [request for request in self._asked("calls") if request.body.get("call_id") == self.call_id]
+        asked = [
+            request
+            for request in self._meta.requests
+            if request.path.endswith("/calls") and request.body.get("call_id") == self.call_id
+        ]
         return [request for request in asked if action in ("", request.action)]
 
     def await_action(self, action: str, *, timeout_s: float = 20.0) -> Request:
@@ -445,10 +434,6 @@ class Meta:
         self._connections.discard(writer)
 
     async def _reply(self, request: Request) -> tuple[int, Mapping[str, Any]]:
-        if request.path.endswith("/messages"):
-            return 200, {"recipient_id": request.body["recipient"]["id"], "message_id": f"m_{len(self.requests)}"}
-        if request.path.endswith("/call_metrics"):
-            return 200, {"success": True}
         consumer = self._consumers.get(request.body.get("call_id", ""))
         if consumer is None or not re.fullmatch(rf"/v\d+\.\d+/{consumer.page}/calls", request.path):
             return 404, {"error": {"message": "Unsupported request", "code": 100}}
