@@ -142,6 +142,8 @@ class MemoryRedis:
             return None
         self._drop(key)
         self._values[key] = value
+        if b"PX" in options:
+            self.do_pexpire(key, options[options.index(b"PX") + 1])
         return b"OK"
 
     def do_del(self, *keys: bytes) -> Reply:

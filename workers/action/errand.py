@@ -20,7 +20,16 @@ from shared.errors import RedisAway
 from shared.meta.graph import GraphError
 from workers.action.desk import Desk
 from workers.action.experience import note_usage
-from workers.action.verdict import FAREWELLS, Attempt, Sent, Verdict, is_ambiguous, is_throttled, judge
+from workers.action.verdict import (
+    FAREWELLS,
+    Attempt,
+    Sent,
+    Verdict,
+    is_about_the_token,
+    is_ambiguous,
+    is_throttled,
+    judge,
+)
 
 THROTTLED_WAIT_S: Final = 2.0
 LAST_TRY_S: Final = 6.0
@@ -124,6 +133,8 @@ class Errand:
         attempt = await self.desk.graph.act(self.page, token, self.action, self.call_id, offer=self._offer)
         self._last = attempt
         verdict = judge(self.action, attempt, probing=probing)
+        if verdict is Verdict.HOPELESS and is_about_the_token(attempt) and self._has_another_token_than(token):
+            verdict = Verdict.AGAIN
         self._note(at_ms, attempt, verdict)
         self.ambiguous |= is_ambiguous(self.action, attempt)
         match verdict:
@@ -134,6 +145,11 @@ class Errand:
                 raise TryAgain(attempt)
             case Verdict.HOPELESS:
                 raise GivenUp(attempt, "unreachable" if attempt.sent is not Sent.REPLIED else "graph")
+
+    def _has_another_token_than(self, token: str) -> bool:
+        """Tell whether the Page's token was renewed meanwhile, perhaps this very second."""
+        self.desk.look_again()
+        return self.desk.tokens.get(self.page, token) != token
 
     def _note(self, at_ms: int, attempt: Attempt, verdict: Verdict) -> None:
         error = attempt.error or GraphError()
