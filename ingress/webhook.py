@@ -18,6 +18,7 @@ from shared.bus import Bus, Routed
 from shared.dead import Letter
 from shared.errors import RedisAway
 from shared.meta import signature, webhook
+from shared.page_notes import PageNotes
 from shared.settings import Settings
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
@@ -54,6 +55,7 @@ class Webhook:
 
     def __init__(self, bus: Bus, settings: Settings) -> None:
         self._bus = bus
+        self._notes = PageNotes(bus.wire)
         self._secrets = settings.app_secrets
         self._verify_token = settings.verify_token
         self._answer_window_ms = int(settings.accept_deadline_seconds * 1000)
@@ -106,6 +108,7 @@ class Webhook:
             self._bus.bury(Letter(why="webhook_unreadable", body=odd.alone, detail=odd.why[:500]))
             for odd in received.unreadable
         ]
+        steps += [self._notes.report(told.page, told.settings, sent_ms=told.sent_ms) for told in received.settings]
         for field in received.other_fields:
             _OTHER_FIELDS.labels(field if field in _KNOWN_FIELDS else "unknown").inc()
         if received.other_fields and self._forward:

@@ -10,6 +10,7 @@ import typer
 
 from pageline.command import BAD_USAGE, FAILED, Json, die, print_json
 from pageline.letters import letters
+from pageline.pages import call_settings
 from shared import log, settings
 from shared.errors import BadSetting, HandlerUnusable, PagelineError
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(letters, name="dead")
+app.add_typer(call_settings, name="settings")
 
 
 def main() -> NoReturn:
@@ -151,6 +153,25 @@ def call(
         story.print_quality(told)
     else:
         story.print_one(told)
+
+
+@app.command()
+def doctor(
+    *,
+    fix: Annotated[bool, typer.Option("--fix", help="Repair at Meta: subscription, ring target, audio.")] = False,
+    page: Annotated[str, typer.Option(metavar="ID", help="Of the Pages, look at this one only.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Check what stands between a Page and its first call, and say what to do; exit status 1 if a check failed."""
+    from pageline.doctor import report
+
+    found = report.examine(fix=fix, page=page)
+    if as_json:
+        print_json(report.told(found))
+    else:
+        report.print_report(found)
+    if any(finding.failed for finding in found):
+        sys.exit(FAILED)
 
 
 @app.command()

@@ -78,13 +78,14 @@ class PageNotes:
         return frozenset() if fields is None else frozenset(msgspec.json.decode(fields, type=list[str]))
 
     async def note(self, page: str, about: str, said: str, *, for_s: float | None = None) -> bool:
-        """Note what is wrong, for so long or until it is cleared; tell whether that was not known yet."""
+        """Note what is wrong, for so long or until it is cleared; tell whether that is news."""
         kept = msgspec.json.encode(_Kept(said, None if for_s is None else unix_ms() + int(for_s * 1000)))
         field = f"{page} {about}"
         known, _ = await asyncio.gather(
             self._wire.send("HGET", NOTES, field), self._wire.send("HSET", NOTES, field, kept)
         )
-        return known is None or _decode_kept(known).said != said
+        before = None if known is None else _decode_kept(known)
+        return before is None or _is_over(before) or before.said != said
 
     async def clear(self, page: str, about: str) -> bool:
         """Forget what was wrong; tell whether something was."""

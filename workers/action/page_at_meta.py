@@ -22,9 +22,11 @@ class Untold(PagelineError):
     """Graph did not do it, or told nothing readable; the message has the cause and, where it is known, the remedy."""
 
     def __init__(self, what: str, attempt: Attempt, *, hidden: str = "") -> None:
-        said = _said_by(attempt)
-        super().__init__(f"{what}: {said.replace(hidden, '...') if hidden else said}")
+        words = _words_of(attempt)
+        self.said = f"{what}: {words.replace(hidden, '...') if hidden else words}"
+        self.remedy = remedy_for(attempt.error) if attempt.error or attempt.status is None else ""
         self.attempt = attempt
+        super().__init__(f"{self.said}. {self.remedy}".rstrip())
 
     @property
     def nowhere(self) -> bool:
@@ -131,12 +133,10 @@ def _told(what: str, attempt: Attempt, read: T | None) -> T:
     return read
 
 
-def _said_by(attempt: Attempt) -> str:
-    """Return Graph's words and what can be done, in sentences."""
+def _words_of(attempt: Attempt) -> str:
     error = attempt.error
     if error is None:
-        said = attempt.trouble or f"Graph answered HTTP {attempt.status} and nothing that can be read"
-        return f"{said.rstrip('.')}. {remedy_for(None) if attempt.status is None else ''}".rstrip()
+        return attempt.trouble or f"Graph answered HTTP {attempt.status} and nothing that can be read"
     codes = (("code", error.code), ("subcode", error.error_subcode), ("fbtrace_id", error.fbtrace_id))
     named = ", ".join(f"{name} {code}" for name, code in codes if code)
-    return f"{error.message.rstrip('.')} ({named}). {remedy_for(error)}".rstrip()
+    return f"{error.message.rstrip('.')} ({named})"

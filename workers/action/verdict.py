@@ -40,6 +40,8 @@ class Attempt(NamedTuple):
     usage: Usage | None = None
     body: bytes | None = None
     """The reply as it came, for edges that answer with more than `CallsReply`."""
+    date_s: float | None = None
+    """What time it was there, Unix seconds."""
 
     @property
     def error(self) -> GraphError | None:

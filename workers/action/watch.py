@@ -54,6 +54,7 @@ class Watch:
         self._name = secrets.token_hex(8)
         self._every_s = every_s
         self._app_id = app_id
+        self._shown_s = 3 * (every_s + ROUND_EVERY_S)  # and longer, if it is found again
         self._looked_s: dict[str, float] = {}
         self._nowhere: set[tuple[str, str]] = set()
         self._compared: dict[str, object] = {}
@@ -71,6 +72,9 @@ class Watch:
         if not await self._notes.lead(self._name, lease_ms=LEASE_MS):
             self._looked_s.clear()
             return
+        for note in await self._notes.notes():
+            if note.page not in self._desk.tokens:
+                await self._notes.clear(note.page, note.about)
         for page in list(self._desk.tokens):
             looked_s = self._looked_s.get(page)
             if looked_s is None or monotonic_s() - looked_s >= self._every_s:
@@ -109,7 +113,7 @@ class Watch:
         if CALLS not in before:
             return
         lost = "Meta has unsubscribed the app, so no call arrives; it does so after an hour of webhooks that failed"
-        if await notes.note(page, SUBSCRIPTION, f"{lost}. It is being subscribed again."):
+        if await notes.note(page, SUBSCRIPTION, f"{lost}. It is being subscribed again.", for_s=self._shown_s):
             _log.error("subscription.lost", page=page, had=sorted(before), has=sorted(fields))
         await at_meta.subscribe(before | fields)
         said = f"{lost}. It was subscribed again; look at why webhooks failed, and whether they do still."
