@@ -1,4 +1,4 @@
-"""A small stand-in for Graph as far as Pages go: it keeps call settings and subscriptions, and refuses what Meta would."""
+"""A small stand-in for Graph's Page edges: it keeps call settings and subscriptions, and refuses what Meta would."""
 
 import json
 import time
@@ -16,13 +16,17 @@ NEEDS_CALLS: Final = error(100, message="ring_target PARTNERS requires the app t
 
 
 class PageServer(Server):
-    """Pages by id; each is what `page` makes of it. A path in `unknown` is answered 404; one in `wrong`, with that."""
+    """Pages by id; each is what `page` makes of it.
+
+    An edge in `unknown` is answered 404; one in `wrong`, with that, and in `refuses`, where something is posted to it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.pages: dict[str, dict[str, Any]] = {}
         self.unknown: set[str] = set()
         self.wrong: dict[str, Reply] = {}
+        self.refuses: dict[str, Reply] = {}
         self.wrapped = False
         self.feature = "enabled"
         self.token: dict[str, Any] = {
@@ -48,7 +52,7 @@ class PageServer(Server):
     def posted(self, edge: str) -> list[Any]:
         """Return what was posted to an edge of any Page."""
         return [
-            json.loads(request.body) if request.body else parse_qs(urlsplit(request.path).query)
+            json.loads(request.body) if request.body else _query(request.path)
             for request in self.requests
             if request.method == "POST" and urlsplit(request.path).path.endswith(f"/{edge}")
         ]
@@ -60,10 +64,14 @@ class PageServer(Server):
         name = edge[0] if edge else ("page" if subject in self.pages else subject)
         if name in self.unknown:
             reply = UNKNOWN_PATH
+        elif "wrong" in self.pages.get(subject, {}):
+            reply = self.pages[subject]["wrong"]
         elif name in self.wrong:
             reply = self.wrong[name]
+        elif name in self.refuses and request.method == "POST":
+            reply = self.refuses[name]
         else:
-            reply = self._do(request, subject, name, {key: value[0] for key, value in parse_qs(url.query).items()})
+            reply = self._do(request, subject, name, _query(request.path))
         return reply._replace(headers=(*reply.headers, f"Date: {_date(self.ahead_s)}"))
 
     def _do(self, request: Request, subject: str, name: str, query: dict[str, str]) -> Reply:
@@ -97,6 +105,12 @@ class PageServer(Server):
                 page["settings"] |= said
                 return _json({"result": "success"} if "icon_enabled" in said else {"success": True})
         return UNKNOWN_PATH
+
+
+def _query(path: str) -> dict[str, str]:
+    """Return what is asked beside the proof that it is the app who asks."""
+    asked = parse_qs(urlsplit(path).query)
+    return {key: value[0] for key, value in asked.items() if key != "appsecret_proof"}
 
 
 def _json(value: Any) -> Reply:

@@ -146,7 +146,7 @@ async def test_a_token_that_was_renewed_this_moment_saves_the_call(
     desk: Desk, graph_server: Server, token_file: Path
 ) -> None:
     async def renew() -> None:
-        token_file.write_text("second")
+        token_file.write_text("second")  # noqa: ASYNC240 a few bytes
 
     graph_server.will(EXPIRED._replace(first=renew), ANSWERS)
     assert await answer(desk) == "settled"
@@ -161,8 +161,8 @@ async def test_a_token_that_was_not_renewed_is_given_up_at_once(desk: Desk, grap
 
 async def test_a_running_worker_notices_by_itself(pages: Pages, token_file: Path) -> None:
     looking = asyncio.create_task(pages.keep_looking())
-    token_file.write_text("second")
+    token_file.write_text("second")  # noqa: ASYNC240 a few bytes
     async with asyncio.timeout(10):
-        while pages[PAGE] != "second":
+        while pages[PAGE] != "second":  # noqa: ASYNC110 a clock is waited for, the file system tells nobody
             await asyncio.sleep(0.05)
     looking.cancel()

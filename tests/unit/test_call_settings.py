@@ -1,4 +1,4 @@
-"""Call settings: both documented shapes are read, what differs is found, and what is sent makes the difference vanish."""
+"""Call settings: both documented shapes are read, and what is sent makes a difference that was found vanish."""
 
 import json
 from collections.abc import Callable
