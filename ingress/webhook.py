@@ -18,6 +18,7 @@ from shared.bus import Bus, Routed
 from shared.dead import Letter
 from shared.errors import RedisAway
 from shared.meta import signature, webhook
+from shared.outbound import Outbound
 from shared.page_notes import PageNotes
 from shared.settings import Settings
 
@@ -56,6 +57,7 @@ class Webhook:
     def __init__(self, bus: Bus, settings: Settings) -> None:
         self._bus = bus
         self._notes = PageNotes(bus.wire)
+        self._outbound = Outbound(bus)
         self._secrets = settings.app_secrets
         self._verify_token = settings.verify_token
         self._answer_window_ms = int(settings.accept_deadline_seconds * 1000)
@@ -109,6 +111,9 @@ class Webhook:
             for odd in received.unreadable
         ]
         steps += [self._notes.report(told.page, told.settings, sent_ms=told.sent_ms) for told in received.settings]
+        steps += [
+            self._outbound.permission_replied(reply.page, reply.consumer, reply.fact) for reply in received.replies
+        ]
         for field in received.other_fields:
             _OTHER_FIELDS.labels(field if field in _KNOWN_FIELDS else "unknown").inc()
         if received.other_fields and self._forward:

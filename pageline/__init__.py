@@ -11,5 +11,6 @@ with the call in its hands.
 """
 
 from shared.handling import AnswerRefused, Call, CallEnded, Frame, Recording
+from shared.line import line
 
-__all__ = ["AnswerRefused", "Call", "CallEnded", "Frame", "Recording"]
+__all__ = ["AnswerRefused", "Call", "CallEnded", "Frame", "Recording", "line"]

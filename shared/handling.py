@@ -96,7 +96,7 @@ class Call:
         self.holder: Final = holder
 
     async def answer(self) -> None:
-        """Answer, and return once both sides can speak.
+        """Answer, and return once both sides can speak; in a call that we place, wait until the consumer picks up.
 
         Raises:
             AnswerRefused: Graph did not take it.

@@ -41,6 +41,8 @@ class StatusChanged(Fact, frozen=True):
     """A `call_status` webhook of a call we placed: `ringing` or `accepted`."""
 
     status: str
+    page: str = ""
+    consumer: str = ""
 
 
 class MediaChanged(Fact, frozen=True):
@@ -66,6 +68,8 @@ class PermissionReplied(Fact, frozen=True):
 
     response: str
     """`approve` or `reject`, lower case."""
+    replied_at_ms: int
+    """The webhook's own timestamp, Unix milliseconds."""
     expires_s: int | None = None
     """Until then, Unix seconds; with `approve` only."""
 
@@ -287,7 +291,8 @@ class ActionFailed(Fact, frozen=True):
 
     action: str
     cause: str
-    """`graph`, `unreachable`, `too_late`, `refused` (by the fence), `redis_away`, `no_token` or `broken` (by us)."""
+    """`graph`, `unreachable`, `too_late`, `limited` (not asked, near a limit of Graph's), `refused` (by the fence),
+    `redis_away`, `no_token` or `broken` (by us)."""
     message: str = ""
     code: int | None = None
     subcode: int | None = None

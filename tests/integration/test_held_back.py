@@ -1,22 +1,21 @@
-"""Near a limit of Graph's all workers together put off what can wait; whoever rings or talks never waits for it."""
+"""Near a limit of Graph's all workers together leave undone what can wait; whoever rings or talks waits for nothing."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 
 import pytest
-import redis
-from rq import Queue, Retry
 
-from shared import jobs
 from shared.bus import Bus
+from shared.calls import facts
+from shared.outbound import Outbound
 from shared.wire import Wire
-from tests.integration.graph_server import DONE, Reply, Server, error
+from tests.integration.graph_server import ANSWERS, API, DONE, Reply, Server, error
 from workers.action.desk import Desk
-from workers.action.experience import PAUSE_S, held_back, note_usage
+from workers.action.experience import PAUSE_S, note_usage, paused
 from workers.action.graph import Graph
-from workers.action.pool import PoolWorker
+from workers.action.jobs import act
 
 PAGE: Final = "106378625516323"
 
@@ -66,51 +65,52 @@ async def test_a_page_is_paused_until_access_returns(
         of_another_worker = Desk(bus=Bus(other), graph=desk.graph, tokens={})
         assert at_least_s <= await of_another_worker.breaker.paused_s(PAGE) <= at_most_s
         assert await of_another_worker.breaker.paused_s("another") == 0
-        later = await held_back(of_another_worker, PAGE)
-    assert (later is not None) == bool(at_most_s)
-    if later is not None:
-        assert at_least_s <= later.intervals[0] <= at_most_s + PAUSE_S + 1
 
 
 async def test_without_redis_nothing_is_held_back(desk: Desk) -> None:
     await desk.breaker.pause(PAGE, for_s=60)
     await desk.bus.wire.close()
-    assert await held_back(desk, PAGE) is None
+    assert await paused(desk, PAGE) == 0
 
 
-async def test_a_job_that_is_held_back_takes_no_slot_and_runs_when_its_time_has_come(redis_url: str) -> None:
-    """Whoever waited in a slot would stand in the way of farewells once there are as many as slots."""
-    ran: list[str] = []
-    names, all_ran = [f"job-{number}" for number in range(8)], asyncio.Event()
+async def begin_to_call(desk: Desk) -> str:
+    outbound = Outbound(desk.bus)
+    await desk.bus.beat("one", lease_ms=60_000, capacity=5, join=True)
+    call_id = await outbound.place(facts.Placed(page=PAGE, consumer="2", call_by_ms=desk.bus.now_ms() + 60_000))
+    assert call_id is not None
+    return call_id
 
-    async def metrics(_context: Any, name: str) -> Retry | str:
-        ran.append(name)
-        if len(ran) == 2 * len(names):
-            all_ran.set()
-        return Retry(max=10, interval=1) if ran.count(name) == 1 else "sent"
 
-    client = redis.Redis.from_url(redis_url)
-    worker = PoolWorker(
-        jobs.QUEUES,
-        connection=client,
-        url=redis_url,
-        functions={"workers.action.jobs.forward": metrics},
-        concurrency=5,
-        reserve=1,
-        maintenance_s=1,
-        grace_s=1,
+async def test_near_a_limit_no_call_is_placed_and_its_log_says_why(desk: Desk, graph_server: Server) -> None:
+    call_id = await begin_to_call(desk)
+    await desk.breaker.pause(PAGE, for_s=240)
+    assert await act(desk, call_id, PAGE, "check_permission", 1, desk.bus.now_ms() + 15_000) == "failed"
+    assert graph_server.requests == []
+    failed = (await desk.bus.read_log(call_id))[-1].fact
+    assert isinstance(failed, facts.ActionFailed)
+    assert (failed.cause, failed.ambiguous) == ("limited", False)
+    assert "4 min" in failed.message
+    assert await desk.breaker.troubles() == []
+    assert [letter async for letter in desk.bus.dead_letters.all()] == []
+
+
+async def test_otherwise_the_same_is_asked(desk: Desk, graph_server: Server) -> None:
+    call_id = await begin_to_call(desk)
+    graph_server.will(Reply(200, (API / "messenger-call-permissions-none.json").read_bytes()))
+    assert await act(desk, call_id, PAGE, "check_permission", 1, desk.bus.now_ms() + 15_000) == "settled"
+
+
+@pytest.mark.parametrize(("action", "reply"), [("accept", ANSWERS), ("reject", DONE), ("terminate", DONE)])
+async def test_what_a_caller_waits_for_waits_for_no_limit(
+    desk: Desk, graph_server: Server, action: str, reply: Reply
+) -> None:
+    now_ms = await desk.bus.beat("one", lease_ms=60_000, capacity=5, join=True)
+    arrived = facts.Arrived(
+        page=PAGE, consumer="2", direction="user_initiated", sent_at_ms=now_ms, answer_by_ms=now_ms + 55_000
     )
-    working = asyncio.create_task(worker.serve(None, handle_signals=False))
-    async with Wire.from_url(redis_url) as wire, asyncio.timeout(20):
-        for name in names:
-            await jobs.enqueue(wire, jobs.BULK, "workers.action.jobs.forward", [name], job_id=name)
-        await all_ran.wait()
-    assert sorted(ran[: len(names)]) == names, "each was put off before any of them ran again"
-    queue = Queue(jobs.BULK, connection=client, serializer=jobs.JsonSerializer)
-    async with asyncio.timeout(10):
-        while len(queue.finished_job_registry) < len(names):  # noqa: ASYNC110 it is Redis that has to have it
-            await asyncio.sleep(0.05)
-    assert len(queue.scheduled_job_registry) == 0
-    worker.stop()
-    await working
-    client.close()
+    await desk.bus.route("c_1", arrived, identity="connect")
+    await desk.bus.route("c_1", facts.OfferMade(sdp="v=0", epoch=1))
+    await desk.breaker.pause(PAGE, for_s=3600)
+    graph_server.will(reply)
+    async with asyncio.timeout(2):
+        assert await act(desk, "c_1", PAGE, action, 1, now_ms + 6_000) == "settled"

@@ -1,11 +1,7 @@
 """What an attempt at Graph says about the Page: noted for the breaker. Notes may get lost; nothing waits for them."""
 
 import asyncio
-import math
-import random
 from typing import Final
-
-from rq import Retry
 
 from shared import log
 from shared.errors import RedisAway
@@ -18,8 +14,6 @@ CROWDED_FOR_S: Final = 300.0
 PAUSE_S: Final = 60.0
 """Near a limit, and where Graph does not say when access returns, what may wait is tried once in so long."""
 
-HELD_BACK_TIMES: Final = 10_000
-"""In effect no limit: each of them is a pause of Graph's, and what waits has a deadline of its own."""
 
 GRAPHS_DOING: Final = frozenset({"graph", "unreachable", "no_token"})
 """Causes that count against a Page; the others are our own."""
@@ -66,15 +60,9 @@ async def note_usage(desk: Desk, page: str, attempt: Attempt) -> None:
         _log.warning("breaker.not_told", page=page, because=str(away))
 
 
-async def held_back(desk: Desk, page: str) -> Retry | None:
-    """Return what a job that may wait has to return while Graph limits its Page: to be run again when that is over.
-
-    It waits in RQ's registry of scheduled jobs and in nobody's slot, so that callers have all of them. Without Redis
-    there is no telling, and Graph says by itself what it does not want.
-    """
+async def paused(desk: Desk, page: str) -> float:
+    """Return for how long what may wait has to, s; without Redis there is no telling, and Graph tells by itself."""
     try:
-        paused_s = await desk.breaker.paused_s(page)
+        return await desk.breaker.paused_s(page)
     except RedisAway:
-        return None
-    spread_s = random.uniform(0, PAUSE_S)  # so that not all of them come at once
-    return Retry(max=HELD_BACK_TIMES, interval=math.ceil(paused_s + spread_s)) if paused_s else None
+        return 0.0

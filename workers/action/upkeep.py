@@ -1,7 +1,5 @@
 """Gives jobs of dead workers back, soon: a caller may be listening to silence until one of them is done.
 
-Jobs that were put off it enqueues when their time has come; RQ would want another process for that, its scheduler.
-
 RQ's own round has two waits that are too long for a telephone. Its lock outlives a maintainer that was killed by 15
 minutes, and an id that a worker took off a queue and then died with stays in the intermediate list for one.
 """
@@ -38,7 +36,6 @@ class Upkeep:
             clean_registries(queue, exception_handlers)
             worker_registration.clean_worker_registry(queue)
             self._put_back_what_nobody_began(queue)
-            _enqueue_what_is_due(queue)
         finally:
             queue.connection.delete(queue.registry_cleaning_key)
 
@@ -53,15 +50,3 @@ class Upkeep:
             if queue_key == queue.key and now_s - since_s >= TAKEN_FOR_S:
                 cast("Any", queue.connection).eval(PUT_BACK, 2, queue.intermediate_queue.key, queue.key, job_id)
                 del self._taken_s[queue_key, job_id]
-
-
-def _enqueue_what_is_due(queue: Queue) -> None:
-    """Enqueue jobs that were put off until now, as RQ's scheduler does."""
-    registry = queue.scheduled_job_registry
-    for job_id in registry.get_jobs_to_schedule():
-        job = queue.fetch_job(job_id)
-        with queue.connection.pipeline() as pipeline:
-            if job is not None:
-                queue._enqueue_job(job, pipeline=pipeline)
-            registry.remove(job_id, pipeline=pipeline)
-            pipeline.execute()

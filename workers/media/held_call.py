@@ -25,7 +25,7 @@ class HeldCall:
 
     async def answer(self) -> None:
         """See `Call.answer`."""
-        await self._host.on_media_loop(self.performer.answer(self._note_digit))
+        await self._host.on_media_loop(self.performer.answer())
 
     async def reject(self, reason: str) -> None:
         """See `Call.reject`."""
@@ -43,12 +43,15 @@ class HeldCall:
     async def play(self, sound: Sound) -> None:
         """See `Call.play`."""
         packets = await asyncio.to_thread(sounds.load, sound)
-        await self._host.on_media_loop(self.performer.play(packets))
+        await self._host.on_media_loop(self._play(packets))
+
+    async def _play(self, packets: tuple[bytes, ...]) -> None:
+        await self.performer.sounding().play(packets)
 
     async def hear(self, rate: Rate) -> AsyncIterator[Frame]:
         """See `Call.hear`."""
         ear = Ear()
-        await self._host.on_media_loop(self.performer.listen(ear, rate))
+        await self._host.on_media_loop(self._listen(ear, rate))
         try:
             while True:
                 yield await ear.take()
@@ -56,6 +59,9 @@ class HeldCall:
             live = self.performer.live
             if live is not None:
                 self._host.soon_on_media_loop(live.remove_ear, ear)
+
+    async def _listen(self, ear: Ear, rate: Rate) -> None:
+        self.performer.sounding().add_ear(ear, rate)
 
     async def next_digit(self) -> str:
         """Return the oldest digit that nobody took, waiting for one; see `Call.digits`."""
@@ -69,7 +75,7 @@ class HeldCall:
     async def _send_digits(self, digits: str) -> None:
         await self.performer.sounding().send_digits(digits)
 
-    def _note_digit(self, digit: Digit) -> None:
+    def note_digit(self, digit: Digit) -> None:
         """Pass a digit on to the handler; called on the media loop."""
         self._host.soon_on_handlers_loop(self._keypad.put, digit.name)
 
