@@ -15,7 +15,7 @@ call_settings = typer.Typer(
 OnePage = Annotated[str, typer.Option("--page", metavar="ID", help="Only this Page.")]
 
 
-@call_settings.command()
+@call_settings.command("show")
 def show(*, page: OnePage = "", as_json: Json = False) -> None:
     """Show the call settings at Meta beside those of PAGES_FILE."""
     from pageline import call_settings as at_meta
@@ -28,7 +28,7 @@ def show(*, page: OnePage = "", as_json: Json = False) -> None:
     _fail_if(any(each.error for each in stands))
 
 
-@call_settings.command()
+@call_settings.command("diff")
 def diff(*, page: OnePage = "", as_json: Json = False) -> None:
     """Show what differs from PAGES_FILE; exit status 1 if anything does or could not be read, 0 if nothing does."""
     from pageline import call_settings as at_meta
@@ -41,7 +41,7 @@ def diff(*, page: OnePage = "", as_json: Json = False) -> None:
     _fail_if(any(each.error or each.changes for each in stands))
 
 
-@call_settings.command()
+@call_settings.command("apply")
 def apply(
     *,
     page: OnePage = "",

@@ -4,7 +4,6 @@ An error of these edges says nothing about whether calls can be answered: nothin
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from http import HTTPStatus
 from typing import TypeVar
 
 from shared.errors import PagelineError
@@ -13,7 +12,7 @@ from shared.meta import page as meta
 from shared.meta.call_settings import CallSettings, Change
 from workers.action.graph import Graph
 from workers.action.remedy import remedy_for
-from workers.action.verdict import Attempt
+from workers.action.verdict import Attempt, is_unknown_path
 
 T = TypeVar("T")
 
@@ -31,7 +30,7 @@ class Untold(PagelineError):
     @property
     def nowhere(self) -> bool:
         """Tell whether Graph does not know the path, as a stand-in may not."""
-        return self.attempt.status == HTTPStatus.NOT_FOUND
+        return is_unknown_path(self.attempt)
 
 
 class PageAtMeta:
