@@ -52,7 +52,7 @@ class PageServer(Server):
     def posted(self, edge: str) -> list[Any]:
         """Return what was posted to an edge of any Page."""
         return [
-            json.loads(request.body) if request.body else _query(request.path)
+            _without_proof(json.loads(request.body)) if request.body else _query(request.path)
             for request in self.requests
             if request.method == "POST" and urlsplit(request.path).path.endswith(f"/{edge}")
         ]
@@ -75,7 +75,7 @@ class PageServer(Server):
         return reply._replace(headers=(*reply.headers, f"Date: {_date(self.ahead_s)}"))
 
     def _do(self, request: Request, subject: str, name: str, query: dict[str, str]) -> Reply:
-        page, said = self.pages.get(subject, {}), json.loads(request.body) if request.body else {}
+        page, said = self.pages.get(subject, {}), _without_proof(json.loads(request.body)) if request.body else {}
         match request.method, name:
             case "GET", "page":
                 return _json({"id": subject})
@@ -108,9 +108,12 @@ class PageServer(Server):
 
 
 def _query(path: str) -> dict[str, str]:
-    """Return what is asked beside the proof that it is the app who asks."""
-    asked = parse_qs(urlsplit(path).query)
-    return {key: value[0] for key, value in asked.items() if key != "appsecret_proof"}
+    return _without_proof({key: value[0] for key, value in parse_qs(urlsplit(path).query).items()})
+
+
+def _without_proof(said: dict[str, Any]) -> dict[str, Any]:
+    """Return what is said beside the proof that it is the app who says it."""
+    return {key: value for key, value in said.items() if key != "appsecret_proof"}
 
 
 def _json(value: Any) -> Reply:

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from shared.calls import facts
-from shared.handling import Call, Frame, Rate, Sound
+from shared.handling import Call, Frame, Rate, Room, Sound
 from workers.media import sounds
 from workers.media.dtmf import Digit
 from workers.media.host import Ear, Host, Keypad
 from workers.media.live_call import QUEUED_FRAMES
+from workers.media.mixer import Participant, mixer_of
 
 if TYPE_CHECKING:
     from workers.media.performer import Performer
@@ -104,6 +106,20 @@ class HeldCall:
         if not isinstance(held, HeldCall):
             raise TypeError(f"call {other.id} is not held by this worker")
         await self._host.on_media_loop(_bridge(self.performer, held.performer))
+
+    @asynccontextmanager
+    async def join(self, room: Room, *, listen_only: bool) -> AsyncIterator[None]:
+        """See `Call.join`."""
+        live = self.performer.sounding()
+        participant = Participant(mixer_of(room, self._host), live.leg, listen_only=listen_only)
+        try:
+            await self._host.on_media_loop(self._join(participant))
+            yield
+        finally:
+            self._host.soon_on_media_loop(live.leave, participant)
+
+    async def _join(self, participant: Participant) -> None:
+        self.performer.sounding().join(participant)
 
 
 async def _bridge(one: "Performer", other: "Performer") -> None:
