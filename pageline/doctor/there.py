@@ -4,7 +4,6 @@ A path that Graph does not know (404, as of a stand-in) is not checked, and noth
 """
 
 import datetime as dt
-import time
 from dataclasses import replace
 from typing import Final
 
@@ -13,6 +12,7 @@ from pageline.call_settings import change_at, wanted_of
 from pageline.command import clock
 from pageline.doctor.finding import Finding, Status, failed, ok, unchecked
 from pageline.doctor.here import clock_agrees
+from shared.clock import unix_ms
 from shared.meta.call_settings import PARTNERS, CallSettings, Change, Name, difference, in_words
 from shared.meta.page import CALLS, FIELDS, PERMISSIONS, TokenFacts
 from shared.settings import Settings
@@ -60,7 +60,7 @@ class PageCheck:
 
     async def _token(self) -> list[Finding]:
         """See whether Graph takes the token, and by the way what time it is there."""
-        asked_s = time.time()
+        asked_ms = unix_ms()
         try:
             attempt = await self._at_meta.greet()
             found = [ok("access token", "Graph takes it")]
@@ -68,7 +68,7 @@ class PageCheck:
             attempt = error.attempt
             found = [_untold("access token", error)]
         if self._tells_time and attempt.date_s is not None:  # whole seconds, of some moment between asking and hearing
-            middle_s = (asked_s + time.time()) / 2
+            middle_s = (asked_ms + unix_ms()) / 2000
             found.append(clock_agrees("clock of Graph", attempt.date_s + 0.5 - middle_s, "Graph"))
         if found[0].status is not Status.OK:
             return found
@@ -189,7 +189,7 @@ async def webhooks_come(settings: Settings) -> Finding:
 
 
 def _expiry(facts: TokenFacts) -> Finding:
-    check, left_s = "token's expiry", facts.expires_s - time.time()
+    check, left_s = "token's expiry", facts.expires_s - unix_ms() / 1000
     if not facts.valid or (facts.expires_s and left_s <= 0):
         return failed(check, "the token is no longer valid", HOW_TO_RENEW)
     if not facts.expires_s:

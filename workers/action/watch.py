@@ -9,6 +9,7 @@ Nothing here gates a call or feeds the breaker, and a Page whose edges Graph doe
 
 import asyncio
 import contextlib
+import math
 import secrets
 from collections.abc import Callable
 from typing import Final, NoReturn
@@ -29,7 +30,10 @@ from workers.action.verdict import Attempt
 ROUND_EVERY_S: Final = 2.0
 """How soon the lease of a worker that died is taken, and a webhook about settings is compared."""
 
-LEASE_MS: Final = 15_000
+LEASE_MS: Final = 30_000
+"""Longer than a round in which Graph answers nothing."""
+
+PAGES_PER_ROUND: Final = 10
 SHOWN_FOR_S: Final = 3600.0
 """A subscription that was lost and is back stays in sight for so long: the webhooks in between are gone."""
 
@@ -71,21 +75,21 @@ class Watch:
         """Look at the Pages whose time it is, if it is ours to look."""
         if not await self._notes.lead(self._name, lease_ms=LEASE_MS):
             self._looked_s.clear()
+            self._compared.clear()
             return
         for note in await self._notes.notes():
             if note.page not in self._desk.tokens:
                 await self._notes.clear(note.page, note.about)
-        for page in list(self._desk.tokens):
-            looked_s = self._looked_s.get(page)
-            if looked_s is None or monotonic_s() - looked_s >= self._every_s:
-                self._looked_s[page] = monotonic_s()
-                await self._look(page)
-            await self._compare(page)
+        pages = list(self._desk.tokens)
+        due = [page for page in pages if monotonic_s() - self._looked_s.get(page, -math.inf) >= self._every_s]
+        await asyncio.gather(*map(self._look, due[:PAGES_PER_ROUND]))
+        await asyncio.gather(*map(self._compare, pages))
 
     # -- looking at Meta
 
     async def _look(self, page: str) -> None:
         """Ask Graph how the Page stands, unless its limits are nearly used up: then it is asked next time."""
+        self._looked_s[page] = monotonic_s()
         if await self._desk.breaker.paused_s(page):
             return
 
