@@ -84,9 +84,13 @@ def print_report(found: list[Finding]) -> None:
 def _summary(found: list[Finding]) -> Text:
     counts = Counter(finding.status for finding in found)
     counted = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
-    off = [f"{finding.check} (Page {finding.page})" for finding in found if finding.switch and finding.failed]
+    off: dict[str, list[str]] = {}
+    for finding in found:
+        if finding.switch and finding.failed:
+            off.setdefault(finding.page, []).append(finding.check)
     if off:
-        return Text(f"No call arrives until this is so: {'; '.join(off)}. {counted}.", style="red")
+        until = "; ".join(f"Page {page} until {' and '.join(switches)}" for page, switches in off.items())
+        return Text(f"No call arrives: {until}. {counted}.", style="red")
     if counts[Status.FAILED]:
         return Text(f"Something has to be done. {counted}.", style="red")
     return Text(f"Nothing is wrong, as far as can be seen from here. {counted}.", style="green")

@@ -108,12 +108,13 @@ class PageCheck:
                 await self._at_meta.subscribe(fields)
                 fields = await self._at_meta.subscribed()
         except Untold as error:
-            return [_untold(SUBSCRIBED, error, "With several apps on the Page, META_APP_ID tells which is ours.")]
+            which = "" if error.attempt.error else "With several apps on a Page, META_APP_ID has to say which is ours."
+            return [_untold(SUBSCRIBED, error, which)]
         still = [field for field in FIELDS if field not in fields]
         found = [
-            _fixed_if(CALLS in missing and fixed, ok(SUBSCRIBED, "the app gets the Page's webhooks about calls"))
+            _fixed_if(CALLS in missing and fixed, ok(SUBSCRIBED, "the app is sent the Page's webhooks about calls"))
             if CALLS in fields
-            else failed(SUBSCRIBED, "the app is not subscribed to them for this Page", _FIX)
+            else failed(SUBSCRIBED, "the app is not sent the Page's webhooks about calls", _FIX)
         ]
         others = [field for field in FIELDS[1:] if field in missing]
         if others:
