@@ -10,9 +10,10 @@ import typer
 
 from pageline.command import BAD_USAGE, FAILED, Json, die, print_json
 from pageline.letters import letters
-from pageline.pages import call_settings
+from pageline.pages import call_settings, doctor
 from shared import log, settings
 from shared.errors import BadSetting, HandlerUnusable, PagelineError
+from shared.line import RING_S
 
 app = typer.Typer(
     name="pageline",
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(letters, name="dead")
 app.add_typer(call_settings, name="settings")
+app.command()(doctor)
 
 
 def main() -> NoReturn:
@@ -156,22 +158,45 @@ def call(
 
 
 @app.command()
-def doctor(
+def dial(
+    psid: Annotated[str, typer.Argument(metavar="PSID", help="The consumer's id for the Page.")],
     *,
-    fix: Annotated[bool, typer.Option("--fix", help="Repair at Meta: subscription, ring target, audio.")] = False,
-    page: Annotated[str, typer.Option(metavar="ID", help="Of the Pages, look at this one only.")] = "",
+    page: Annotated[str, typer.Option(help="The Page that calls.")],
+    handler: Annotated[str, typer.Option(help="module:function; without, the Page's own.")] = "",
+    ask_permission: Annotated[
+        bool, typer.Option("--ask-permission", help="Ask the consumer, where we may not call.")
+    ] = False,
+    within_s: Annotated[
+        float | None, typer.Option(min=1, help="Do not ring later than this, s; a minute, or a day where asked.")
+    ] = None,
+    ring_s: Annotated[float, typer.Option(min=1, max=300, help="Give up when nobody has picked up, s.")] = RING_S,
+    key: Annotated[str, typer.Option(help="The same key within a day is the same call.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the call until it has ended.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check what stands between a Page and its first call, and say what to do; exit status 1 if a check failed."""
-    from pageline.doctor import report
+    """Place a call; with --wait exit 1 unless it came to a conversation."""
+    from pageline import dialling
 
-    found = report.examine(fix=fix, page=page)
+    wish = dialling.Wish(page, psid, handler, ask_permission, within_s, ring_s, key)
+    told = dialling.dial(settings.load(), wish, wait=wait, quiet=as_json)
     if as_json:
-        print_json(report.told(found))
-    else:
-        report.print_report(found)
-    if any(finding.failed for finding in found):
+        print_json(told)
+    if wait and told["outcome"] != "completed":
         sys.exit(FAILED)
+
+
+@app.command()
+def hangup(
+    call_id: Annotated[str, typer.Argument(metavar="ID", help="The call's id.")], *, as_json: Json = False
+) -> None:
+    """End a call, ringing or live; one that has ended already is as good."""
+    from pageline import dialling
+
+    told = dialling.hang_up(settings.load(), call_id)
+    if told is None:
+        die(f"There is no call {call_id} in the log. `pageline calls` lists them.", FAILED)
+    if as_json:
+        print_json(told)
 
 
 @app.command()

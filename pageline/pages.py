@@ -1,4 +1,4 @@
-"""The commands `pageline settings show|diff|apply`."""
+"""The commands `pageline doctor` and `pageline settings show|diff|apply`."""
 
 import sys
 from typing import Annotated
@@ -58,6 +58,23 @@ def apply(
     else:
         at_meta.print_changes(stands)
     _fail_if(any(each.error or any(done.trouble for done in each.done) for each in stands))
+
+
+def doctor(
+    *,
+    fix: Annotated[bool, typer.Option("--fix", help="Repair at Meta: subscription, ring target, audio.")] = False,
+    page: OnePage = "",
+    as_json: Json = False,
+) -> None:
+    """Check what stands between a Page and its first call, and say what to do; exit status 1 if a check failed."""
+    from pageline.doctor import report
+
+    found = report.examine(fix=fix, page=page)
+    if as_json:
+        print_json(report.told(found))
+    else:
+        report.print_report(found)
+    _fail_if(any(finding.failed for finding in found))
 
 
 def _fail_if(failed: bool) -> None:

@@ -56,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     webhook_forward_url: str = ""
     meta_app_id: str = ""
     pages_watch_seconds: Annotated[float, msgspec.Meta(ge=0)] = 300
+    pageline_api_keys: str = ""
     log_format: str = ""
 
     @property
@@ -117,6 +118,11 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
                 "META_APP_SECRET is not set. Find it in the App Dashboard under App settings > Basic > App secret."
             )
         return secrets
+
+    @property
+    def api_keys(self) -> tuple[bytes, ...]:
+        """Return the keys that open `/v1`; none close it."""
+        return tuple(key.encode() for key in _listed(self.pageline_api_keys))
 
     @property
     def proving_secret(self) -> bytes:
