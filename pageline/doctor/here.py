@@ -12,7 +12,7 @@ from shared.settings import Settings
 from shared.wire import ReplyError, Wire
 from workers.media import handler
 from workers.media.reach import Unreached, seen_by
-from workers.media.sockets import bind
+from workers.media.sockets import bind, local_addresses
 
 TOKENS: Final = "PAGE_TOKENS, PAGES_FILE"
 
@@ -83,7 +83,10 @@ async def redis_serves(settings: Settings) -> list[Finding]:
 
 
 async def _info(wire: Wire) -> dict[str, str]:
-    sections = await asyncio.gather(*(wire.send("INFO", section) for section in ("server", "memory", "persistence")))
+    try:
+        sections = await asyncio.gather(*(wire.send("INFO", name) for name in ("server", "memory", "persistence")))
+    except ReplyError:  # some hosted servers forbid it
+        return {}
     lines = b"\n".join(sections).decode(errors="replace").splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line)
 
@@ -139,11 +142,17 @@ def clock_agrees(check: str, ahead_s: float, whose: str) -> Finding:
 async def media_leaves(settings: Settings) -> list[Finding]:
     """Look whether media has an address and a port here, and whether the STUN and TURN servers given can be reached."""
     with suppress(BadSetting):
-        addresses = [_address(address, settings.media_port_range) for address in settings.local_addresses]
+        ours = settings.local_addresses or local_addresses()
+        addresses = [_address(address, settings.media_port_range) for address in ours] or [_no_address()]
         local = settings.local_addresses[0] if settings.local_addresses else ""
         servers = await asyncio.gather(*(_server(server, local) for server in settings.known_ice_servers))
         return [*addresses, *(servers or _no_servers())]
     return []
+
+
+def _no_address() -> Finding:
+    remedy = "Give it one; for trials on one machine set MEDIA_ADDRESSES=127.0.0.1."
+    return failed("media address", "this machine has no address but loopback", remedy)
 
 
 def _address(address: str, ports: tuple[int, int] | None) -> Finding:

@@ -77,7 +77,10 @@ class CallSettings(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One setting that is not as it is wanted."""
+    """One setting that is not as it is wanted; each is sent alone.
+
+    UNKNOWN: whether Meta does part of a request when it refuses another part.
+    """
 
     name: Name
     wanted: "bool | str | Hours"

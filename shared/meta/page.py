@@ -45,7 +45,10 @@ def list_with_ours(subscribed: Iterable[str]) -> str:
 
 
 def read_subscribed(body: bytes | None, app_id: str) -> frozenset[str] | None:
-    """Return the fields our app is subscribed to; none where the reply does not tell, or not which app is ours."""
+    """Return the fields our app is subscribed to; none where the reply does not tell, or not which app is ours.
+
+    UNKNOWN: whether a Page token is told of other apps than its own. The reference has both.
+    """
     apps = _listed(body)
     if apps is None:
         return None

@@ -187,6 +187,19 @@ async def test_graph_is_asked_no_more_often_than_was_set(desk: Desk, meta: PageS
     assert len(meta.requests) == 1
 
 
+async def test_many_pages_are_looked_at_a_few_at_a_time(desk: Desk, meta: PageServer) -> None:
+    pages = [str(number) for number in range(25)]
+    for page in pages:
+        meta.page(page, fields=ALL)
+    desk.tokens = dict.fromkeys(pages, "token")
+    watch = Watch(desk, lambda _: CallSettings(), every_s=300)
+    looked = []
+    for _ in range(4):
+        await watch.round()
+        looked.append(len(meta.requests))
+    assert looked == [10, 20, 25, 25]
+
+
 async def test_a_page_near_its_limit_is_not_looked_at(desk: Desk, meta: PageServer) -> None:
     meta.page(PAGE, fields=ALL)
     await desk.breaker.pause(PAGE, for_s=60)

@@ -92,10 +92,6 @@ class Errand:
             OutOfOffice: it is somebody else's now.
             RedisAway: there was no asking for leave in all the time there was.
         """
-        if self.page not in self.desk.tokens:
-            raise GivenUp(None, "no_token")
-        if self._left_s() <= 0:
-            raise GivenUp(None, "too_late")
         retries = stamina.retry_context(
             on=self._pause_before_next,
             attempts=None,
@@ -128,11 +124,14 @@ class Errand:
 
     async def _attempt(self) -> Attempt:
         """Ask whether we may, send once, and judge."""
+        token = self.desk.tokens.get(self.page)
+        if token is None:
+            raise GivenUp(None, "no_token")
         if self._left_s() <= 0:
             raise GivenUp(None, "too_late") if self._last is None else TryAgain(self._last)
         _, request = await asyncio.gather(self._pass_fence(), self._made())  # one round trip
         probing = self.ambiguous and self.action == "accept"
-        at_ms, token = self.desk.bus.now_ms(), self.desk.tokens[self.page]
+        at_ms = self.desk.bus.now_ms()
         attempt = await self.desk.graph.request(
             request.method, self.page, request.edge, token, body=request.body, params=request.params
         )

@@ -96,7 +96,9 @@ class Watch:
         async def heard(attempt: Attempt) -> None:
             await note_usage(self._desk, page, attempt)
 
-        token = self._desk.tokens[page]
+        token = self._desk.tokens.get(page)
+        if token is None:  # taken out of PAGES_FILE this moment
+            return
         at_meta = PageAtMeta(self._desk.graph, page, token, app_id=self._app_id, heard=heard)
         for about, look in ((SUBSCRIPTION, self._look_at_subscription), (SETTINGS, self._look_at_settings)):
             if (page, about) in self._nowhere:
