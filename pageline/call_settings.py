@@ -148,7 +148,8 @@ def print_changes(stands: list[Stand]) -> None:
         elif not stand.changes:
             console.print(Text(stand.page, style="bold"), Text("as PAGES_FILE wants it", style="green"))
         for change in stand.changes:
-            console.print(Text(stand.page, style="bold"), Text(str(change)), _became(became.get(change.name)))
+            told = _became(became.get(change.name))
+            console.print(Text(stand.page, style="bold"), Text(str(change)), told, soft_wrap=True)
 
 
 def _became(done: Done | None) -> Text:
