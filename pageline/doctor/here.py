@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from pageline.doctor.finding import Finding, failed, ok, unchecked
 from shared.clock import unix_ms
+from shared.embedded import EmbeddedValkey
 from shared.errors import BadSetting, HandlerUnusable, RedisAway
 from shared.settings import Settings
 from shared.wire import ReplyError, Wire
@@ -66,11 +68,12 @@ def _handler(name: str) -> Finding:
 
 async def redis_serves(settings: Settings) -> list[Finding]:
     """Look at Redis: is it there, new enough, does it keep everything, and does its clock agree with ours."""
-    if not settings.redis_url:
+    url = settings.redis_url or EmbeddedValkey(Path(settings.data_dir)).find()
+    if not url:
         why = "REDIS_URL is not set: `pageline up` starts a Valkey of its own"
         return [unchecked("Redis", why, "Other processes than `up` need REDIS_URL.")]
     try:
-        async with Wire.from_url(settings.redis_url, name="pageline-doctor") as wire:
+        async with Wire.from_url(url, name="pageline-doctor") as wire:
             info = await _info(wire)
             return [
                 _version(info),

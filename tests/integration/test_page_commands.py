@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from pageline.cli import app
 from pageline.doctor.there import FEATURE, ROUTED, SUBSCRIBED
+from shared.embedded import EmbeddedValkey
 from shared.errors import BadSetting
 from tests.integration.graph_server import Reply, error
 from tests.integration.page_server import APP, SECRET, VERSION, PageServer
@@ -311,6 +312,16 @@ async def test_a_redis_that_forgets_is_told(line: Line, meta: PageServer, redis_
             client.config_set("maxmemory-policy", "noeviction")
             client.config_set("appendonly", "yes")
     assert list(remedies(ran)) == ["eviction", "persistence"]
+
+
+async def test_the_redis_of_an_up_beside_us_is_looked_at(
+    line: Line, meta: PageServer, valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    meta.page(PAGE, fields=OURS, **WELL)
+    line.environ |= {"REDIS_URL": "", "DATA_DIR": str(valkey.home.parent)}
+    assert status_of(await line.run("doctor"), "persistence", None) == "ok"
+    line.environ["DATA_DIR"] = str(tmp_path)
+    assert status_of(await line.run("doctor"), "Redis", None) == "not checked"
 
 
 @pytest.mark.parametrize(
