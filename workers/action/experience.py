@@ -52,7 +52,8 @@ async def note_usage(desk: Desk, page: str, attempt: Attempt) -> None:
     steps = [desk.breaker.pause(page, for_s=regain_s or PAUSE_S)]
     if usage is not None:
         returns = f"; access returns in about {usage.regain_s / 60:.0f} min" if usage.regain_s else ""
-        because = f"{usage.of} is at {usage.percent:g} %{returns}. Calls are tried all the same; fewer would help."
+        meanwhile = "Whoever calls is answered all the same; no call is placed for a while."
+        because = f"{usage.of} is at {usage.percent:g} %{returns}. {meanwhile}"
         steps.append(desk.breaker.crowded(page, usage.percent, because, for_s=max(CROWDED_FOR_S, usage.regain_s)))
     try:
         await asyncio.gather(*steps)

@@ -8,7 +8,6 @@ Nothing here gates a call or feeds the breaker, and a Page whose edges Graph doe
 """
 
 import asyncio
-import contextlib
 import math
 import secrets
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from shared.clock import monotonic_s, unix_ms
 from shared.errors import RedisAway
 from shared.meta import call_settings
 from shared.meta.call_settings import CallSettings
+from shared.meta.graph import GraphError
 from shared.meta.page import CALLS
 from shared.page_notes import PageNotes
 from shared.wire import ReplyError
@@ -62,13 +62,17 @@ class Watch:
         self._looked_s: dict[str, float] = {}
         self._nowhere: set[tuple[str, str]] = set()
         self._compared: dict[str, object] = {}
-        self._untold: dict[tuple[str, str], str] = {}
+        self._untold: dict[tuple[str, str], object] = {}
 
     async def keep(self) -> NoReturn:
         """Make a round every two seconds."""
         while True:
-            with contextlib.suppress(RedisAway, ReplyError):
+            try:
                 await self.round()
+            except (RedisAway, ReplyError):
+                pass  # the next round finds Redis there, or the one after
+            except Exception:
+                _log.exception("watch.broke")
             await asyncio.sleep(ROUND_EVERY_S)
 
     async def round(self) -> None:
@@ -81,11 +85,15 @@ class Watch:
             if note.page not in self._desk.tokens:
                 await self._notes.clear(note.page, note.about)
         pages = list(self._desk.tokens)
-        due = [page for page in pages if monotonic_s() - self._looked_s.get(page, -math.inf) >= self._every_s]
+        longest_ago = sorted(pages, key=self._last_look_s)
+        due = [page for page in longest_ago if monotonic_s() - self._last_look_s(page) >= self._every_s]
         await asyncio.gather(*map(self._look, due[:PAGES_PER_ROUND]))
         await asyncio.gather(*map(self._compare, pages))
 
     # -- looking at Meta
+
+    def _last_look_s(self, page: str) -> float:
+        return self._looked_s.get(page, -math.inf)
 
     async def _look(self, page: str) -> None:
         """Ask Graph how the Page stands, unless its limits are nearly used up: then it is asked next time."""
@@ -133,10 +141,12 @@ class Watch:
 
     def _remember(self, page: str, about: str, error: Untold) -> None:
         """Leave a Page alone whose edges are not there; log another trouble once, until it changes."""
+        attempt, said = error.attempt, error.attempt.error or GraphError()
+        trouble = (attempt.sent, attempt.status, said.code, said.error_subcode)
         if error.nowhere:
             self._nowhere.add((page, about))
-        elif self._untold.get((page, about)) != str(error):
-            self._untold[page, about] = str(error)
+        elif self._untold.get((page, about)) != trouble:
+            self._untold[page, about] = trouble
             _log.warning("watch.untold", page=page, about=about, because=str(error))
 
     # -- comparing with PAGES_FILE
