@@ -71,7 +71,7 @@ class Watch:
                 await self.round()
             except (RedisAway, ReplyError):
                 pass  # the next round finds Redis there, or the one after
-            except Exception:
+            except Exception:  # noqa: BLE001 - a mistake of ours costs one look, not the watch
                 _log.exception("watch.broke")
             await asyncio.sleep(ROUND_EVERY_S)
 
