@@ -11,6 +11,7 @@ import typer
 from pageline.command import BAD_USAGE, FAILED, Json, die, print_json
 from pageline.letters import letters
 from pageline.messages import messages
+from pageline.pages import call_settings, doctor
 from shared import log, settings
 from shared.errors import BadSetting, HandlerUnusable, PagelineError
 from shared.line import RING_S
@@ -24,6 +25,8 @@ app = typer.Typer(
 )
 app.add_typer(letters, name="dead")
 app.add_typer(messages)
+app.add_typer(call_settings, name="settings")
+app.command()(doctor)
 
 
 def main() -> NoReturn:

@@ -1,6 +1,7 @@
 """Calls whose metrics are still owed to Meta: the duty of every call that Meta was asked to connect.
 
-    pl:{0}:owed          zset    call -> when to report it next, Unix ms; `done` puts it there with the call's end
+    pl:{0}:owed          zset    call -> when to report it next, Unix ms; `done` puts it there with the call's end;
+                                 gone a day after the last one
     pl:owed:mute:<page>  string  the Page has no such edge at Graph; for as long as it lasts
 
 A call leaves when Meta has its metrics, or will not have them. Whoever dies in between leaves it where it is.

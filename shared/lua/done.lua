@@ -20,6 +20,7 @@ if theirs or ARGV[7] == '1' then
   -- its metrics are owed to Meta, which takes them for a day, and none of a call that it has not ended yet
   redis.call('ZREMRANGEBYSCORE', P .. 'owed', '-inf', now - 86400000)
   redis.call('ZADD', P .. 'owed', now + 5000, call)
+  redis.call('PEXPIRE', P .. 'owed', 90000000)
 end
 admit(4)
 return 'closed'

@@ -245,6 +245,27 @@ async def test_a_page_without_a_token_is_told_so(messenger: Messenger, graph_ser
     assert graph_server.requests == []
 
 
+async def test_a_message_is_sent_under_the_token_that_was_made_meanwhile(
+    messenger: Messenger, desk: Desk, graph_server: Server
+) -> None:
+    tokens = dict(desk.tokens)
+    desk.tokens, desk.look_again = tokens, lambda: tokens.update({PAGE: "another"})
+    graph_server.will(error(190, status=401, error_subcode=463), TAKEN)
+    assert await messenger.send(PAGE, PSID, optin()) == "m_1"
+    assert [request.headers["authorization"] for request in graph_server.requests] == ["Bearer t", "Bearer another"]
+
+
+async def test_one_who_was_asked_too_often_does_not_hold_up_the_page(
+    messenger: Messenger, desk: Desk, graph_server: Server
+) -> None:
+    graph_server.will(error(613, error_subcode=1893016), error(613))
+    failed = await failure(messenger.send(PAGE, PSID, optin()))
+    assert "tomorrow" in failed.remedy
+    assert await desk.breaker.paused_s(PAGE) == 0
+    await failure(messenger.send(PAGE, PSID, composed("Hello")))
+    assert await desk.breaker.paused_s(PAGE) > 0, "any other limit is the Page's"
+
+
 async def test_a_message_that_a_dead_worker_had_in_hand_is_not_sent_again(
     desk: Desk, bus: Bus, graph_server: Server
 ) -> None:

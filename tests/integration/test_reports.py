@@ -277,7 +277,7 @@ async def test_an_unknown_edge_is_left_alone_for_an_hour(desk: Desk, bus: Bus, g
     for number in range(3):
         await a_call(bus, f"c_{number}")
     await a_call(bus, "c_other", page="7")
-    desk.tokens["7"] = "t"
+    desk.tokens = {PAGE: "t", "7": "t"}
     graph_server.will(NOT_FOUND, DONE)
     assert [await report(desk, f"c_{number}") for number in range(3)] == ["unknown_edge"] * 3
     assert await report(desk, "c_other") == "taken", "another Page may have it"
@@ -290,7 +290,7 @@ async def test_a_page_whose_limits_are_nearly_used_up_is_left_alone(
     desk: Desk, bus: Bus, owed: Owed, graph_server: Server
 ) -> None:
     await a_call(bus)
-    await desk.breaker.crowded(PAGE, 95, "nearly used up", for_s=60)
+    await desk.breaker.pause(PAGE, for_s=60)
     assert await report(desk, CALL) == "put_off"
     assert graph_server.requests == []
     assert await in_ms(owed, bus) > 0
@@ -300,12 +300,23 @@ async def test_a_page_without_a_token_is_reported_once_it_has_one(
     desk: Desk, bus: LaterBus, owed: Owed, graph_server: Server
 ) -> None:
     await a_call(bus)
-    desk.tokens.clear()
+    tokens, desk.tokens = desk.tokens, {}
     assert await report(desk, CALL) == "put_off"
-    desk.tokens[PAGE] = "t"
+    desk.tokens = tokens
     bus.later_ms += await in_ms(owed, bus)
     graph_server.will(DONE)
     assert await report(desk, CALL) == "taken"
+
+
+async def test_a_report_whose_token_was_renewed_meanwhile_does_not_wait_long(
+    desk: Desk, bus: Bus, owed: Owed, graph_server: Server
+) -> None:
+    await a_call(bus)
+    tokens = dict(desk.tokens)
+    desk.tokens, desk.look_again = tokens, lambda: tokens.update({PAGE: "another"})
+    graph_server.will(EXPIRED)
+    assert await report(desk, CALL) == "put_off"
+    assert await in_ms(owed, bus) <= 60_000
 
 
 async def test_a_hopeless_report_is_one_line_and_no_dead_letter(desk: Desk, bus: Bus, graph_server: Server) -> None:

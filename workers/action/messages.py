@@ -17,11 +17,13 @@ from shared.wire import patiently
 from workers.action.desk import Desk
 from workers.action.experience import note_usage
 from workers.action.remedy import remedy_for
-from workers.action.verdict import Attempt, Sent
+from workers.action.verdict import Attempt, Sent, is_about_the_token
 
 ACTION: Final = "message"
 """As it is counted among the actions."""
 CONNECTING_FOR_S: Final = 6.0
+CUSTOM_LIMIT: Final = 613
+"""Graph's code for, among others, more than two permission requests a day in one conversation (error-codes)."""
 
 _log = log.get()
 
@@ -59,6 +61,20 @@ async def _send(desk: Desk, parcel: Parcel) -> Outcome:
     if token is None:
         trouble = f"Page {parcel.page} has no access token"
         return Outcome(cause="no_token", trouble=trouble, remedy="Add it to PAGE_TOKENS or PAGES_FILE.")
+    attempt = await _post(desk, parcel, token)
+    if is_about_the_token(attempt):
+        desk.look_again()
+        renewed = desk.tokens.get(parcel.page, token)
+        attempt = attempt if renewed == token else await _post(desk, parcel, renewed)
+    if attempt.sent is Sent.REPLIED:
+        desk.tally.replied(ACTION, attempt.took_ms)
+    asked_too_often = parcel.kind == "calling_optin" and attempt.error and attempt.error.code == CUSTOM_LIMIT
+    if not asked_too_often:  # which is about one conversation, and not about the Page
+        await note_usage(desk, parcel.page, attempt)
+    return _read(attempt)
+
+
+async def _post(desk: Desk, parcel: Parcel, token: str) -> Attempt:
     try:
         async for trial in stamina.retry_context(on=_NeverLeft, attempts=None, timeout=CONNECTING_FOR_S):
             with trial:
@@ -66,11 +82,8 @@ async def _send(desk: Desk, parcel: Parcel) -> Outcome:
                 if attempt.sent is Sent.NEVER:
                     raise _NeverLeft(attempt)
     except _NeverLeft as end:
-        return Outcome(cause="unreachable", trouble=end.attempt.trouble, remedy=remedy_for(None))
-    if attempt.sent is Sent.REPLIED:
-        desk.tally.replied(ACTION, attempt.took_ms)
-    await note_usage(desk, parcel.page, attempt)
-    return _read(attempt)
+        return end.attempt
+    return attempt
 
 
 def _read(attempt: Attempt) -> Outcome:
@@ -87,6 +100,8 @@ def _read(attempt: Attempt) -> Outcome:
     sent = read_sent(attempt.body or b"")
     if sent is not None and attempt.status is not None and 200 <= attempt.status < 300:
         return Outcome(message_id=sent.message_id)
+    if attempt.sent is Sent.NEVER:
+        return Outcome(cause="unreachable", trouble=attempt.trouble, remedy=remedy_for(None))
     trouble = attempt.trouble or f"Graph answered HTTP {attempt.status} and named no message"
     refused = attempt.status is not None and 400 <= attempt.status < 500
     cause = "graph" if refused else "no_reply"

@@ -17,9 +17,9 @@ from shared.meta.metrics import Report, report_of
 from shared.owed import Owed
 from shared.wire import patiently
 from workers.action.desk import Desk
-from workers.action.experience import note_usage
-from workers.action.remedy import TOKEN_CODES, remedy_for
-from workers.action.verdict import Attempt, Sent, Verdict, is_unknown_path, judge
+from workers.action.experience import note_usage, paused
+from workers.action.remedy import remedy_for
+from workers.action.verdict import Attempt, Sent, Verdict, is_about_the_token, is_unknown_path, judge
 
 ACTION: Final = "call_metrics"
 """As it is counted among the actions, and the edge's name."""
@@ -31,7 +31,6 @@ TAKEN_FOR_MS: Final = 86_400_000
 
 SOON_MS: Final = 60_000
 SELDOM_MS: Final = 3 * 3_600_000
-CROWDED_MS: Final = 300_000
 
 INVALID_PARAMETER: Final = 100
 NO_SUCH_EDGE: Final = frozenset({(2500, None), (100, 33)})
@@ -96,8 +95,8 @@ async def _report(desk: Desk, owed: Owed, call_id: str, now_ms: int) -> tuple[Fa
         return Fate.TOO_LATE, 0
     if await owed.is_muted(told.page):
         return Fate.NO_EDGE, 0
-    if await desk.breaker.is_crowded(told.page):
-        return Fate.LATER, CROWDED_MS
+    if paused_s := await paused(desk, told.page):
+        return Fate.LATER, int(paused_s * 1000)
     token = desk.tokens.get(told.page)
     if token is None:
         return Fate.LATER, SELDOM_MS
@@ -110,6 +109,9 @@ async def _report(desk: Desk, owed: Owed, call_id: str, now_ms: int) -> tuple[Fa
     _note(call_id, told.page, attempt, fate)
     if fate is Fate.NO_EDGE:
         await owed.mute(told.page)
+    if is_about_the_token(attempt):
+        desk.look_again()
+        return fate, SELDOM_MS if desk.tokens.get(told.page, token) == token else SOON_MS
     return fate, _wait_ms(attempt, age_ms=now_ms - told.ended_ms)
 
 
@@ -127,7 +129,7 @@ def judge_report(attempt: Attempt) -> Fate:
     said = error.message.lower()
     if "already" in said:
         return Fate.ALREADY
-    if "in progress" in said or error.code in TOKEN_CODES:
+    if "in progress" in said or is_about_the_token(attempt):
         return Fate.LATER
     if is_unknown_path(attempt) or (error.code, error.error_subcode) in NO_SUCH_EDGE:
         return Fate.NO_EDGE
@@ -136,9 +138,6 @@ def judge_report(attempt: Attempt) -> Fate:
 
 def _wait_ms(attempt: Attempt, *, age_ms: int) -> int:
     """Return how long to wait: as long as Graph asks; else longer and longer, so that a day holds a dozen attempts."""
-    error = attempt.error
-    if error is not None and error.code in TOKEN_CODES:
-        return SELDOM_MS  # until somebody has made a new one
     asked_s = max(attempt.retry_after_s or 0.0, attempt.usage.regain_s if attempt.usage else 0.0)
     return max(int(asked_s * 1000), min(max(age_ms, SOON_MS), SELDOM_MS))
 
