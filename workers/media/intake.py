@@ -31,6 +31,9 @@ STALE_MS: Final = 1_000
 """What a batch has to send is dropped when that took so long: the process stood still, and may have lost its calls."""
 LARGEST_BYTES: Final = 2048
 
+Posted = tuple[Callable[[bytes, Any], int], bytes, Any]
+"""A datagram, where it goes, and what sends it."""
+
 
 def batch() -> AbstractContextManager[None]:
     """Send what the running loop's sockets are given meanwhile in one go at the end; nothing may be awaited within."""
@@ -56,7 +59,7 @@ class Datagrams(asyncio.DatagramTransport):
         self._send = bound.sendto
         self.protocol = protocol
         self._loop = asyncio.get_running_loop()
-        self._closing = False
+        self.closed = False
         self._intake = Intake.of(self._loop)
         self._intake.add(bound, self)
         protocol.connection_made(self)
@@ -80,29 +83,32 @@ class Datagrams(asyncio.DatagramTransport):
 
     def send_soon(self, data: bytes, addr: tuple[str, int]) -> bool:
         """Send at the end of the batch that is under way, or else now; tell whether the socket is open."""
-        if self._closing:
+        if self.closed:
             return False
-        if not self._intake.post(self._send, data, addr):
+        posted = self._intake.posted
+        if posted is None:
             self.sendto(data, addr)
+        else:
+            posted.append((self._send, data, addr))
         return True
 
     def is_closing(self) -> bool:
         """Tell whether `close` or `abort` was called."""
-        return self._closing
+        return self.closed
 
     def close(self) -> None:
         """Close at once; only what a batch under way has to send is sent before."""
-        if not self._closing:
+        if not self.closed:
             self._intake.send_posted()
             self._drop()
 
     def abort(self) -> None:
         """Close at once; nothing leaves any more."""
-        if not self._closing:  # what was posted fails with the socket
+        if not self.closed:  # what was posted fails with the socket
             self._drop()
 
     def _drop(self) -> None:
-        self._closing = True
+        self.closed = True
         self._intake.remove(self._socket)
         self._socket.close()
         self._loop.call_soon(self.protocol.connection_lost, None)
@@ -118,11 +124,10 @@ class Intake:
         self._selector = selectors.DefaultSelector()
         self._watched = 0
         self._vain = 0
-        self._before: set[selectors.SelectorKey] = set()
+        self._before: set[Datagrams] = set()
         self._next_look: asyncio.TimerHandle | None = None
-        self._batches = 0
-        self._began_ms = 0
-        self._posted: list[tuple[Callable[[bytes, Any], int], bytes, Any]] = []
+        self.posted: list[Posted] | None = None
+        """What the batch under way has to send, and how; None where none is."""
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> "Intake":
@@ -137,32 +142,23 @@ class Intake:
     @contextmanager
     def batch(self) -> Iterator[None]:
         """See the function of this name."""
-        if not self._batches:
-            self._began_ms = boot_ms()
-        self._batches += 1
+        if self.posted is not None:  # within another, which sends
+            yield
+            return
+        self.posted = []
+        began_ms = boot_ms()
         try:
             yield
         finally:
-            self._batches -= 1
-            if not self._batches:
-                if boot_ms() - self._began_ms > STALE_MS:
-                    self._posted.clear()
-                self.send_posted()
-
-    def post(self, send: Callable[[bytes, Any], int], data: bytes, addr: Any) -> bool:
-        """Take a datagram to be sent with the batch; False where none is under way."""
-        if self._batches:
-            self._posted.append((send, data, addr))
-        return self._batches > 0
+            posted, self.posted = self.posted, None
+            if boot_ms() - began_ms <= STALE_MS:
+                _send(posted)
 
     def send_posted(self) -> None:
-        """Send what was posted."""
-        posted, self._posted = self._posted, []
-        for send, data, addr in posted:
-            try:
-                send(data, addr)
-            except OSError:
-                continue
+        """Send what the batch under way, if there is one, was given so far."""
+        if self.posted:
+            posted, self.posted = self.posted, []
+            _send(posted)
 
     # --- receiving ---
 
@@ -197,27 +193,27 @@ class Intake:
 
     def _look(self) -> None:
         """Receive what is here and handle it."""
-        ready = self._selector.select(0)
+        ready: list[Datagrams] = [key.data for key, _ in self._selector.select(0)]
         self._vain = 0 if ready else self._vain + 1
         if self._vain > IDLE_LOOKS:
             self._wait()
             return
         self._next_look = self._loop.call_later(LOOK_EVERY_S[len(ready) >= MANY], self._look)
         self._take(ready)
-        fast = [one for one in ready if one[0] in self._before]  # twice in a row: more than one packet may wait there
-        self._before = {key for key, _ in ready}
+        fast = [one for one in ready if one in self._before]  # twice in a row: more than one packet may wait there
+        self._before = set(ready)
         for _ in range(MOST_EACH - 1):
-            fast = [one for one in fast if not one[0].data.is_closing()]
+            fast = [one for one in fast if not one.closed]
             if not fast:
                 break
             self._take(fast)
 
-    def _take(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
+    def _take(self, ready: list[Datagrams]) -> None:
         """Receive one datagram from each of these sockets, then handle them."""
-        arrived = [(reader, reader.receive()) for reader in [key.data for key, _ in ready]]
+        arrived = [(reader, reader.receive()) for reader in ready]
         with self.batch():
             for reader, datagram in arrived:
-                if datagram is None or reader.is_closing():  # by one that was handled before it
+                if datagram is None or reader.closed:  # by one that was handled before it
                     continue
                 data, address = datagram
                 try:
@@ -227,3 +223,11 @@ class Intake:
                     self._loop.call_exception_handler(
                         {"message": "a datagram could not be handled", "exception": error, "transport": reader}
                     )
+
+
+def _send(posted: list[Posted]) -> None:
+    for send, data, addr in posted:
+        try:
+            send(data, addr)
+        except OSError:
+            continue

@@ -102,11 +102,12 @@ class LiveCall:
         if payload is not None:
             self.leg.send_packet(payload)
         self.catch_up()
-        self._idle_ticks = self._idle_ticks + 1 if self.leg.packets_sent == self._sent else 0
+        before, self._sent = self._sent, self.leg.packets_sent
+        self._idle_ticks = self._idle_ticks + 1 if self._sent == before else 0
         if self._idle_ticks >= IDLE_TICKS:
             self.leg.send_packet(SILENCE)
             self._idle_ticks = 0
-        self._sent = self.leg.packets_sent
+            self._sent = self.leg.packets_sent
 
     def catch_up(self) -> None:
         """Send the handler's frame of this tick, and those that came too late for the ticks just before.
@@ -114,6 +115,8 @@ class LiveCall:
         Were the latter left to the ticks that follow, every one would delay all that comes after it by 20 ms for good.
         So would those that something else was sent in place of: they are dropped.
         """
+        if not self.outbound:
+            return
         if self._waited > LATE_TICKS + 1:
             while len(self._due) > 1:
                 self._due.popleft()
