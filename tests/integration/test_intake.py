@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.integration.test_leg import until
 from workers.media import intake
-from workers.media.intake import IDLE_LOOKS, LOOK_EVERY_S, MOST_EACH, STALE_MS, Datagrams, Intake
+from workers.media.intake import IDLE_LOOKS, LOOK_EVERY_MS, MOST_EACH, STALE_MS, Datagrams, Intake
 from workers.media.sockets import bind
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -110,7 +110,8 @@ async def test_a_look_that_brings_many_is_followed_by_a_longer_pause() -> None:
                 for box in group:
                     out.transport.send_soon(name, box.address)
             await until(lambda: len(pauses.get(name, ())) > number)  # noqa: B023  # awaited here
-    assert max(pauses[b"few"]) <= LOOK_EVERY_S[0] < max(pauses[b"many"]) <= LOOK_EVERY_S[1]
+    few_ms, many_ms = (max(pauses[name]) * 1000 for name in (b"few", b"many"))
+    assert few_ms <= LOOK_EVERY_MS[0] + 0.5 < many_ms <= LOOK_EVERY_MS[1] + 0.5, "by a clock of whole milliseconds"
     for box in (*boxes, out):
         box.transport.close()
 

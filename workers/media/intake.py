@@ -1,16 +1,17 @@
 """All UDP sockets of a process, used together: a look takes what has come to any of them, and a batch sends at its end.
 
 A loop that watches a thousand sockets one by one wakes for every packet and asks each socket twice. Here, while packets
-come, all are looked at every millisecond, or every three when there are many, so that one look brings many: first all
+come, all are looked at every millisecond, or every five when there are many, so that one look brings many: first all
 are received, then all are handled, then all that this made us send is sent. Each of the three is short, and many times
-the same: that is worth half of the processor's time, and delays a packet by a millisecond or two. When nothing comes,
-nothing runs.
+the same: that is worth half of the processor's time, and delays a packet by two or three milliseconds. When nothing
+comes, nothing runs.
 
 One socket per leg, not one for all: Meta's relays speak to many calls from one address and port, so that the far
 address would not tell whose packet it is.
 """
 
 import asyncio
+import select
 import selectors
 import socket
 from collections.abc import Callable, Iterator
@@ -20,7 +21,8 @@ from weakref import WeakKeyDictionary
 
 from shared.clock import boot_ms
 
-LOOK_EVERY_S: Final = (0.001, 0.003)
+LOOK_EVERY_MS: Final = (1, 5)
+"""At multiples of that, as the 20 ms rounds are: a look and a round wake the process once, and the look comes first."""
 MANY: Final = 8
 """A look that brought so many datagrams is followed by the longer pause."""
 IDLE_LOOKS: Final = 50
@@ -114,6 +116,16 @@ class Datagrams(asyncio.DatagramTransport):
         self._loop.call_soon(self.protocol.connection_lost, None)
 
 
+class _Watch(selectors.DefaultSelector):
+    """What `select.epoll` is, where there is none (macOS)."""
+
+    def poll(self, timeout: float) -> list[tuple[int, int]]:
+        return [(key.fd, event) for key, event in self.select(timeout)]
+
+
+_Selector: Final[Any] = getattr(select, "epoll", _Watch)
+
+
 class Intake:
     """Reads the sockets of one event loop, and sends what a batch of work has to send."""
 
@@ -121,8 +133,8 @@ class Intake:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._selector = selectors.DefaultSelector()
-        self._watched = 0
+        self._selector = _Selector()
+        self._readers: dict[int, Datagrams] = {}
         self._vain = 0
         self._before: set[Datagrams] = set()
         self._next_look: asyncio.TimerHandle | None = None
@@ -164,16 +176,16 @@ class Intake:
 
     def add(self, bound: socket.socket, reader: Datagrams) -> None:
         """Read this socket from now on."""
-        self._selector.register(bound, selectors.EVENT_READ, reader)
-        self._watched += 1
-        if self._watched == 1:
+        self._selector.register(bound.fileno(), selectors.EVENT_READ)
+        self._readers[bound.fileno()] = reader
+        if len(self._readers) == 1:
             self._wait()
 
     def remove(self, bound: socket.socket) -> None:
         """Read this socket no more."""
-        self._selector.unregister(bound)
-        self._watched -= 1
-        if self._watched == 0:
+        self._selector.unregister(bound.fileno())
+        del self._readers[bound.fileno()]
+        if not self._readers:
             if self._next_look is None:
                 self._loop.remove_reader(self._selector)
             else:
@@ -193,12 +205,12 @@ class Intake:
 
     def _look(self) -> None:
         """Receive what is here and handle it."""
-        ready: list[Datagrams] = [key.data for key, _ in self._selector.select(0)]
+        ready = [self._readers[fd] for fd, _ in self._selector.poll(0)]
         self._vain = 0 if ready else self._vain + 1
         if self._vain > IDLE_LOOKS:
             self._wait()
             return
-        self._next_look = self._loop.call_later(LOOK_EVERY_S[len(ready) >= MANY], self._look)
+        self._next_look = self._loop.call_at(self._next_s(LOOK_EVERY_MS[len(ready) >= MANY]), self._look)
         self._take(ready)
         fast = [one for one in ready if one in self._before]  # twice in a row: more than one packet may wait there
         self._before = set(ready)
@@ -207,6 +219,10 @@ class Intake:
             if not fast:
                 break
             self._take(fast)
+
+    def _next_s(self, every_ms: int) -> float:
+        """Return when the loop's clock next shows a multiple of so many milliseconds."""
+        return (round(self._loop.time() * 1000) // every_ms + 1) * every_ms / 1000
 
     def _take(self, ready: list[Datagrams]) -> None:
         """Receive one datagram from each of these sockets, then handle them."""
