@@ -181,6 +181,19 @@ async def test_what_a_process_had_to_send_when_it_stood_still_is_not_sent_when_i
     other.transport.close()
 
 
+async def test_whether_we_may_send_is_asked_once_a_batch_and_outside_of_one_each_time() -> None:
+    box, answers = Mailbox(), iter([False, True, False, True])
+    may_send = intake.once_a_batch(lambda: next(answers))
+    assert [may_send(), may_send()] == [False, True]
+    for answer in (False, True):
+        with intake.batch():
+            with intake.batch():  # within another, which sends
+                assert may_send() is answer
+            assert may_send() is answer
+    assert next(answers, None) is None
+    box.transport.close()
+
+
 @on_both_loops
 def test_one_readers_trouble_is_reported_and_the_others_are_read(run: Run) -> None:
     async def scenario() -> None:

@@ -69,9 +69,7 @@ def test_a_packet_that_comes_twice_is_refused(profile: SRTPProtectionProfile) ->
     theirs, ours = sender(profile), Seal(receiver(profile))
     sealed = [theirs.protect(rtp(number)) for number in range(WINDOW + 100)]
     assert all(ours.open(data) for data in sealed)
-    assert [ours.open(data) for data in sealed] == [0] * len(sealed), (
-        "the oldest as well, of which nobody keeps a note"
-    )
+    assert [ours.open(data) for data in sealed] == [0] * len(sealed), "the oldest as well, of which nobody keeps a note"
 
 
 @every_profile

@@ -43,6 +43,23 @@ def batch() -> AbstractContextManager[None]:
     return nullcontext() if intake is None else intake.batch()
 
 
+def once_a_batch(question: Callable[[], bool]) -> Callable[[], bool]:
+    """Return what asks the question once for all of a batch, which is sent within `STALE_MS` or never."""
+    asked_in: object = None
+    answer = False
+
+    def ask() -> bool:
+        nonlocal asked_in, answer
+        under_way = Intake.under_way
+        if under_way is None:
+            return question()
+        if under_way is not asked_in:
+            asked_in, answer = under_way, question()
+        return answer
+
+    return ask
+
+
 class Datagrams(asyncio.DatagramTransport):
     """A UDP socket as asyncio's protocols want it, read by the intake of its loop.
 
@@ -130,6 +147,8 @@ class Intake:
     """Reads the sockets of one event loop, and sends what a batch of work has to send."""
 
     of_loop: ClassVar["WeakKeyDictionary[asyncio.AbstractEventLoop, Intake]"] = WeakKeyDictionary()
+    under_way: ClassVar[object] = None
+    """The batch under way, if there is one: never two, as nothing is awaited within, and one loop has the sockets."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -157,12 +176,12 @@ class Intake:
         if self.posted is not None:  # within another, which sends
             yield
             return
-        self.posted = []
+        self.posted, Intake.under_way = [], object()
         began_ms = boot_ms()
         try:
             yield
         finally:
-            posted, self.posted = self.posted, None
+            posted, self.posted, Intake.under_way = self.posted, None, None
             if boot_ms() - began_ms <= STALE_MS:
                 _send(posted)
 
