@@ -19,7 +19,14 @@ ACT_WITHIN_S: Final = 660
 RETRIABLE_AGAIN_S: Final = 60
 """After a retry that RQ gave up, such as one of a worker too old to know it."""
 
-_QUEUE_OF: Final = {"accept": jobs.ACCEPT, "reject": jobs.CONTROL, "terminate": jobs.CONTROL}
+_QUEUE_OF: Final = {
+    "accept": jobs.ACCEPT,
+    "reject": jobs.CONTROL,
+    "terminate": jobs.CONTROL,
+    "connect": jobs.CONTROL,
+    "check_permission": jobs.BULK,
+    "optin": jobs.BULK,
+}
 
 
 async def post(bus: Bus, *, call_id: str, page: str, action: str, epoch: int, deadline_ms: int) -> None:

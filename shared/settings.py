@@ -31,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     graph_url: str = "https://graph.facebook.com"
     graph_version: Annotated[str, msgspec.Meta(pattern=r"^v\d+\.\d+$")] = "v26.0"
     call_handler: str = DEFAULT_HANDLER
+    call_handlers: str = ""
     host: str = ""
     port: Port | None = None
     dashboard_port: Port = 9181
@@ -53,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     ice_password: str = ""
     ice_transport_policy: Literal["all", "relay"] = "all"
     webhook_forward_url: str = ""
+    pageline_api_keys: str = ""
     log_format: str = ""
 
     @property
@@ -115,6 +117,16 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
             )
         return secrets
 
+    @property
+    def api_keys(self) -> tuple[bytes, ...]:
+        """Return the keys that open `/v1`; none close it."""
+        return tuple(key.encode() for key in _listed(self.pageline_api_keys))
+
+    @property
+    def proving_secret(self) -> bytes:
+        """Return the app secret that proves requests to Graph; empty where there is none, and then none is proved."""
+        return next((secret.encode() for secret in _listed(self.meta_app_secret)), b"")
+
     @cached_property
     def verify_token(self) -> bytes:
         """Return the token Meta shows when the callback URL is set; refuse to go on without one."""
@@ -162,6 +174,17 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
                     "PAGE_TOKENS separates its pairs by commas."
                 )
         return tokens
+
+    @property
+    def handlers(self) -> frozenset[str]:
+        """Return every `module:function` that is configured."""
+        of_pages = (table.handler for table in self.pages.values())
+        return frozenset(name for name in (self.call_handler, *_listed(self.call_handlers), *of_pages) if name)
+
+    def may_run(self, handler: str) -> bool:
+        """Tell whether whoever wants a call placed may name this handler: one in a module that is configured."""
+        module, colon, function = handler.partition(":")
+        return bool(colon and function) and module in {name.partition(":")[0] for name in self.handlers}
 
     def handler_of(self, page: str) -> str:
         """Return `module:function` of the handler that answers for this Page."""

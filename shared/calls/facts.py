@@ -41,6 +41,8 @@ class StatusChanged(Fact, frozen=True):
     """A `call_status` webhook of a call we placed: `ringing` or `accepted`."""
 
     status: str
+    page: str = ""
+    consumer: str = ""
 
 
 class MediaChanged(Fact, frozen=True):
@@ -61,11 +63,40 @@ class Terminated(Fact, frozen=True):
     end_s: int | None = None
 
 
+class PermissionReplied(Fact, frozen=True):
+    """A `call_permission_reply` webhook: the consumer says whether we may call."""
+
+    response: str
+    """`approve` or `reject`, lower case."""
+    replied_at_ms: int
+    """The webhook's own timestamp, Unix milliseconds."""
+    expires_s: int | None = None
+    """Until then, Unix seconds; with `approve` only."""
+
+
 class Unrecognized(Fact, frozen=True):
     """An event of a call that no page of Meta documents yet, kept whole."""
 
     event: str
     body: str
+
+
+# -- from whoever wants a call placed ----------------------------------------------------------------------------------
+
+
+class Placed(Fact, frozen=True):
+    """We are asked to call a consumer."""
+
+    page: str
+    consumer: str
+    call_by_ms: int
+    """Do not ring after this, Unix milliseconds on the server's clock: a permission may be long in coming."""
+    handler: str = ""
+    """`module:function`; the Page's own where empty."""
+    ask_permission: bool = False
+    """Ask the consumer, where we may not call."""
+    ring_s: float = 45.0
+    """Give up when nobody has picked up for so long."""
 
 
 # -- from the bus ------------------------------------------------------------------------------------------------------
@@ -165,6 +196,14 @@ class LegClosed(Fact, frozen=True):
     """Of what we sent, at best, 1 to 4.5: an estimate (ITU-T G.107)."""
 
 
+class MediaOffered(Fact, frozen=True):
+    """We change our media: an offer, or none where only known tracks are switched (videocalling)."""
+
+    sdp: str | None = None
+    tracks: tuple[tuple[str, str, str], ...] = ()
+    """Each track's msid, label and status."""
+
+
 class RejectAsked(Fact, frozen=True):
     """The handler declines the call; the reason stays on our record, Meta takes none."""
 
@@ -208,6 +247,37 @@ class AnswerReceived(Fact, frozen=True):
     graph_ms: int = 0
 
 
+class PermissionRead(Fact, frozen=True):
+    """Graph told whether we may call this consumer, and whether we may ask to (check-permissions)."""
+
+    status: str
+    """`has_permission` or `no_permission`, lower case."""
+    may_call: bool
+    may_ask: bool
+    expires_s: int | None = None
+    """Unix seconds."""
+
+
+class ConnectAnswered(Fact, frozen=True):
+    """Graph took our `connect`: the call has Meta's id and an answer to our offer, and rings or will."""
+
+    meta_id: str
+    sdp: str | None = None
+    renegotiation: str | None = None
+    graph_ms: int = 0
+    for_epoch: int = 0
+    """The claim whose offer was answered. The fact is said under none: whoever owns the call now must know of it."""
+
+
+class MediaAnswered(Fact, frozen=True):
+    """Graph took our `media_update`; the SDP answers our offer, where there was one."""
+
+    version: int
+    sdp: str | None = None
+    renegotiation: str | None = None
+    graph_ms: int = 0
+
+
 class ActionSettled(Fact, frozen=True):
     """Graph took an action, or said that what it asks for is already so."""
 
@@ -236,6 +306,8 @@ CallFact = (
     | StatusChanged
     | MediaChanged
     | Terminated
+    | PermissionReplied
+    | Placed
     | Unrecognized
     | Claimed
     | HandedBack
@@ -247,12 +319,16 @@ CallFact = (
     | LegConnected
     | LegFailed
     | LegClosed
+    | MediaOffered
     | RejectAsked
     | HangUpAsked
     | RecordingStarted
     | HandlerStarted
     | HandlerEnded
     | AnswerReceived
+    | PermissionRead
+    | ConnectAnswered
+    | MediaAnswered
     | ActionSettled
     | ActionFailed
 )

@@ -14,13 +14,13 @@ import stamina
 from shared import log
 from shared.actions import job_id_of
 from shared.bus import Fenced
-from shared.calls import facts
 from shared.dead import Trial
 from shared.errors import RedisAway
 from shared.meta.graph import GraphError
 from workers.action.desk import Desk
 from workers.action.experience import note_usage
-from workers.action.verdict import FAREWELLS, Attempt, Sent, Verdict, is_ambiguous, is_throttled, judge
+from workers.action.request import Request, needs_the_log, request_for
+from workers.action.verdict import FAREWELLS, ONCE_ONLY, Attempt, Sent, Verdict, is_ambiguous, is_throttled, judge
 
 THROTTLED_WAIT_S: Final = 2.0
 LAST_TRY_S: Final = 6.0
@@ -69,7 +69,9 @@ class Errand:
         self.ambiguous = False
         self.trials: list[Trial] = []
         self._fenced = fenced
-        self._offer: str | None = None
+        self.granted = False
+        """The fence let it through."""
+        self._request: Request | None = None
         self._last: Attempt | None = None
 
     async def run(self) -> Attempt:
@@ -118,10 +120,12 @@ class Errand:
         """Ask whether we may, send once, and judge."""
         if self._left_s() <= 0:
             raise GivenUp(None, "too_late") if self._last is None else TryAgain(self._last)
-        await asyncio.gather(self._pass_fence(), self._read_offer())  # one round trip
+        _, request = await asyncio.gather(self._pass_fence(), self._made())  # one round trip
         probing = self.ambiguous and self.action == "accept"
         at_ms, token = self.desk.bus.now_ms(), self.desk.tokens[self.page]
-        attempt = await self.desk.graph.act(self.page, token, self.action, self.call_id, offer=self._offer)
+        attempt = await self.desk.graph.request(
+            request.method, self.page, request.edge, token, body=request.body, params=request.params
+        )
         self._last = attempt
         verdict = judge(self.action, attempt, probing=probing)
         self._note(at_ms, attempt, verdict)
@@ -178,17 +182,15 @@ class Errand:
             return pause_s
         return left_s - LAST_TRY_S if self.action in FAREWELLS and left_s > LAST_TRY_S else False
 
-    async def _read_offer(self) -> None:
-        if self.action != "accept" or self._offer is not None:
-            return
-        for entry in reversed(await self.desk.bus.read_log(self.call_id)):
-            match entry.fact:
-                case facts.AnswerReceived(epoch=self.epoch) | facts.ActionFailed(action="accept", epoch=self.epoch):
-                    raise OutOfOffice  # the job is delivered once more: its worker died after it had reported
-                case facts.OfferMade(epoch=self.epoch, sdp=sdp):
-                    self._offer = sdp
-                    return
-        raise OutOfOffice
+    async def _made(self) -> Request:
+        """Return the request, made of the log where its id alone does not tell it."""
+        if self._request is None:
+            wanted = needs_the_log(self.action, self.call_id)
+            log = await self.desk.bus.read_log(self.call_id) if wanted else ()
+            self._request = request_for(self.action, self.call_id, self.epoch, log)
+        if self._request is None:
+            raise OutOfOffice
+        return self._request
 
     async def _pass_fence(self) -> None:
         if not self._fenced:
@@ -197,12 +199,15 @@ class Errand:
         probe = self.ambiguous and self.action == "accept"
         fenced = await self._fence(probe=probe)
         if fenced is Fenced.AGAIN and first and not probe:
-            self.ambiguous = True  # granted to this job before: its worker died, perhaps after sending
+            self.ambiguous = self.granted = True  # granted to this job before: its worker died, perhaps after sending
+            if self.action in ONCE_ONLY:
+                raise GivenUp(None, "unreachable", "A worker died with it, and nobody knows whether it was sent.")
             fenced = await self._fence(probe=True)
         if fenced is Fenced.STALE:
             raise OutOfOffice
         if fenced is Fenced.REFUSED:
             raise GivenUp(None, "refused")
+        self.granted = True
 
     async def _fence(self, *, probe: bool) -> Fenced:
         token = job_id_of(self.action, self.call_id, self.epoch)

@@ -1,6 +1,7 @@
 """Graph, spoken here only: one warm pool of connections, typed attempts instead of exceptions."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final, Self
 
 import httpx
@@ -8,6 +9,7 @@ from msgspec.structs import replace
 
 from shared.clock import monotonic_s
 from shared.meta.graph import CallsReply, read_reply, request_body
+from shared.meta.signature import appsecret_proof
 from workers.action.usage import read_usage
 from workers.action.verdict import Attempt, Sent
 
@@ -30,14 +32,17 @@ _HEADERS: Final = {"content-type": "application/json", "accept-encoding": "ident
 
 
 class Graph:
-    """Posts actions on calls to `{url}/{version}/{page}/calls`.
+    """Sends requests to `{url}/{version}/{page}/{edge}`; with an app secret each proves that it is the app's.
 
     HTTP/1.1 with keep-alive: one HTTP/2 GOAWAY fails every request in flight, and for `accept` each of those is
     ambiguous.
     """
 
-    def __init__(self, url: str, version: str, *, within_s: float = WHOLE_REPLY_TIMEOUT_S) -> None:
+    def __init__(
+        self, url: str, version: str, *, app_secret: bytes = b"", within_s: float = WHOLE_REPLY_TIMEOUT_S
+    ) -> None:
         self._within_s = within_s
+        self._app_secret = app_secret
         self._base = f"{url.rstrip('/')}/{version}"
         self._client = httpx.AsyncClient(
             limits=httpx.Limits(max_connections=POOL_SIZE, max_keepalive_connections=POOL_SIZE, keepalive_expiry=60),
@@ -56,19 +61,36 @@ class Graph:
         await self._client.aclose()
 
     async def act(self, page: str, token: str, action: str, call_id: str, *, offer: str | None = None) -> Attempt:
-        """Post one action and tell how far it got; raises nothing of httpx's."""
+        """Post one action on a call and tell how far it got."""
+        return await self.request("POST", page, "calls", token, body=request_body(action, call_id, offer))
+
+    async def request(
+        self,
+        method: str,
+        page: str,
+        edge: str,
+        token: str,
+        *,
+        body: bytes | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Attempt:
+        """Send one request about a Page, `edge` "" for the Page itself; raises nothing of httpx's."""
         started = monotonic_s()
+        params = dict(params or {})
+        if self._app_secret:
+            params["appsecret_proof"] = appsecret_proof(self._app_secret, token)
         request = self._client.build_request(
-            "POST",
-            f"{self._base}/{page}/calls",
-            content=request_body(action, call_id, offer),
+            method,
+            f"{self._base}/{page}/{edge}".rstrip("/"),
+            content=body,
+            params=params or None,
             headers={**_HEADERS, "authorization": f"Bearer {token}"},
         )
         try:
             async with asyncio.timeout(self._within_s):
                 response = await self._client.send(request, stream=True)
                 try:
-                    body = await _read(response)
+                    heard = await _read(response)
                 finally:
                     await response.aclose()
         except httpx.LocalProtocolError:  # its words may quote the token
@@ -80,7 +102,8 @@ class Graph:
         return Attempt(
             Sent.REPLIED,
             status=response.status_code,
-            reply=None if body is None else _without(token, read_reply(body)),
+            reply=None if heard is None else _without(token, read_reply(heard)),
+            body=heard,
             retry_after_s=_retry_after_s(response),
             took_ms=_since_ms(started),
             usage=read_usage(response.headers),

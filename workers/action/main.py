@@ -39,7 +39,7 @@ async def _work(settings: Settings, url: str, tokens: dict[str, str]) -> None:
     worker = PoolWorker(jobs.QUEUES, connection=client, url=url, grace_s=LAST_JOBS_S)
     async with (
         Wire.from_url(url, name="pageline-action") as wire,
-        Graph(settings.graph_url, settings.graph_version) as graph,
+        Graph(settings.graph_url, settings.graph_version, app_secret=settings.proving_secret) as graph,
     ):
         bus = Bus(wire, retention_hours=settings.retention_hours)
         desk = Desk(bus=bus, graph=graph, tokens=tokens, forward_url=settings.webhook_forward_url)

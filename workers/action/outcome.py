@@ -3,6 +3,7 @@
 from shared.calls import facts
 from shared.dead import Letter
 from shared.meta.graph import GraphError
+from shared.meta.permissions import read_permission
 from workers.action.errand import Errand, GivenUp
 from workers.action.remedy import remedy_for
 from workers.action.verdict import Attempt, Verdict
@@ -14,6 +15,22 @@ def settled(errand: Errand, attempt: Attempt) -> facts.Fact:
     if errand.action == "accept" and reply is not None and reply.answer is not None:
         return facts.AnswerReceived(
             sdp=reply.answer, renegotiation=reply.renegotiation, graph_ms=attempt.took_ms, epoch=errand.epoch
+        )
+    if errand.action == "connect" and reply is not None and reply.call_id is not None:
+        return facts.ConnectAnswered(
+            meta_id=reply.call_id,
+            sdp=reply.answer,
+            renegotiation=reply.renegotiation,
+            graph_ms=attempt.took_ms,
+            for_epoch=errand.epoch,
+        )
+    if errand.action == "check_permission" and (told := read_permission(attempt.body)) is not None:
+        return facts.PermissionRead(
+            status=told.status,
+            may_call=told.may_call,
+            may_ask=told.may_ask,
+            expires_s=told.expires_s,
+            epoch=errand.epoch,
         )
     return facts.ActionSettled(
         action=errand.action, graph_ms=attempt.took_ms, attempts=len(errand.trials), epoch=errand.epoch
@@ -33,7 +50,8 @@ def failed(errand: Errand, end: GivenUp) -> facts.ActionFailed:
         status=end.attempt and end.attempt.status,
         attempts=len(errand.trials),
         ambiguous=errand.ambiguous,
-        epoch=errand.epoch,
+        # whoever owns the call now must know what became of a `connect` that may have reached Meta
+        epoch=0 if errand.action == "connect" and errand.granted else errand.epoch,
     )
 
 
