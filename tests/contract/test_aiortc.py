@@ -54,7 +54,7 @@ NAMES: dict[type, str] = {
     RTCRtpTransceiver: "_bundled",
     RTCRtpReceiver: "_RTCRtpReceiver__jitter_buffer",
     RTCDtlsTransport: """
-        _handle_rtcp_data _handle_rtp_data _role _rx_srtp _set_state _ssl _srtp_profiles _state _tx_srtp
+        _handle_rtcp_data _handle_rtp_data _role _rx_srtp _send_rtp _set_state _ssl _srtp_profiles _state _tx_srtp
         _validate_peer_identity
     """,
     RTCIceTransport: "_connection _recv _send",
