@@ -110,6 +110,8 @@ class LiveCall:
         Were the latter left to the ticks that follow, every one would delay all that comes after it by 20 ms for good.
         So would those that something else was sent in place of: they are dropped.
         """
+        if not self.outbound:
+            return
         if self._waited > LATE_TICKS + 1:
             while len(self._due) > 1:
                 self._due.popleft()

@@ -18,6 +18,7 @@ from shared.errors import LeaseLost, RedisAway, RedisForgot
 from shared.messenger import Messenger
 from shared.settings import Settings
 from shared.wire import patiently
+from workers.media import intake
 from workers.media.doorway import Doorway
 from workers.media.drive import drive
 from workers.media.handler import Script
@@ -63,6 +64,7 @@ class Worker:
         self._rounds = Rounds(host)
         self._make_free_leg = make_leg
         self._legs = SpareLegs(self._make_leg)
+        self._may_send = intake.once_a_batch(self._may_speak)
         self._doorway = Doorway()
         self._messenger = Messenger(bus)
         self._sampler = Sampler(bus.wire, lambda: sounding(self._held), retention_hours=settings.retention_hours)
@@ -270,7 +272,7 @@ class Worker:
 
     def _make_leg(self) -> Leg:
         leg = self._make_free_leg()
-        leg.may_speak = self._may_speak
+        leg.may_speak = self._may_send
         return leg
 
     def _may_speak(self) -> bool:
