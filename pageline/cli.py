@@ -10,6 +10,8 @@ import typer
 
 from pageline.command import BAD_USAGE, FAILED, Json, die, print_json
 from pageline.letters import letters
+from pageline.messages import messages
+from pageline.pages import call_settings, doctor
 from shared import log, settings
 from shared.errors import BadSetting, HandlerUnusable, PagelineError
 from shared.line import RING_S
@@ -22,6 +24,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(letters, name="dead")
+app.add_typer(messages)
+app.add_typer(call_settings, name="settings")
+app.command()(doctor)
 
 
 def main() -> NoReturn:
@@ -96,9 +101,9 @@ def sim(context: typer.Context) -> None:
     """Stand in for Meta: Graph, signed webhooks and a phone to call from (`pageline sim --help`)."""
     from simulator.server import main as simulate
 
-    arguments = [argument for argument in context.args if argument != "--json"]
-    status = simulate(arguments)
-    if "--json" in context.args:
+    plays = any(argument.startswith("--scenario") for argument in context.args)
+    status = simulate([argument for argument in context.args if plays or argument != "--json"])
+    if "--json" in context.args and not plays:  # a scenario has a report of its own
         print_json({"process": "sim", "status": status})
     sys.exit(status)
 

@@ -1,9 +1,11 @@
 """What every job works with; one per action worker."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from shared.breaker import Breaker
 from shared.bus import Bus
+from shared.meta.metrics import Spelling
 from shared.outbound import Outbound
 from shared.tally import Tally
 from workers.action.graph import Graph
@@ -15,8 +17,11 @@ class Desk:
 
     bus: Bus
     graph: Graph
-    tokens: dict[str, str]
+    tokens: Mapping[str, str]
     forward_url: str = ""
+    metrics_spelling: Spelling = "sec"
+    look_again: Callable[[], None] = lambda: None
+    """Reads the tokens again, where they are kept in files that have changed."""
     tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:

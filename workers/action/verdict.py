@@ -41,6 +41,8 @@ class Attempt(NamedTuple):
     usage: Usage | None = None
     body: bytes | None = None
     """The reply as it came, for edges that answer with more than `CallsReply`."""
+    date_s: float | None = None
+    """What time it was there, Unix seconds."""
 
     @property
     def error(self) -> GraphError | None:
@@ -53,6 +55,7 @@ ONCE_ONLY: Final = frozenset({"connect", "optin"})
 """Never sent again once Meta may have acted on it: a phone would ring twice, a consumer be asked twice."""
 _TRANSIENT: Final = frozenset({1, 2})
 THROTTLED_CODES: Final = frozenset({4, 17, 32, 341, 613, *range(80000, 80015)})
+TOKEN_CODES: Final = frozenset({102, 190})
 _RECIPIENT_CODES: Final = frozenset({551, 1545041, 2018001, 2018108})
 """The person cannot be reached, whoever asks."""
 
@@ -93,6 +96,11 @@ def is_throttled(attempt: Attempt) -> bool:
     """Tell whether Graph asks us to slow down."""
     error = attempt.error
     return attempt.status == 429 or (error is not None and bool({error.code, error.error_subcode} & THROTTLED_CODES))
+
+
+def is_about_the_token(attempt: Attempt) -> bool:
+    """Tell whether Graph does not take the access token (any more)."""
+    return attempt.error is not None and attempt.error.code in TOKEN_CODES
 
 
 def is_about_this_call(error: GraphError) -> bool:

@@ -65,7 +65,7 @@ class RtpSession:
         self.on_digit: Callable[[dtmf.Digit], None] | None = None
         self.on_sound: Callable[[int, int, bytes, float], None] | None = None
         """Called with the SSRC, timestamp, payload and time of arrival, s, of what is heard, decoded or not."""
-        self._hearing = False
+        self._hearing = True  # who hears from the beginning misses no packet that was faster
         self.may_speak: Callable[[], bool] = lambda: True
         """Asked before anything is sent, goodbyes included: whether the call is still ours."""
         self.dtx = False
@@ -155,13 +155,13 @@ class RtpSession:
             self._first_packet_s = at_s
         before = self._incoming.heard
         heard = self._incoming.take(packet, at_s)
-        if heard is Heard.EVENT:
-            self._take_event(packet, at_s)
-        elif heard is Heard.SOUND:
+        if heard is Heard.SOUND:
             if self._hearing or self.on_sound is not None:
                 self._keep(packet, at_s, another=before is not None and before != packet.ssrc)
             if self._onward is not None:
                 self._onward.pass_on(packet, at_s)
+        elif heard is Heard.EVENT:
+            self._take_event(packet, at_s)
 
     def _keep(self, packet: RtpPacket, at_s: float, *, another: bool) -> None:
         """Keep a packet of sound for who wants it; `another` stream was heard before."""

@@ -15,8 +15,10 @@ from shared.calls import facts
 from shared.calls.state import Call
 from shared.clock import boot_ms
 from shared.errors import LeaseLost, RedisAway, RedisForgot
+from shared.messenger import Messenger
 from shared.settings import Settings
 from shared.wire import patiently
+from workers.media import intake
 from workers.media.doorway import Doorway
 from workers.media.drive import drive
 from workers.media.handler import Script
@@ -62,7 +64,9 @@ class Worker:
         self._rounds = Rounds(host)
         self._make_free_leg = make_leg
         self._legs = SpareLegs(self._make_leg)
+        self._may_send = intake.once_a_batch(self._may_speak)
         self._doorway = Doorway()
+        self._messenger = Messenger(bus)
         self._sampler = Sampler(bus.wire, lambda: sounding(self._held), retention_hours=settings.retention_hours)
         self._handled = ""
         self._draining = False
@@ -263,11 +267,12 @@ class Worker:
             legs=self._legs,
             lives=self._rounds.lives,
             recordings=self._settings.recordings,
+            messenger=self._messenger,
         )
 
     def _make_leg(self) -> Leg:
         leg = self._make_free_leg()
-        leg.may_speak = self._may_speak
+        leg.may_speak = self._may_send
         return leg
 
     def _may_speak(self) -> bool:
