@@ -28,6 +28,7 @@ from msgspec.structs import replace
 
 from shared import jobs
 from shared.calls import facts
+from shared.calls.remembered import remembered
 from shared.clock import unix_ms
 from shared.dead import DeadLetters, Letter
 from shared.errors import LeaseLost, RedisAway, RedisForgot
@@ -204,18 +205,12 @@ class Bus:
         False if somebody was given the call as a new one meanwhile.
         """
         told = [entry.fact for entry in entries]
-        placed = next((fact for fact in told if isinstance(fact, facts.Placed)), None)
-        # what Redis granted last may be unknown here; a `connect` that may have been sent is never sent again
-        granting = facts.ActionGranted if placed is None else (facts.ActionGranted, facts.OfferMade)
-        granted = any(isinstance(fact, granting) for fact in told)
-        arrived = next((fact for fact in told if isinstance(fact, facts.Arrived)), None)
-        answer_by_ms = placed.call_by_ms if placed else arrived.answer_by_ms if arrived else ""
-        asking = party_of(placed.page, placed.consumer) if placed and placed.ask_permission else ""
-        asked = any(isinstance(fact, facts.PermissionRead) and fact.may_ask for fact in told)
+        known = remembered(told)
+        answer_by_ms = "" if known.answer_by_ms is None else known.answer_by_ms
+        asking = party_of(*known.waits_for) if known.waits_for else ""
+        restored = (_encode(facts.LogRestored()), known.meta_id, asking, int(known.may_have_asked))
         log = [part for fact in told for part in (bare(fact), fact.at_ms, fact.epoch)]
-        meta_id = next((fact.meta_id for fact in told if isinstance(fact, facts.ConnectAnswered)), "")
-        ours = (int(granted), answer_by_ms, _encode(facts.LogRestored()), meta_id, asking, int(asked))
-        args = (call_id, worker, epoch, *ours, *log)
+        args = (call_id, worker, epoch, int(known.may_be_granted), answer_by_ms, *restored, *log)
         return bool(await self._restore.run(self.wire, [hash_of(call_id)], args) != b"known")
 
     async def follow(self, worker: str, *, after: str = "0-0") -> AsyncIterator[list[Delivery]]:
