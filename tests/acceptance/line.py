@@ -129,6 +129,13 @@ class HasUrls(Protocol):
     webhook_url: str
 
 
+class Known(Protocol):
+    """A call, by its id."""
+
+    @property
+    def call_id(self) -> str: ...
+
+
 class Line:
     """A pipeline in a folder of its own: which settings its processes get, and what became of its calls."""
 
@@ -197,7 +204,7 @@ class Line:
 
         return asyncio.run(read())
 
-    def await_fact(self, consumer: Consumer, kind: type[F]) -> F:
+    def await_fact(self, consumer: Known, kind: type[F]) -> F:
         """Wait until such a fact is in the call's log, and return the first one."""
         found = until(
             lambda: [fact for fact in self.log_of(consumer.call_id) if isinstance(fact, kind)],
@@ -206,7 +213,7 @@ class Line:
         )
         return found[0]
 
-    def outcome_of(self, consumer: Consumer) -> str:
+    def outcome_of(self, consumer: Known) -> str:
         """Wait until the call is closed and return how it ended."""
         return self.await_fact(consumer, facts.Closed).outcome
 

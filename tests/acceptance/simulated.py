@@ -48,6 +48,10 @@ class SimulatedMeta:
         call: dict[str, Any] = reply.json()
         return call
 
+    def fail(self, action: str, kind: str, **how: Any) -> None:
+        """Plan what goes wrong with the next request for an action."""
+        self._http.post("/sim/faults", json={"action": action, "kind": kind, **how}).raise_for_status()
+
     def call_to(self, psid: str) -> dict[str, Any]:
         """Wait until a consumer is called and return the call."""
         return until(lambda: self.calls_to(psid), f"a call to {psid}", timeout_s=WITHIN_S)[0]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from shared.calls import facts
-from tests.acceptance.line import Line, Process
-from tests.acceptance.standin import Consumer, Meta, dominant_hz, until
+from tests.acceptance.line import HasUrls, Known, Line, Process
+from tests.acceptance.standin import Consumer, dominant_hz, until
 
 LEASE_S: Final = 3
 SUCCESSOR_WITHIN_MS: Final = (LEASE_S + 2) * 1000
@@ -34,7 +34,7 @@ _HANDLERS: Final = {
 class Exchange(Line):
     """A line with short leases and the handlers of `switchboard.py`; times are Unix milliseconds, as in the logs."""
 
-    def __init__(self, home: Path, meta: Meta, **settings: str) -> None:
+    def __init__(self, home: Path, meta: HasUrls, **settings: str) -> None:
         ours = {"LEASE_SECONDS": str(LEASE_S), "DRAIN_SECONDS": str(DRAIN_S), "PAGES_FILE": "switchboard.toml"}
         super().__init__(home, meta, **{**ours, **settings})
         shutil.copy(Path(__file__).with_name("switchboard.py"), home)
@@ -55,7 +55,7 @@ class Exchange(Line):
 
     # -- what happens to processes
 
-    def holder(self, consumer: Consumer) -> str:
+    def holder(self, consumer: Known) -> str:
         """Return the name of the process that owns the call."""
         pid = int(self.claims(consumer)[-1].worker.split("-")[-2])
         return next(name for name, process in self.processes.items() if process.pid == pid)
@@ -112,17 +112,17 @@ class Exchange(Line):
 
     # -- what became of calls
 
-    def claims(self, consumer: Consumer) -> list[facts.Claimed]:
+    def claims(self, consumer: Known) -> list[facts.Claimed]:
         """Return who has owned the call, the first owner first."""
         return [fact for fact in self.log_of(consumer.call_id) if isinstance(fact, facts.Claimed)]
 
-    def await_successor(self, consumer: Consumer, *, since_ms: int) -> None:
+    def await_successor(self, consumer: Known, *, since_ms: int) -> None:
         """Wait for the second owner, and see that it came as soon after its predecessor's end as was promised."""
         what, timeout_s = f"a successor for {consumer.call_id}", SUCCESSOR_WITHIN_MS / 1000 + 5
         second = until(lambda: self.claims(consumer)[1:], what, timeout_s=timeout_s)[0]
         assert 0 <= second.at_ms - since_ms <= SUCCESSOR_WITHIN_MS
 
-    def knows_it_lost(self, consumer: Consumer) -> bool:
+    def knows_it_lost(self, consumer: Known) -> bool:
         """Tell whether the handler's `on_lost` ran."""
         return (self.home / f"{consumer.call_id}.lost").exists()
 
