@@ -168,9 +168,9 @@ class Bus:
                 await self.beat(lease_ms=lease_ms)
             await asyncio.sleep(LOOK_AFTER_EVERY_S)
 
-    async def arm(self, call_id: str, worker: str, epoch: int, deadline_ms: int | None) -> None:
-        """Set or clear the call's deadline; when it passes, `beat` appends `DeadlinePassed`."""
-        args = (call_id, worker, epoch, deadline_ms or "")
+    async def arm(self, call_id: str, worker: str, epoch: int, deadline_ms: int | None, *, seq: int) -> None:
+        """Set or clear the deadline that follows from entry `seq`; when it passes, `beat` appends `DeadlinePassed`."""
+        args = (call_id, worker, epoch, deadline_ms or "", seq)
         verdict = await self._arm.run(self.wire, [hash_of(call_id)], args)
         refuse_forgotten(verdict, call_id)
         if verdict == b"stale":

@@ -11,6 +11,9 @@ FAREWELL_USEFUL_MS = 600_000
 FAREWELL_SLACK_MS = 15_000
 """What a farewell's last attempt may take beyond its useful life, before the call is closed without it."""
 
+UNSURE_MS = 90_000
+"""How long a call that Graph may have taken without saying so is looked for, to be ended: longer than any rings."""
+
 Step = tuple[Call, tuple[orders.Order, ...]]
 
 
@@ -46,14 +49,14 @@ def goodbye(call: Call) -> str | None:
 
 
 def say_farewell(call: Call, farewell: str | None, at_ms: int) -> tuple[orders.Order, ...]:
-    """Order the farewell; one to a call that we placed has to wait until Graph has told Meta's id of it."""
+    """Order the farewell; one to a call that we placed has to wait until Meta's id of it is known, or was found."""
     match farewell:
         case None:
             return ()
         case "withdraw":
             return (orders.Withdraw(),)
         case _ if call.placed and not call.meta_id:
-            return ()
+            return (orders.Seek(UNSURE_MS),)
         case _:
             return (orders.PostAction(farewell, at_ms + FAREWELL_USEFUL_MS),)
 

@@ -49,6 +49,12 @@ class Withdraw(Order, frozen=True):
     """Bar our `connect`, if it was not granted yet."""
 
 
+class Seek(Order, frozen=True):
+    """Look for the call that Meta may have made of our `connect`: it is to be ended, and its id is not known."""
+
+    for_ms: int
+
+
 class LetSpeak(Order, frozen=True):
     """Tell the handler that waits in `answer()` that the consumer has picked up and hears it."""
 

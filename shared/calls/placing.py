@@ -13,7 +13,7 @@ nobody holds the call (`Shelve`); whatever happens to it then finds it a worker.
 from msgspec.structs import replace
 
 from shared.calls import facts, orders
-from shared.calls.ending import Step, end, goodbye, is_due, say_farewell, settle
+from shared.calls.ending import UNSURE_MS, Step, end, goodbye, is_due, say_farewell, settle
 from shared.calls.state import Call, Outcome, Permission, Phase
 
 PERMISSION_USEFUL_MS = 15_000
@@ -33,9 +33,6 @@ CONNECT_ANSWERED_MS = 16_000
 
 PICK_UP_TO_LIVE_MS = 8_000
 """From pick-up to LIVE; the consumer hears nothing all that time."""
-
-UNSURE_MS = 90_000
-"""How long a call that Graph may have taken without saying so is looked for, to be ended: longer than any rings."""
 
 UNSURE_SLACK_MS = 15_000
 """The call is there for so much longer than it is looked for, so that what is found at the last moment finds it."""
@@ -143,10 +140,9 @@ def take_over(call: Call, at_ms: int) -> Step:
 def ending(call: Call, fact: facts.Fact) -> Step:
     """Say what facts mean that only a call we placed knows, while it ends."""
     match fact:
-        case facts.ActionGranted(action="connect") if call.farewell == "withdraw":
-            return replace(call, granted=True, farewell="terminate"), ()
-        case facts.LogRestored() if call.farewell == "withdraw":
-            return replace(call, granted=True, farewell="terminate"), ()
+        case facts.ActionGranted(action="connect") | facts.LogRestored() if call.farewell == "withdraw":
+            granted = replace(call, granted=True, farewell="terminate")
+            return granted, say_farewell(granted, "terminate", fact.at_ms)
         case facts.ConnectAnswered(meta_id=meta_id) if call.farewell is not None and not call.meta_id:
             known = replace(call, granted=True, meta_id=meta_id, farewell="terminate")
             return known, say_farewell(known, "terminate", fact.at_ms)

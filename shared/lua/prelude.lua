@@ -1,7 +1,7 @@
 -- What every step shares. Each script is this prelude followed by its own few lines; one EVALSHA is one step.
 -- Keys, all under the prefix P = pl:{0}: (one hash tag, so that a step stays in one slot of a cluster):
 --   call:<id>  hash    st (open|closed), own, ep, seq, ans (answer by, ms), end (only an ending is left), s:<identity>, accept;
---                     optin (asked by this job); con (connect granted, ms); meta (Meta's id of a call we placed); as: this is Meta's id of it
+--                     arm (the deadline is that of this entry); optin (asked by this job); con (connect granted, ms); meta (Meta's id of a call we placed); as: this is Meta's id of it
 --   log:<id>   stream  <seq>-0: f (fact as JSON), t (server ms), e (epoch)
 --   quality:<id>  stream  samples of how the call sounds, written by shared/quality.py; they go with the log
 --   in:<w>     stream  c (call), s (seq), t, e, f; p and pt on a claim: the arrival before it, so that nobody reads the log

@@ -507,7 +507,7 @@ async def test_a_deadline_that_passes_is_a_fact_once(bus: Bus) -> None:
     await ring(bus, in_ms=1)
     deadline_ms = (await log_of(bus))[0].at_ms + 60
 
-    await bus.arm(CALL, "one", 1, deadline_ms)
+    await bus.arm(CALL, "one", 1, deadline_ms, seq=2)
 
     async def passed() -> bool:
         return "DeadlinePassed" in await kinds(bus)
@@ -534,7 +534,7 @@ async def test_an_unowned_call_meets_its_deadline_and_is_then_placed_without_a_f
 async def test_a_cleared_deadline_does_not_pass(bus: Bus) -> None:
     await join(bus, "one")
     await ring(bus, in_ms=30)
-    await bus.arm(CALL, "one", 1, None)
+    await bus.arm(CALL, "one", 1, None, seq=2)
     await ring(bus, "c_2", in_ms=60)
 
     async def later_one_passed() -> bool:
@@ -544,13 +544,26 @@ async def test_a_cleared_deadline_does_not_pass(bus: Bus) -> None:
     assert "DeadlinePassed" not in await kinds(bus)
 
 
+async def test_a_deadline_that_arrives_after_its_successor_is_no_matter(bus: Bus) -> None:
+    """It was on its way on a connection that broke, and was said again on another, as was the next."""
+    await join(bus, "one")
+    await ring(bus)
+    await bus.arm(CALL, "one", 1, 9_999_999_999_999, seq=4)
+    await bus.arm(CALL, "one", 1, 1, seq=3)
+    await look_after(bus)
+    assert "DeadlinePassed" not in await kinds(bus)
+    await bus.arm(CALL, "one", 1, 1, seq=4)
+    await look_after(bus)
+    assert "DeadlinePassed" in await kinds(bus)
+
+
 async def test_nobody_but_the_owner_sets_a_deadline(bus: Bus) -> None:
     await join(bus, "one")
     await ring(bus)
     with pytest.raises(LeaseLost, match=CALL):
-        await bus.arm(CALL, "two", 1, 1)
+        await bus.arm(CALL, "two", 1, 1, seq=2)
     with pytest.raises(LeaseLost, match=CALL):
-        await bus.arm(CALL, "one", 2, 1)
+        await bus.arm(CALL, "one", 2, 1, seq=2)
     await look_after(bus)
     assert "DeadlinePassed" not in await kinds(bus)
 

@@ -112,7 +112,7 @@ async def test_only_the_owner_shelves(ours: str, outbound: Outbound) -> None:
 
 async def test_a_call_on_the_shelf_is_ended_when_its_time_is_up(bus: Bus, outbound: Outbound) -> None:
     ours = await outbound.place(wanted(bus, ask_permission=True))
-    await bus.arm(ours, "one", 1, LATER_MS)  # what was to happen before it was shelved
+    await bus.arm(ours, "one", 1, LATER_MS, seq=2)  # what was to happen before it was shelved
     assert await outbound.shelve(ours, "one", 1, seq=2, deadline_ms=bus.now_ms() - 1)
     await bus.beat(lease_ms=60_000)
     assert (await kinds(bus, ours))[-2:] == ["DeadlinePassed", "Claimed"]

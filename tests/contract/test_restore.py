@@ -58,7 +58,7 @@ async def test_an_emptied_redis_takes_no_step_of_an_owner_for_a_stale_one(bus: B
     with pytest.raises(RedisForgot):
         await bus.route(CALL, facts.OfferMade(sdp="v=0", epoch=1))
     with pytest.raises(RedisForgot):
-        await bus.arm(CALL, "one", 1, None)
+        await bus.arm(CALL, "one", 1, None, seq=2)
     with pytest.raises(RedisForgot):
         await bus.done(CALL, "one", 1, "completed")
     assert await bus.fence(CALL, 1, "accept", "job") is Fenced.STALE

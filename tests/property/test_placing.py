@@ -127,7 +127,9 @@ def a_call_that_may_be_there_is_waited_for(life: Life) -> None:
         waits = call.phase is Phase.DIALLING or (call.phase is Phase.ENDING and call.farewell and not call.meta_id)
         if doubt and call.placed and waits and fact.epoch in (0, call.epoch):
             assert step.after.farewell is not None
-            assert (step.after.deadline_ms or 0) > fact.at_ms + placing.UNSURE_MS
+            assert (step.after.deadline_ms or 0) > fact.at_ms + ending.UNSURE_MS
+            sought = any(isinstance(order, orders.Seek) for order in step.orders)
+            assert sought or call.phase is Phase.ENDING, "it is looked for since it ends"
 
 
 def both_can_speak_once_it_was_picked_up_and_connected(life: Life) -> None:
@@ -254,8 +256,24 @@ _first = st.builds(
     by=st.just("nobody"),
     after_ms=st.just(0),
 )
-_later = st.sampled_from((*[_usual] * 5, _turn, _turn, _takeover, _again)).flatmap(lambda telling: telling)
-_tellings = st.builds(lambda first, later: [first, *later], _first, st.lists(_later, max_size=25))
+_doubt = st.builds(
+    Told,
+    fact=st.sampled_from(
+        (
+            facts.ActionFailed(action="connect", cause="unreachable", ambiguous=True),
+            facts.HangUpAsked(by="operator"),
+        )
+    ),
+    by=st.just("owner"),
+    after_ms=_delays_ms,
+)
+_later = st.sampled_from((*[_usual] * 5, _turn, _turn, _doubt, _takeover, _again)).flatmap(lambda telling: telling)
+_tellings = st.builds(
+    lambda first, well, later: [first, *[Told(None, "owner", 100)] * well, *later],
+    _first,
+    st.sampled_from((0, 0, 0, 2, 4, 6)),
+    st.lists(_later, max_size=25),
+)
 
 
 @pytest.mark.parametrize("holds", [*PLACING, *ALWAYS], ids=lambda sentence: sentence.__name__)
@@ -322,7 +340,7 @@ class Placing(Owned):
         if any(isinstance(fact, facts.StatusChanged) for fact in self.parked):
             self.bind(facts.ConnectAnswered(meta_id=META))
         else:
-            self.unsure_until_ms = self.now_ms + placing.UNSURE_MS
+            self.unsure_until_ms = self.now_ms + ending.UNSURE_MS
 
     def perform(self, owner: Owner, order: orders.Order) -> None:
         match order:
@@ -330,6 +348,8 @@ class Placing(Owned):
                 owner.leg = "offering"
             case orders.Withdraw():
                 self.jobs.append(Job("withdraw", owner.epoch, self.now_ms + 700_000))
+            case orders.Seek():
+                self.seek()
             case orders.Shelve():
                 if owner.read == len(self.life.steps):
                     self.say(facts.HandedBack(worker="it"))
@@ -488,8 +508,6 @@ class Placing(Owned):
         if job.action == "connect" and self.fence == f"connect:{job.epoch}":
             self.jobs.remove(job)
             self.route(fact, identity="connect")
-            if isinstance(fact, facts.ActionFailed) and fact.ambiguous:
-                self.seek()
             return
         super().report(job, fact)
 
@@ -659,8 +677,8 @@ MUTANTS: Final = (
     ),
     Mutant(
         "forgets that a connect overtook its withdrawal",
-        'granted=True, farewell="terminate"), ()\n        case facts.LogRestored()',
-        "farewell=None), ()\n        case facts.LogRestored()",
+        'granted = replace(call, granted=True, farewell="terminate")',
+        "granted = replace(call, granted=True, farewell=None)",
         None,
         placing,
     ),

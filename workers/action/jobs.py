@@ -13,7 +13,6 @@ import stamina
 from shared import actions, log
 from shared.calls import facts
 from shared.calls.ending import FAREWELL_USEFUL_MS
-from shared.calls.placing import UNSURE_MS
 from shared.dead import Letter, Trial
 from shared.errors import RedisAway, RedisForgot
 from shared.wire import patiently
@@ -75,8 +74,6 @@ async def _give_up(errand: Errand, end: GivenUp) -> str:
         await patiently(lambda: desk.bus.bury(outcome.letter(errand, end)))
     failed = outcome.failed(errand, end)
     await _report(errand, failed)
-    if failed.ambiguous and errand.action == "connect":
-        await _seek(errand)
     desk.tally.ended(errand.action, errand.verdict)
     if errand.action not in PLACING:  # a consumer whom we may not call says nothing about the Page
         await note_failure(desk, page, end.attempt, cause=end.cause, because=outcome.explanation(errand, end))
@@ -117,15 +114,6 @@ async def _adopt(errand: Errand, answered: facts.ConnectAnswered) -> None:
         await patiently(lambda: end(epoch=0, deadline_ms=deadline_ms))
     if verdict == "other":  # ours has nothing to wait for
         await _report(errand, outcome.failed(errand, GivenUp(None, "graph", "Meta's id of it is another call's.")))
-
-
-async def _seek(errand: Errand) -> None:
-    """Look for the call that Meta may have made of our `connect`: its owner will end it."""
-    desk = errand.desk
-    log = await patiently(lambda: desk.bus.read_log(errand.call_id))
-    consumer = next((entry.fact.consumer for entry in log if isinstance(entry.fact, facts.Placed)), "")
-    if consumer:
-        await patiently(lambda: desk.outbound.seek(errand.call_id, errand.page, consumer, for_ms=UNSURE_MS))
 
 
 async def forward(desk: Desk, digest: str) -> str:

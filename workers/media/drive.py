@@ -38,7 +38,8 @@ async def drive(
                 await performer.perform(order, call, seq=entry.seq)
         if call.epoch == performer.epoch and call.deadline_ms != armed and not call.closing:
             armed = call.deadline_ms
-            await performer.insist(functools.partial(bus.arm, performer.call_id, worker, performer.epoch, armed))
+            arm = functools.partial(bus.arm, performer.call_id, worker, performer.epoch, armed, seq=len(log))
+            await performer.insist(arm)
     return call
 
 

@@ -12,21 +12,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared import actions, log
-from shared.bus import Bus, Fenced
+from shared.bus import Bus
 from shared.calls import facts, orders, state
 from shared.errors import HandlerUnusable, RedisAway
 from shared.handling import AnswerRefused, Call, CallEnded
 from shared.messenger import Messenger
-from shared.outbound import Outbound
 from workers.media import sounds
 from workers.media.handler import Script
 from workers.media.held_call import HeldCall
 from workers.media.host import STOP_GRACE_S, Host
 from workers.media.leg import LegFailed
 from workers.media.live_call import LiveCall
+from workers.media.placer import Placer
 from workers.media.recorder import recorder, recording_name
 from workers.media.spare_legs import SpareLegs
-from workers.media.teller import Teller
 from workers.media.ticker import TICK_S
 
 REFUSED_GRACE_S: Final = 5.0
@@ -35,7 +34,7 @@ LAST_WORDS: Final = sounds.load(Path(__file__).with_name("last_words.ogg"))
 """What a consumer hears whose call we have to end: that it has to."""
 
 
-class Performer(Teller):
+class Performer(Placer):
     """One call in this worker's hands, under one epoch."""
 
     def __init__(
@@ -52,10 +51,8 @@ class Performer(Teller):
         recordings: Path,
         messenger: Messenger,
     ) -> None:
-        super().__init__(call_id, epoch, bus=bus)
-        self._outbound = Outbound(bus)
+        super().__init__(call_id, epoch, bus=bus, worker=worker)
         self.messenger = messenger
-        self._worker = worker
         self._host = host
         self._script_of = script_of
         self._legs = legs
@@ -72,7 +69,6 @@ class Performer(Teller):
         self._recorded = 0
         self._log = log.get().bind(call=call_id, epoch=epoch)
         self.live: LiveCall | None = None
-        self.shelved = False
         self._spawn(self.tell_all())
 
     # -- orders ----------------------------------------------------------------------------------------------
@@ -111,9 +107,11 @@ class Performer(Teller):
                 self._answered.add_done_callback(lambda it: it.cancelled() or it.exception())  # nobody may wait for it
                 self._spawn(self._offer())
             case orders.Shelve():
-                await self._shelve(seq, call.deadline_ms or call.answer_by_ms)
+                await self.shelve(seq, call.deadline_ms or call.answer_by_ms)
             case orders.Withdraw():
-                self._spawn(self._withdraw())
+                self._spawn(self.withdraw())
+            case orders.Seek(for_ms=for_ms):
+                self._spawn(self.seek(call, for_ms))
             case orders.LetSpeak():
                 self._let_speak()
             case orders.ApplyAnswer(sdp=sdp, renegotiation=renegotiation):
@@ -239,18 +237,6 @@ class Performer(Teller):
             return
         self.say(facts.HandlerStarted(handler=script.name))
         self._host.start(self._public(call), script.handler, self._handler_ended)
-
-    async def _shelve(self, seq: int, deadline_ms: int) -> None:
-        shelve = functools.partial(self._outbound.shelve, seq=seq, deadline_ms=deadline_ms)
-        self.shelved = await self.insist(lambda: shelve(self.call_id, self._worker, self.epoch))
-        if self.shelved:
-            self.lease_lost.set()
-
-    async def _withdraw(self) -> None:
-        """Bar our `connect`; where it was granted before, that fact is in the log already."""
-        fenced = await self.insist(lambda: self._bus.fence(self.call_id, self.epoch, "withdraw", "withdraw"))
-        if fenced is Fenced.GO:
-            self.say(facts.ActionSettled(action="withdraw"))
 
     def _let_speak(self) -> None:
         if self._answered is not None and not self._answered.done():
