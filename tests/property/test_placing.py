@@ -13,6 +13,7 @@ from hypothesis.stateful import initialize, precondition, rule, run_state_machin
 from msgspec.structs import replace
 
 from shared.calls import ending, facts, machine, orders, placing, state
+from shared.calls.remembered import remembered
 from tests.property.test_machine import (
     ALWAYS,
     ARMED,
@@ -505,11 +506,30 @@ class Placing(Owned):
 
     def report(self, job: Job, fact: facts.Fact) -> None:
         """Report as the action worker does: what became of a granted connect, whoever owns the call now."""
-        if job.action == "connect" and self.fence == f"connect:{job.epoch}":
+        if job.action == "connect" and self.fence.startswith(f"connect:{job.epoch}"):
             self.jobs.remove(job)
             self.route(fact, identity="connect")
             return
         super().report(job, fact)
+
+    @precondition(lambda self: self.owner is not None and self.is_open and not self.is_closed)
+    @rule()
+    def redis_is_emptied(self) -> None:
+        """What the owner has not read is gone, and so is what was queued; it writes down what it knows, and parts."""
+        owner = self.owner
+        assert owner is not None
+        del self.life.steps[owner.read :]
+        known = remembered(self.life.log)
+        self.fence = self.fence and (f"{self.fence} restored" if known.may_be_granted else "")
+        if known.may_be_granted and not self.fence:
+            self.fence = "restored"
+        self.jobs = [job for job in self.jobs if job.granted and job.action == "connect"]
+        self.posted, self.seen, self.unsure_until_ms = set(), set(), 0
+        self.bound = bool(known.meta_id)
+        self.parked = []
+        self.route(facts.LogRestored())
+        self.route(facts.HandedBack(worker="it", epoch=owner.epoch))
+        self.owner = None
 
     # the end
 
@@ -679,6 +699,13 @@ MUTANTS: Final = (
         "forgets that a connect overtook its withdrawal",
         'granted = replace(call, granted=True, farewell="terminate")',
         "granted = replace(call, granted=True, farewell=None)",
+        None,
+        placing,
+    ),
+    Mutant(
+        "takes what a restored log does not tell for what never was",
+        "case Phase.DIALLING, facts.LogRestored():",
+        "case Phase.NEW, facts.LogRestored():",
         None,
         placing,
     ),

@@ -112,7 +112,7 @@ class Watch:
 
     def posted(self, event: Event) -> None:
         """See a webhook leave for us, whatever becomes of it."""
-        if event["event"] == "connect" and event["call_direction"] == "user_initiated":
+        if event["event"] == "connect" and event.get("call_direction") != "business_initiated":
             self._announced_s[event["id"]].append(self._trace.time_s())
 
     def _could_know_s(self, call_id: str, well_since_s: float) -> float:
