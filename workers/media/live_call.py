@@ -92,6 +92,7 @@ class LiveCall:
         """Send what is due."""
         if not self.leg.live:
             return
+        self.leg.video.round(time.monotonic())
         self._waited += 1
         self._due.append(not self._replaced)
         if self._keyings and self._last_words is None:
@@ -312,9 +313,11 @@ class LiveCall:
         if self._bridged is not None:
             busy = self._last_words is not None or self._keyings
             self._bridged.leg.forward(None if busy else self.leg)
+            self._bridged.leg.video.forward(self.leg.video)
 
     def _part(self) -> None:
         self.leg.forward(None)
+        self.leg.video.forward(None)
         self._bridged = None
         self._bridge_over = None
 

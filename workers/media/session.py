@@ -17,6 +17,7 @@ from workers.media.playout import Playout
 from workers.media.rtcp import Reports
 from workers.media.rtp import SAMPLES_20_MS, Heard, IncomingAudio, OutgoingAudio, RtpPacket, parse
 from workers.media.sdp_gate import AudioTerms
+from workers.media.video import Video
 
 FIRST_REPORT_S, REPORT_INTERVAL_S = 0.5, 2.5
 
@@ -77,6 +78,7 @@ class RtpSession:
         self._playout = Playout()
         self._keys = Keys(self._tell)
         self._reports = Reports(self._incoming, self._outgoing)
+        self.video = Video(self)
         self._onward: RtpSession | None = None
         self._live = self._left = False
         self._connected_s: float | None = None
@@ -162,6 +164,8 @@ class RtpSession:
                 self._keep(packet, at_s, another=before is not None and before != packet.ssrc)
             if self._onward is not None:
                 self._onward.pass_on(packet, at_s)
+        elif self.video.terms.arriving:
+            self.video.take(packet, at_s)
 
     def _keep(self, packet: RtpPacket, at_s: float, *, another: bool) -> None:
         """Keep a packet of sound for who wants it; `another` stream was heard before."""
@@ -213,15 +217,44 @@ class RtpSession:
     def take_rtcp(self, data: bytes, at_s: float) -> None:
         """Take an authenticated RTCP packet from the transport."""
         self._reports.read(data, at_s)
+        if not self.video.idle:
+            self.video.read(data, at_s)
 
     def _report(self) -> None:
         if self.may_speak():
             self._media.send_rtcp(self._reports.write(time.monotonic()))
+            if not self.video.idle:
+                self._media.send_rtcp(self.video.report(time.monotonic()))
         pause_s = REPORT_INTERVAL_S * random.uniform(0.8, 1.2)
         self._next_report = asyncio.get_running_loop().call_later(pause_s, self._report)
 
     def _send_bye(self) -> None:
         self._media.send_rtcp(self._reports.bye())
+
+    # --- what video needs ---
+
+    @property
+    def may_send(self) -> bool:
+        """Whether something may be sent now."""
+        return self._live and self.may_speak()
+
+    @property
+    def round_trip_s(self) -> float:
+        """The round trip as far as it is known; 0 before."""
+        return (self._reports.round_trip_ms or 0.0) / 1000
+
+    @property
+    def cname(self) -> str:
+        """Our name in RTCP."""
+        return self._reports.cname
+
+    def transmit(self, length: int) -> bool:
+        """Send the RTP packet of so many bytes that lies in `srtp.packet`."""
+        return self._media.send(length)
+
+    def transmit_rtcp(self, data: bytes) -> bool:
+        """Send an RTCP packet."""
+        return self.may_send and self._media.send_rtcp(data)
 
     # --- figures ---
 
