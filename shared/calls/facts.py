@@ -200,6 +200,13 @@ class MediaOffered(Fact, frozen=True):
     """Each track's msid, label and status."""
 
 
+class MediaAnswerMade(Fact, frozen=True):
+    """Our answer to a `media_update` of Meta's, to be posted (MEDIA_UPDATE_ANSWER; UNKNOWN whether Meta wants it)."""
+
+    version: int
+    sdp: str
+
+
 class RejectAsked(Fact, frozen=True):
     """The handler declines the call; the reason stays on our record, Meta takes none."""
 
@@ -316,6 +323,7 @@ CallFact = (
     | LegFailed
     | LegClosed
     | MediaOffered
+    | MediaAnswerMade
     | RejectAsked
     | HangUpAsked
     | RecordingStarted

@@ -24,6 +24,15 @@ ACCEPT_USEFUL_MS = 6_000
 ACCEPT_TO_LIVE_MS = 8_000
 """From the accept order to LIVE; a caller hears nothing all that time."""
 
+CHANGE_USEFUL_MS = 10_000
+"""A change of our media that Meta was not asked for by then is given up: somebody waits for it."""
+
+CHANGE_SLACK_MS = 10_000
+"""What its last attempt may take beyond that; then it is given up without a word from the action worker."""
+
+CHANGE_ATTEMPTS = 4
+"""After so many conflicts it is given up."""
+
 FAREWELL_USEFUL_MS = 600_000
 """`terminate` and `reject` are tried for ten minutes."""
 
@@ -77,12 +86,33 @@ def transition(call: Call, fact: facts.Fact) -> Step:
             return replace(call, phase=Phase.LIVE, deadline_ms=None), ()
 
         # Meta changes its media
-        case _, facts.MediaChanged(version=version) if version <= call.media_version:
+        case _, facts.MediaChanged(version=version) if version <= call.media_version or version < call.agreed_version:
             return call, ()
         case Phase.CONNECTING | Phase.LIVE, facts.MediaChanged(version=version, sdp=sdp):
             return replace(call, media_version=version), (orders.ApplyOffer(sdp),)
         case _, facts.MediaChanged(version=version, sdp=sdp):
             return replace(call, media_version=version, pending_offer=sdp), ()
+
+        # we change ours
+        case Phase.LIVE, facts.MediaOffered(at_ms=at_ms) if not call.media_out:
+            return _change(call, at_ms)
+        case Phase.LIVE, facts.MediaAnswered(version=version) if call.media_out:
+            settled = replace(_unchanging(call), media_attempts=0, agreed_version=version)
+            overtaken = call.media_version > version  # by an offer that knows of ours
+            return settled, (orders.ApplyChange(*((None, None) if overtaken else (fact.sdp, fact.renegotiation))),)
+        case Phase.LIVE, facts.ActionFailed(action="media_update", cause="conflict") if (
+            call.media_out and call.media_attempts < CHANGE_ATTEMPTS
+        ):
+            return _unchanging(call), (orders.ChangeAgain(),)
+        case Phase.LIVE, facts.ActionFailed(action="media_update") if call.media_out:
+            because = orders.RefuseChange(fact.message, fact.code, fact.subcode, fact.fbtrace_id)
+            return replace(_unchanging(call), media_attempts=0), (because,)
+        case Phase.LIVE, facts.DeadlinePassed() if call.media_out and _due(call, fact):
+            return replace(_unchanging(call), media_attempts=0), (orders.RefuseChange("nothing came of it in time"),)
+        case Phase.LIVE, facts.MediaAnswerMade(version=version, at_ms=at_ms) if version > call.answered_version:
+            number = call.media_number + 1
+            post = orders.PostAction("media_answer", at_ms + CHANGE_USEFUL_MS, number)
+            return replace(call, media_number=number, answered_version=version), (post,)
 
         # it does not come to an answer
         case Phase.RINGING, facts.RejectAsked(at_ms=at_ms):
@@ -143,6 +173,23 @@ def _introduced(call: Call, fact: facts.Arrived) -> Call:
         sent_at_ms=fact.sent_at_ms,
         answer_by_ms=fact.answer_by_ms,
     )
+
+
+def _change(call: Call, at_ms: int) -> Step:
+    """Give a change of our media to the action worker; there is one at a time."""
+    useful_ms = at_ms + CHANGE_USEFUL_MS
+    changing = replace(
+        call,
+        media_out=True,
+        media_number=call.media_number + 1,
+        media_attempts=call.media_attempts + 1,
+        deadline_ms=useful_ms + CHANGE_SLACK_MS,
+    )
+    return changing, (orders.PostAction("media_update", useful_ms, changing.media_number),)
+
+
+def _unchanging(call: Call) -> Call:
+    return replace(call, media_out=False, deadline_ms=None)
 
 
 def _take_over(call: Call, claim: facts.Claimed) -> Step:

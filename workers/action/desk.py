@@ -16,6 +16,8 @@ class Desk:
     graph: Graph
     tokens: dict[str, str]
     forward_url: str = ""
+    media_version_start: int = 0
+    """See `shared.calls.media`."""
     tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:

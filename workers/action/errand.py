@@ -15,12 +15,23 @@ from shared import log
 from shared.actions import job_id_of
 from shared.bus import Fenced
 from shared.calls import facts
+from shared.calls.media import CONFLICT, version_of
 from shared.dead import Trial
 from shared.errors import RedisAway
-from shared.meta.graph import GraphError
+from shared.meta.graph import GraphError, media_body
 from workers.action.desk import Desk
 from workers.action.experience import note_usage
-from workers.action.verdict import FAREWELLS, Attempt, Sent, Verdict, is_ambiguous, is_throttled, judge
+from workers.action.verdict import (
+    FAREWELLS,
+    MEDIA,
+    Attempt,
+    Sent,
+    Verdict,
+    is_ambiguous,
+    is_conflict,
+    is_throttled,
+    judge,
+)
 
 THROTTLED_WAIT_S: Final = 2.0
 LAST_TRY_S: Final = 6.0
@@ -58,7 +69,16 @@ class Errand:
     """
 
     def __init__(
-        self, desk: Desk, call_id: str, page: str, action: str, epoch: int, deadline_ms: int, *, fenced: bool = True
+        self,
+        desk: Desk,
+        call_id: str,
+        page: str,
+        action: str,
+        epoch: int,
+        deadline_ms: int,
+        *,
+        number: int = 0,
+        fenced: bool = True,
     ) -> None:
         self.desk = desk
         self.call_id = call_id
@@ -66,6 +86,9 @@ class Errand:
         self.action = action
         self.epoch = epoch
         self.deadline_ms = deadline_ms
+        self.number = number
+        self.change: facts.MediaOffered | None = None
+        self.from_version = 0
         self.ambiguous = False
         self.trials: list[Trial] = []
         self._fenced = fenced
@@ -121,8 +144,11 @@ class Errand:
         await asyncio.gather(self._pass_fence(), self._read_offer())  # one round trip
         probing = self.ambiguous and self.action == "accept"
         at_ms, token = self.desk.bus.now_ms(), self.desk.tokens[self.page]
-        attempt = await self.desk.graph.act(self.page, token, self.action, self.call_id, offer=self._offer)
+        attempt = await self._send(token)
         self._last = attempt
+        if is_conflict(self.action, attempt, offered=self.change is not None and self.change.sdp is not None):
+            self._note(at_ms, attempt, Verdict.HOPELESS)
+            raise GivenUp(attempt, CONFLICT, "Meta's media has another version than ours")
         verdict = judge(self.action, attempt, probing=probing)
         self._note(at_ms, attempt, verdict)
         self.ambiguous |= is_ambiguous(self.action, attempt)
@@ -134,6 +160,17 @@ class Errand:
                 raise TryAgain(attempt)
             case Verdict.HOPELESS:
                 raise GivenUp(attempt, "unreachable" if attempt.sent is not Sent.REPLIED else "graph")
+
+    async def _send(self, token: str) -> Attempt:
+        graph = self.desk.graph
+        if self.change is not None:
+            tracks, sdp = self.change.tracks, self.change.sdp
+            body = media_body(self.call_id, sdp, kind="offer", tracks=tracks, version=self.from_version)
+        elif self.action == "media_answer":
+            body = media_body(self.call_id, self._offer, kind="answer")
+        else:
+            return await graph.act(self.page, token, self.action, self.call_id, offer=self._offer)
+        return await graph.request("POST", self.page, "calls", token, body=body)
 
     def _note(self, at_ms: int, attempt: Attempt, verdict: Verdict) -> None:
         error = attempt.error or GraphError()
@@ -178,7 +215,25 @@ class Errand:
             return pause_s
         return left_s - LAST_TRY_S if self.action in FAREWELLS and left_s > LAST_TRY_S else False
 
+    async def _read_change(self) -> None:
+        """Find what is to be changed, and from which version: it is read before each attempt, for that may move."""
+        log = [entry.fact for entry in await self.desk.bus.read_log(self.call_id)]
+        self.from_version = version_of(log, self.desk.media_version_start)
+        for fact in reversed(log):
+            match self.action, fact:
+                case "media_update", facts.MediaAnswered() | facts.ActionFailed(action="media_update"):
+                    break  # the job is delivered once more: its worker died after it had reported
+                case "media_update", facts.MediaOffered(epoch=self.epoch):
+                    self.change = fact
+                    return
+                case "media_answer", facts.MediaAnswerMade(epoch=self.epoch, sdp=sdp):
+                    self._offer = sdp
+                    return
+        raise OutOfOffice
+
     async def _read_offer(self) -> None:
+        if self.action in MEDIA:
+            await self._read_change()
         if self.action != "accept" or self._offer is not None:
             return
         for entry in reversed(await self.desk.bus.read_log(self.call_id)):
@@ -205,7 +260,7 @@ class Errand:
             raise GivenUp(None, "refused")
 
     async def _fence(self, *, probe: bool) -> Fenced:
-        token = job_id_of(self.action, self.call_id, self.epoch)
+        token = job_id_of(self.action, self.call_id, self.epoch, self.number)
         return await self.desk.bus.fence(self.call_id, self.epoch, self.action, token, probe=probe)
 
 

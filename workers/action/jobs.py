@@ -18,7 +18,7 @@ from workers.action import outcome
 from workers.action.desk import Desk
 from workers.action.errand import Errand, GivenUp, OutOfOffice
 from workers.action.experience import note_failure, note_success
-from workers.action.verdict import Verdict, is_over
+from workers.action.verdict import MEDIA, Verdict, is_over
 
 __all__ = ["Desk", "act", "forward", "pass_on"]
 
@@ -29,9 +29,9 @@ RESTORED_WITHIN_MS: Final = 15_000
 _log = log.get()
 
 
-async def act(desk: Desk, call_id: str, page: str, action: str, epoch: int, deadline_ms: int) -> str:
+async def act(desk: Desk, call_id: str, page: str, action: str, epoch: int, deadline_ms: int, number: int = 0) -> str:
     """Send one Graph action for a call, again while that can help and time allows, and report what came of it."""
-    errand = Errand(desk, call_id, page, action, epoch, deadline_ms)
+    errand = Errand(desk, call_id, page, action, epoch, deadline_ms, number=number)
     try:
         attempt = await errand.run()
     except OutOfOffice:
@@ -53,7 +53,7 @@ async def _give_up(errand: Errand, end: GivenUp) -> str:
     _log.warning("action.given_up", call=errand.call_id, action=errand.action, cause=end.cause)
     error = end.attempt and end.attempt.error
     # who hung up before our answer came has lost nothing; what our own farewell barred is in the log
-    if end.cause != "refused" and not (error and is_over(error)):
+    if end.cause != "refused" and not (error and is_over(error)) and errand.action not in MEDIA:
         await patiently(lambda: desk.bus.bury(outcome.letter(errand, end)))
     await _report(errand, outcome.failed(errand, end))
     desk.tally.ended(errand.action, errand.verdict)
@@ -62,9 +62,11 @@ async def _give_up(errand: Errand, end: GivenUp) -> str:
 
 
 async def _report(errand: Errand, fact: facts.Fact) -> None:
+    identity = f"{errand.action}:{errand.epoch}" + (f":{errand.number}" if errand.number else "")
+
     async def say() -> None:
         try:
-            await errand.desk.bus.route(errand.call_id, fact, identity=f"{errand.action}:{errand.epoch}")
+            await errand.desk.bus.route(errand.call_id, fact, identity=identity)
         except RedisForgot:
             if errand.desk.bus.now_ms() < errand.deadline_ms + RESTORED_WITHIN_MS:
                 raise

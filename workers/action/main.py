@@ -42,7 +42,13 @@ async def _work(settings: Settings, url: str, tokens: dict[str, str]) -> None:
         Graph(settings.graph_url, settings.graph_version, app_secret=settings.proving_secret) as graph,
     ):
         bus = Bus(wire, retention_hours=settings.retention_hours)
-        desk = Desk(bus=bus, graph=graph, tokens=tokens, forward_url=settings.webhook_forward_url)
+        desk = Desk(
+            bus=bus,
+            graph=graph,
+            tokens=tokens,
+            forward_url=settings.webhook_forward_url,
+            media_version_start=settings.media_version_start,
+        )
         log.get().info("pages.loaded", pages=sorted(tokens))
         sweeper = asyncio.create_task(bus.look_after(lease_ms=settings.lease_ms))
         counting = asyncio.create_task(desk.tally.keep_adding_to(wire))

@@ -15,6 +15,14 @@ def settled(errand: Errand, attempt: Attempt) -> facts.Fact:
         return facts.AnswerReceived(
             sdp=reply.answer, renegotiation=reply.renegotiation, graph_ms=attempt.took_ms, epoch=errand.epoch
         )
+    if errand.change is not None:
+        return facts.MediaAnswered(
+            version=errand.from_version + 1,
+            sdp=None if reply is None else reply.answer,
+            renegotiation=None if reply is None else reply.renegotiation,
+            graph_ms=attempt.took_ms,
+            epoch=errand.epoch,
+        )
     return facts.ActionSettled(
         action=errand.action, graph_ms=attempt.took_ms, attempts=len(errand.trials), epoch=errand.epoch
     )

@@ -48,6 +48,8 @@ class Attempt(NamedTuple):
 
 
 FAREWELLS: Final = frozenset({"reject", "terminate"})
+MEDIA: Final = frozenset({"media_update", "media_answer"})
+"""Changes of a running call's media; nothing is lost with one that fails but itself."""
 _TRANSIENT: Final = frozenset({1, 2})
 THROTTLED_CODES: Final = frozenset({4, 17, 32, 341, 613, *range(80000, 80015)})
 _RECIPIENT_CODES: Final = frozenset({551, 1545041, 2018001, 2018108})
@@ -72,6 +74,19 @@ def judge(action: str, attempt: Attempt, *, probing: bool = False) -> Verdict:
     if error.is_transient or {error.code, error.error_subcode} & (_TRANSIENT | THROTTLED_CODES):
         return Verdict.AGAIN
     return Verdict.HOPELESS
+
+
+def is_conflict(action: str, attempt: Attempt, *, offered: bool) -> bool:
+    """Tell whether Meta's media has another version than we thought (videocalling).
+
+    That is a success without the answer to our offer, or an error of which only the wording is known (code UNKNOWN).
+    """
+    if action != "media_update" or attempt.reply is None or attempt.status is None:
+        return False
+    if attempt.error is not None:
+        message = attempt.error.message.lower()
+        return not is_over(attempt.error) and any(word in message for word in ("conflict", "version"))
+    return offered and 200 <= attempt.status < 300 and attempt.reply.answer is None
 
 
 def is_ambiguous(action: str, attempt: Attempt) -> bool:
