@@ -18,6 +18,7 @@ from shared.bus import Bus, Routed
 from shared.dead import Letter
 from shared.errors import RedisAway
 from shared.meta import signature, webhook
+from shared.outbound import Outbound
 from shared.settings import Settings
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
@@ -54,6 +55,7 @@ class Webhook:
 
     def __init__(self, bus: Bus, settings: Settings) -> None:
         self._bus = bus
+        self._outbound = Outbound(bus)
         self._secrets = settings.app_secrets
         self._verify_token = settings.verify_token
         self._answer_window_ms = int(settings.accept_deadline_seconds * 1000)
@@ -105,6 +107,9 @@ class Webhook:
         steps += [
             self._bus.bury(Letter(why="webhook_unreadable", body=odd.alone, detail=odd.why[:500]))
             for odd in received.unreadable
+        ]
+        steps += [
+            self._outbound.permission_replied(reply.page, reply.consumer, reply.fact) for reply in received.replies
         ]
         for field in received.other_fields:
             _OTHER_FIELDS.labels(field if field in _KNOWN_FIELDS else "unknown").inc()

@@ -15,7 +15,7 @@ from pageline.command import clock
 from pageline.story import ask
 from shared import actions
 from shared.bus import Bus
-from shared.calls.machine import FAREWELL_USEFUL_MS
+from shared.calls.ending import FAREWELL_USEFUL_MS
 from shared.dead import Gone, Letter
 from shared.errors import PagelineError
 from shared.meta import webhook

@@ -25,6 +25,9 @@ _QUEUE_OF: Final = {
     "terminate": jobs.CONTROL,
     "media_update": jobs.CONTROL,
     "media_answer": jobs.CONTROL,
+    "connect": jobs.CONTROL,
+    "check_permission": jobs.BULK,
+    "optin": jobs.BULK,
 }
 
 

@@ -1,4 +1,4 @@
-"""Where calls live: one ordered log per call, inboxes of workers, leases. The only file that knows keys.
+"""Where calls live: one ordered log per call, inboxes of workers, leases.
 
 Every step is one Lua script (`shared/lua`), so that it happens wholly or not at all,
 timed by the server's clock:
@@ -8,9 +8,10 @@ timed by the server's clock:
     arm       set the one deadline of a call
     fence     ask whether an epoch may send an action to Graph
     handoff   return a call that was not accepted
-    adopt     bind a call we placed to Meta's id
     done      close a call
     restore   write a call's log into an emptied Redis
+
+Those that only calls we place need are in `shared/outbound.py`.
 
 Source of the rules: docs/decisions/0001-a-call-is-its-log.md.
 """
@@ -20,6 +21,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from enum import StrEnum
 from importlib.resources import files
+from itertools import chain
 from typing import Final, NamedTuple, NoReturn
 
 import msgspec
@@ -93,18 +95,17 @@ class Bus:
     def __init__(self, wire: Wire, *, retention_hours: int = 48) -> None:
         self.wire = wire
         self.dead_letters = DeadLetters(wire)
-        self._retention_ms = retention_hours * 3_600_000
+        self.retention_ms = retention_hours * 3_600_000
         self._ahead_ms = 0
         self._memory = b""
         """Which memory of the server's we joined; one that was emptied has another."""
-        self._route = _script("route")
-        self._beat = _script("beat")
-        self._arm = _script("arm")
-        self._fence = _script("fence")
-        self._handoff = _script("handoff")
-        self._adopt = _script("adopt")
-        self._done = _script("done")
-        self._restore = _script("restore")
+        self._route = script("route")
+        self._beat = script("beat")
+        self._arm = script("arm")
+        self._fence = script("fence")
+        self._handoff = script("handoff")
+        self._done = script("done")
+        self._restore = script("restore")
 
     async def route(self, call_id: str, fact: facts.Fact, *, identity: str = "") -> Routed:
         """Append the fact to the call's log and bring it to whoever has to act on it.
@@ -114,14 +115,20 @@ class Bus:
         """
         wants: str = ""
         answer_by_ms: int | str = ""
+        asks = stranger = ""
         match fact:
+            case facts.Placed():
+                wants, answer_by_ms = "1", min(max(fact.call_by_ms, 0), LATEST_MS)
+                asks = party_of(fact.page, fact.consumer) if fact.ask_permission else ""
+            case facts.Arrived(direction="business_initiated") | facts.StatusChanged(page=str()) if fact.consumer:
+                stranger = party_of(fact.page, fact.consumer)
             case facts.Arrived(direction="user_initiated"):
                 wants, answer_by_ms = "1", min(max(fact.answer_by_ms, 0), LATEST_MS)
             case facts.Terminated():
                 wants = "end"
-        args = (call_id, identity, fact.epoch, _bare(fact), wants, answer_by_ms, self._retention_ms)
-        verdict, _seq = await self._route.run(self.wire, [_call(call_id)], args)
-        _refuse_forgotten(verdict, call_id)
+        args = (call_id, identity, fact.epoch, bare(fact), wants, answer_by_ms, self.retention_ms, asks, stranger)
+        verdict, _seq = await self._route.run(self.wire, [hash_of(call_id)], args)
+        refuse_forgotten(verdict, call_id)
         return _ROUTED[verdict]
 
     async def beat(
@@ -137,7 +144,7 @@ class Bus:
             RedisForgot: Redis was emptied since the worker joined.
         """
         slots = "" if capacity is None else capacity
-        args = (worker, lease_ms, slots, int(join), handled, CALLS_PER_BEAT, self._retention_ms, self._memory)
+        args = (worker, lease_ms, slots, int(join), handled, CALLS_PER_BEAT, self.retention_ms, self._memory)
         verdict, now_ms, memory = await self._beat.run(self.wire, [f"{PREFIX}workers"], args)
         if verdict == b"forgotten":
             raise RedisForgot(f"Redis was emptied: it knows neither worker {worker} nor its calls")
@@ -161,15 +168,15 @@ class Bus:
     async def arm(self, call_id: str, worker: str, epoch: int, deadline_ms: int | None) -> None:
         """Set or clear the call's deadline; when it passes, `beat` appends `DeadlinePassed`."""
         args = (call_id, worker, epoch, deadline_ms or "")
-        verdict = await self._arm.run(self.wire, [_call(call_id)], args)
-        _refuse_forgotten(verdict, call_id)
+        verdict = await self._arm.run(self.wire, [hash_of(call_id)], args)
+        refuse_forgotten(verdict, call_id)
         if verdict == b"stale":
             raise LeaseLost(f"call {call_id} has another owner than epoch {epoch}")
 
     async def fence(self, call_id: str, epoch: int, action: str, token: str, *, probe: bool = False) -> Fenced:
         """Ask whether this epoch may send this action to Graph; for `accept`, claim its one grant."""
         args = (call_id, epoch, action, token, int(probe))
-        return Fenced((await self._fence.run(self.wire, [_call(call_id)], args)).decode())
+        return Fenced((await self._fence.run(self.wire, [hash_of(call_id)], args)).decode())
 
     async def handoff(self, call_id: str, worker: str, epoch: int, *, anyway: bool = False) -> bool:
         """Return a call that was not accepted; False if it has moved on and stays.
@@ -177,25 +184,15 @@ class Bus:
         `anyway` returns an accepted one too, for somebody else to end.
         """
         args = (call_id, worker, epoch, _encode(facts.HandedBack(worker=worker)), int(anyway))
-        verdict = await self._handoff.run(self.wire, [_call(call_id)], args)
+        verdict = await self._handoff.run(self.wire, [hash_of(call_id)], args)
         return verdict in (b"placed", b"waiting")
-
-    async def adopt(self, call_id: str, worker: str, epoch: int, meta_id: str) -> int:
-        """Bind a call we placed to Meta's id; facts heard under that id before join its log, later ones go there.
-
-        Returns how many joined.
-        """
-        joined = int(await self._adopt.run(self.wire, [_call(call_id)], (call_id, worker, epoch, meta_id)))
-        if joined < 0:
-            raise LeaseLost(f"call {call_id} has another owner than epoch {epoch}, or {meta_id} is another call's")
-        return joined
 
     async def done(self, call_id: str, worker: str, epoch: int, outcome: str) -> None:
         """Close the call and free its slot."""
         fact = facts.Closed(outcome=outcome)
-        args = (call_id, worker, epoch, _encode(fact), self._retention_ms, outcome)
-        verdict = await self._done.run(self.wire, [_call(call_id)], args)
-        _refuse_forgotten(verdict, call_id)
+        args = (call_id, worker, epoch, _encode(fact), self.retention_ms, outcome)
+        verdict = await self._done.run(self.wire, [hash_of(call_id)], args)
+        refuse_forgotten(verdict, call_id)
         if verdict == b"stale":
             raise LeaseLost(f"call {call_id} has another owner than epoch {epoch}")
 
@@ -206,10 +203,13 @@ class Bus:
         """
         told = [entry.fact for entry in entries]
         granted = any(isinstance(fact, facts.ActionGranted) for fact in told)
-        answer_by_ms = next((fact.answer_by_ms for fact in told if isinstance(fact, facts.Arrived)), "")
-        log = [part for fact in told for part in (_bare(fact), fact.at_ms, fact.epoch)]
-        args = (call_id, worker, epoch, int(granted), answer_by_ms, _encode(facts.LogRestored()), *log)
-        return bool(await self._restore.run(self.wire, [_call(call_id)], args) != b"known")
+        arrived = (fact.answer_by_ms for fact in told if isinstance(fact, facts.Arrived))
+        placed = (fact.call_by_ms for fact in told if isinstance(fact, facts.Placed))
+        answer_by_ms = next(chain(arrived, placed), "")
+        log = [part for fact in told for part in (bare(fact), fact.at_ms, fact.epoch)]
+        meta_id = next((fact.meta_id for fact in told if isinstance(fact, facts.ConnectAnswered)), "")
+        args = (call_id, worker, epoch, int(granted), answer_by_ms, _encode(facts.LogRestored()), meta_id, *log)
+        return bool(await self._restore.run(self.wire, [hash_of(call_id)], args) != b"known")
 
     async def follow(self, worker: str, *, after: str = "0-0") -> AsyncIterator[list[Delivery]]:
         """Yield what arrives in the worker's inbox, in order, as it comes, or nothing once a second.
@@ -293,22 +293,30 @@ class Census(NamedTuple):
     """Outcomes of all calls that were ever closed."""
 
 
-def _script(name: str) -> Script:
+def script(name: str) -> Script:
+    """Return a step by name."""
     lua = files("shared") / "lua"
     return Script((lua / "prelude.lua").read_text() + (lua / f"{name}.lua").read_text())
 
 
-def _call(call_id: str) -> str:
+def hash_of(call_id: str) -> str:
+    """Return the key of what is known of a call beside its log."""
     return f"{PREFIX}call:{call_id}"
 
 
-def _refuse_forgotten(verdict: bytes, call_id: str) -> None:
+def party_of(page: str, consumer: str) -> str:
+    """Name a consumer, whose id holds for one Page only."""
+    return f"{page}:{consumer}"
+
+
+def refuse_forgotten(verdict: bytes, call_id: str) -> None:
+    """Raise `RedisForgot` where a step says so."""
     if verdict == b"forgotten":
         raise RedisForgot(f"Redis was emptied: it does not know call {call_id} any more")
 
 
-def _bare(fact: facts.Fact) -> bytes:
-    """Encode without what travels beside the fact in the log."""
+def bare(fact: facts.Fact) -> bytes:
+    """Encode a fact without what travels beside the fact in the log."""
     return _encode(replace(fact, at_ms=0, epoch=0))
 
 

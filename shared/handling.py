@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Protocol, Self
 
@@ -73,6 +74,24 @@ class Holder(Protocol):
     def start_recording(self, path: str | None) -> Awaitable[str]: ...
     def stop_recording(self) -> Awaitable[None]: ...
     def bridge(self, other: "Call") -> Awaitable[None]: ...
+    def join(self, room: "Room", *, listen_only: bool) -> AbstractAsyncContextManager[None]: ...
+
+
+class Room:
+    """Where calls of one media worker talk together (a conference): each hears all others that have joined.
+
+    It is there for as long as anybody knows of it, and costs nothing while it is empty.
+
+    Args:
+        rate: at which its sound is mixed, Hz; calls that are heard meanwhile are heard at it, too.
+    """
+
+    def __init__(self, rate: Rate = 48000) -> None:
+        if rate not in RATES:
+            raise ValueError(f"a room has 48000 or 16000 Hz, not {rate}")
+        self.rate: Final[Rate] = rate
+        self.mixer: object = None
+        """What the worker of its calls has made for it."""
 
 
 class Call:
@@ -96,7 +115,7 @@ class Call:
         self.holder: Final = holder
 
     async def answer(self) -> None:
-        """Answer, and return once both sides can speak.
+        """Answer, and return once both sides can speak; in a call that we place, wait until the consumer picks up.
 
         Raises:
             AnswerRefused: Graph did not take it.
@@ -217,9 +236,21 @@ class Call:
         A call bridged with itself is an echo.
 
         Raises:
-            RuntimeError: one of them is bridged already, be it with the other.
+            RuntimeError: one of them is bridged already, be it with the other, or in a room.
         """
         await self.holder.bridge(other)
+
+    def join(self, room: Room, *, listen_only: bool = False) -> AbstractAsyncContextManager[None]:
+        """Talk with all others in the room while the returned context is open; `listen_only` hears and is not heard.
+
+        The room takes the place of frames that `send` brings. A clip or keys take its place, for this call alone.
+
+        Raises:
+            RuntimeError: the call is in a room already, or bridged.
+            ValueError: it is heard at another rate than the room's just now.
+            TypeError: the room is one of another media worker.
+        """
+        return self.holder.join(room, listen_only=listen_only)
 
 
 class Recording:

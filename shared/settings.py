@@ -31,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     graph_url: str = "https://graph.facebook.com"
     graph_version: Annotated[str, msgspec.Meta(pattern=r"^v\d+\.\d+$")] = "v26.0"
     call_handler: str = DEFAULT_HANDLER
+    call_handlers: str = ""
     host: str = ""
     port: Port | None = None
     dashboard_port: Port = 9181
@@ -169,6 +170,17 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
                     "PAGE_TOKENS separates its pairs by commas."
                 )
         return tokens
+
+    @property
+    def handlers(self) -> frozenset[str]:
+        """Return every `module:function` that is configured."""
+        of_pages = (table.handler for table in self.pages.values())
+        return frozenset(name for name in (self.call_handler, *_listed(self.call_handlers), *of_pages) if name)
+
+    def may_run(self, handler: str) -> bool:
+        """Tell whether whoever wants a call placed may name this handler: one in a module that is configured."""
+        module, colon, function = handler.partition(":")
+        return bool(colon and function) and module in {name.partition(":")[0] for name in self.handlers}
 
     def handler_of(self, page: str) -> str:
         """Return `module:function` of the handler that answers for this Page."""

@@ -157,8 +157,8 @@ def test_no_file_names_a_package_registry() -> None:
 
 def test_the_bus_loads_every_script_there_is() -> None:
     scripts = {path.stem for path in files(".lua", under=("shared",))}
-    sources = (text(ROOT / "shared" / module) for module in ("bus.py", "dead.py"))
-    loaded = {script for source in sources for script in re.findall(r"""_script\("(\w+)"\)""", source)}
+    sources = (text(ROOT / "shared" / module) for module in ("bus.py", "outbound.py", "dead.py"))
+    loaded = {script for source in sources for script in re.findall(r"""\b_?script\("(\w+)"\)""", source)}
     assert scripts == loaded | {"prelude"}
     assert all(text(path).startswith("-- ") for path in files(".lua"))
 

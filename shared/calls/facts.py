@@ -41,6 +41,8 @@ class StatusChanged(Fact, frozen=True):
     """A `call_status` webhook of a call we placed: `ringing` or `accepted`."""
 
     status: str
+    page: str = ""
+    consumer: str = ""
 
 
 class MediaChanged(Fact, frozen=True):
@@ -66,6 +68,8 @@ class PermissionReplied(Fact, frozen=True):
 
     response: str
     """`approve` or `reject`, lower case."""
+    replied_at_ms: int
+    """The webhook's own timestamp, Unix milliseconds."""
     expires_s: int | None = None
     """Until then, Unix seconds; with `approve` only."""
 

@@ -6,6 +6,9 @@
                                                                  ▼
                                      ENDING ── handler over, leg closed, Meta told ──► ENDED
 
+What happens to a call that we place until both can speak is in `placing`, changes of our media in `changing`, what all
+endings share in `ending`.
+
 Facts come in the order of the log, each with the time at which the log took it. A successor folds its predecessor's
 facts in silence until it meets its own `Claimed`; what `_take_over` orders there is all that crash recovery is. A late
 or repeated fact does nothing.
@@ -15,7 +18,8 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from shared.calls import facts, orders
+from shared.calls import changing, facts, orders, placing
+from shared.calls.ending import Step, end, goodbye, is_due, say_farewell, settle
 from shared.calls.state import Call, Outcome, Phase
 
 ACCEPT_USEFUL_MS = 6_000
@@ -24,28 +28,11 @@ ACCEPT_USEFUL_MS = 6_000
 ACCEPT_TO_LIVE_MS = 8_000
 """From the accept order to LIVE; a caller hears nothing all that time."""
 
-CHANGE_USEFUL_MS = 10_000
-"""A change of our media that Meta was not asked for by then is given up: somebody waits for it."""
-
-CHANGE_SLACK_MS = 10_000
-"""What its last attempt may take beyond that; then it is given up without a word from the action worker."""
-
-CHANGE_ATTEMPTS = 4
-"""After so many conflicts it is given up."""
-
-FAREWELL_USEFUL_MS = 600_000
-"""`terminate` and `reject` are tried for ten minutes."""
-
-FAREWELL_SLACK_MS = 15_000
-"""What a farewell's last attempt may take beyond its useful life, before the call is closed without it."""
-
 LONG_OVER_MS = 120_000
 """An arrival this much later than its own timestamp is over at Meta, which rings for 60 s (accept-c2b-call)."""
 
 CALL_OVER_CODES = frozenset({2018390, 2018395, 2018396})
 """Graph: invalid call id, cannot join failed call, cannot join ended call (error-codes)."""
-
-Step = tuple[Call, tuple[orders.Order, ...]]
 
 
 def transition(call: Call, fact: facts.Fact) -> Step:
@@ -60,6 +47,12 @@ def transition(call: Call, fact: facts.Fact) -> Step:
         case _, facts.Claimed(epoch=epoch) if epoch > call.epoch:
             return _take_over(call, fact)
 
+        # we call
+        case Phase.NEW, facts.Placed():
+            return placing.introduced(call, fact), ()
+        case Phase.PLACING | Phase.DIALLING | Phase.CALLING, _:
+            return placing.transition(call, fact)
+
         # it rings
         case Phase.NEW, facts.Arrived(direction="user_initiated"):
             return replace(_introduced(call, fact), phase=Phase.RINGING, deadline_ms=fact.answer_by_ms), ()
@@ -67,21 +60,21 @@ def transition(call: Call, fact: facts.Fact) -> Step:
             return _introduced(call, fact), ()
 
         # we answer
-        case Phase.RINGING, facts.OfferMade(at_ms=at_ms) if not call.accept_granted:
+        case Phase.RINGING, facts.OfferMade(at_ms=at_ms) if not call.granted:
             accept = orders.PostAction("accept", min(at_ms + ACCEPT_USEFUL_MS, call.answer_by_ms))
             live_by_ms = at_ms + ACCEPT_TO_LIVE_MS
             return replace(call, phase=Phase.ACCEPTING, leg_open=True, deadline_ms=live_by_ms), (accept,)
         case Phase.ENDING, facts.ActionGranted(action="accept", at_ms=at_ms) if call.farewell == "reject":
-            ending = replace(call, accept_granted=True, farewell="terminate")
-            return ending, (_farewell("terminate", at_ms),)
+            ending = replace(call, granted=True, farewell="terminate")
+            return ending, say_farewell(ending, "terminate", at_ms)
         case _, facts.ActionGranted(action="accept"):
-            return replace(call, accept_granted=True), ()
+            return replace(call, granted=True), ()
         case Phase.ACCEPTING, facts.AnswerReceived(sdp=sdp, renegotiation=renegotiation):
             apply: tuple[orders.Order, ...] = (orders.ApplyAnswer(sdp, renegotiation),)
             if call.pending_offer is not None:
                 apply += (orders.ApplyOffer(call.pending_offer),)
             # an answer proves the grant, even where a log was restored without it
-            return replace(call, phase=Phase.CONNECTING, accept_granted=True, pending_offer=None), apply
+            return replace(call, phase=Phase.CONNECTING, granted=True, pending_offer=None), apply
         case Phase.CONNECTING, facts.LegConnected():
             return replace(call, phase=Phase.LIVE, deadline_ms=None), ()
 
@@ -94,70 +87,57 @@ def transition(call: Call, fact: facts.Fact) -> Step:
             return replace(call, media_version=version, pending_offer=sdp), ()
 
         # we change ours
-        case Phase.LIVE, facts.MediaOffered(at_ms=at_ms) if not call.media_out:
-            return _change(call, at_ms)
-        case Phase.LIVE, facts.MediaAnswered(version=version) if call.media_out:
-            settled = replace(_unchanging(call), media_attempts=0, agreed_version=version)
-            overtaken = call.media_version > version  # by an offer that knows of ours
-            return settled, (orders.ApplyChange(*((None, None) if overtaken else (fact.sdp, fact.renegotiation))),)
-        case Phase.LIVE, facts.ActionFailed(action="media_update", cause="conflict") if (
-            call.media_out and call.media_attempts < CHANGE_ATTEMPTS
-        ):
-            return _unchanging(call), (orders.ChangeAgain(),)
-        case Phase.LIVE, facts.ActionFailed(action="media_update") if call.media_out:
-            because = orders.RefuseChange(fact.message, fact.code, fact.subcode, fact.fbtrace_id)
-            return replace(_unchanging(call), media_attempts=0), (because,)
-        case Phase.LIVE, facts.DeadlinePassed() if call.media_out and _due(call, fact):
-            return replace(_unchanging(call), media_attempts=0), (orders.RefuseChange("nothing came of it in time"),)
-        case Phase.LIVE, facts.MediaAnswerMade(version=version, at_ms=at_ms) if version > call.answered_version:
-            number = call.media_number + 1
-            post = orders.PostAction("media_answer", at_ms + CHANGE_USEFUL_MS, number)
-            return replace(call, media_number=number, answered_version=version), (post,)
+        case Phase.LIVE, facts.MediaOffered() | facts.MediaAnswered() | facts.MediaAnswerMade():
+            return changing.transition(call, fact)
+        case Phase.LIVE, facts.ActionFailed(action="media_update") | facts.DeadlinePassed():
+            return changing.transition(call, fact)
 
         # it does not come to an answer
         case Phase.RINGING, facts.RejectAsked(at_ms=at_ms):
-            return _end(call, Outcome.DECLINED, "reject", at_ms)
+            return end(call, Outcome.DECLINED, "reject", at_ms)
         case Phase.ACCEPTING, facts.ActionFailed(action="accept", at_ms=at_ms):
             refuse = orders.RefuseAnswer(fact.message, fact.code, fact.subcode, fact.fbtrace_id)
-            return _end(call, Outcome.FAILED, _farewell_after_refusal(call, fact), at_ms, refuse)
-        case Phase.RINGING, facts.DeadlinePassed(at_ms=at_ms) if _due(call, fact):
-            return _end(call, Outcome.MISSED if call.epoch else Outcome.EXPIRED, _reject_in_time(call, at_ms), at_ms)
-        case Phase.ACCEPTING | Phase.CONNECTING, facts.DeadlinePassed(at_ms=at_ms) if _due(call, fact):
-            return _end(call, Outcome.FAILED, _goodbye(call), at_ms)
+            return end(call, Outcome.FAILED, _farewell_after_refusal(call, fact), at_ms, refuse)
+        case Phase.RINGING, facts.DeadlinePassed(at_ms=at_ms) if is_due(call, fact):
+            return end(call, Outcome.MISSED if call.epoch else Outcome.EXPIRED, _reject_in_time(call, at_ms), at_ms)
+        case Phase.ACCEPTING | Phase.CONNECTING, facts.DeadlinePassed(at_ms=at_ms) if is_due(call, fact):
+            return end(call, Outcome.FAILED, goodbye(call), at_ms)
 
         # it ends
         case Phase.ENDING, facts.Terminated():
-            return _settle(replace(call, farewell=None))
+            return settle(replace(call, farewell=None))
         case _, facts.Terminated(at_ms=at_ms):
-            return _end(call, _outcome_of(call, fact), None, at_ms)
+            return end(call, _outcome_of(call, fact), None, at_ms)
         case Phase.RINGING, facts.HangUpAsked(at_ms=at_ms):
-            return _end(call, Outcome.DECLINED, "reject", at_ms)
+            return end(call, Outcome.DECLINED, "reject", at_ms)
         case Phase.ACCEPTING | Phase.CONNECTING, facts.HangUpAsked(at_ms=at_ms):
-            return _end(call, Outcome.CANCELLED, _goodbye(call), at_ms)
+            return end(call, Outcome.CANCELLED, goodbye(call), at_ms)
         case Phase.LIVE, facts.HangUpAsked(at_ms=at_ms) | facts.LegFailed(at_ms=at_ms):
-            return _end(call, Outcome.COMPLETED, "terminate", at_ms)
+            return end(call, Outcome.COMPLETED, "terminate", at_ms)
         case Phase.RINGING | Phase.ACCEPTING | Phase.CONNECTING, facts.LegFailed(at_ms=at_ms):
-            return _end(call, Outcome.FAILED, _goodbye(call), at_ms)
+            return end(call, Outcome.FAILED, goodbye(call), at_ms)
         case Phase.RINGING, facts.HandlerEnded(how=how, at_ms=at_ms):
             outcome = Outcome.FAILED if how == "raised" else Outcome.DECLINED
-            return _end(replace(call, handler_running=False), outcome, _goodbye(call), at_ms)
+            return end(replace(call, handler_running=False), outcome, goodbye(call), at_ms)
         case Phase.ACCEPTING | Phase.CONNECTING, facts.HandlerEnded(how=how, at_ms=at_ms):
             outcome = Outcome.FAILED if how == "raised" else Outcome.CANCELLED
-            return _end(replace(call, handler_running=False), outcome, _goodbye(call), at_ms)
+            return end(replace(call, handler_running=False), outcome, goodbye(call), at_ms)
         case Phase.LIVE, facts.HandlerEnded(at_ms=at_ms):
-            return _end(replace(call, handler_running=False), Outcome.COMPLETED, "terminate", at_ms)
+            return end(replace(call, handler_running=False), Outcome.COMPLETED, "terminate", at_ms)
 
         # what is left to do at the end
         case Phase.ENDING, facts.HandlerEnded():
-            return _settle(replace(call, handler_running=False))
+            return settle(replace(call, handler_running=False))
         case Phase.ENDING, facts.LegClosed():
-            return _settle(replace(call, leg_open=False))
+            return settle(replace(call, leg_open=False))
         case Phase.ENDING, facts.ActionSettled(action=action) | facts.ActionFailed(action=action) if (
             action == call.farewell
         ):
-            return _settle(replace(call, farewell=None))
-        case Phase.ENDING, facts.DeadlinePassed() if _due(call, fact):
-            return _settle(replace(call, handler_running=False, leg_open=False, farewell=None))
+            return settle(replace(call, farewell=None))
+        case Phase.ENDING, facts.DeadlinePassed() if is_due(call, fact):
+            return settle(replace(call, handler_running=False, leg_open=False, farewell=None))
+        case Phase.ENDING, _ if call.placed:
+            return placing.ending(call, fact)
 
         case _:
             return call, ()
@@ -175,77 +155,27 @@ def _introduced(call: Call, fact: facts.Arrived) -> Call:
     )
 
 
-def _change(call: Call, at_ms: int) -> Step:
-    """Give a change of our media to the action worker; there is one at a time."""
-    useful_ms = at_ms + CHANGE_USEFUL_MS
-    changing = replace(
-        call,
-        media_out=True,
-        media_number=call.media_number + 1,
-        media_attempts=call.media_attempts + 1,
-        deadline_ms=useful_ms + CHANGE_SLACK_MS,
-    )
-    return changing, (orders.PostAction("media_update", useful_ms, changing.media_number),)
-
-
-def _unchanging(call: Call) -> Call:
-    return replace(call, media_out=False, deadline_ms=None)
-
-
 def _take_over(call: Call, claim: facts.Claimed) -> Step:
     """Say what the new owner has to do; whatever ran in its predecessor's memory runs no more."""
     at_ms = claim.at_ms
     call = replace(call, epoch=claim.epoch, owner=claim.worker, handler_running=False, leg_open=False, closing=False)
     match call.phase:
-        case Phase.ACCEPTING | Phase.CONNECTING | Phase.LIVE if call.accept_granted:
-            call, todo = _end(replace(call, handler_running=True), Outcome.LOST, "terminate", at_ms)
+        case Phase.DIALLING | Phase.CALLING | Phase.ACCEPTING | Phase.CONNECTING | Phase.LIVE if call.granted:
+            call, todo = end(replace(call, handler_running=True), Outcome.LOST, "terminate", at_ms)
             return call, (orders.RunOnLost(), *(order for order in todo if not isinstance(order, orders.StopHandler)))
+        case Phase.PLACING | Phase.DIALLING | Phase.CALLING:
+            return placing.take_over(call, at_ms)
         case Phase.RINGING | Phase.ACCEPTING | Phase.CONNECTING | Phase.LIVE:
             if at_ms >= call.answer_by_ms:
-                return _end(call, Outcome.EXPIRED, _reject_in_time(call, at_ms), at_ms)
+                return end(call, Outcome.EXPIRED, _reject_in_time(call, at_ms), at_ms)
             ringing = replace(call, phase=Phase.RINGING, deadline_ms=call.answer_by_ms, handler_running=True)
             return ringing, (orders.StartHandler(),)
         case Phase.ENDING:
-            again = () if call.farewell is None else (_farewell(call.farewell, at_ms),)
-            return _settle(call, *again)
+            return settle(call, *say_farewell(call, call.farewell, at_ms))
         case Phase.NEW | Phase.ENDED:
             return call, ()
         case _:
             assert_never(call.phase)
-
-
-def _end(call: Call, outcome: Outcome, farewell: str | None, at_ms: int, *first: orders.Order) -> Step:
-    """Fix the outcome and order whatever still has to stop, be closed, or be told to Meta."""
-    todo = list(first)
-    if farewell is not None:
-        todo.append(_farewell(farewell, at_ms))
-    if call.handler_running:
-        todo.append(orders.StopHandler(outcome))
-    if call.leg_open:
-        todo.append(orders.CloseLeg())
-    deadline_ms = at_ms + FAREWELL_USEFUL_MS + FAREWELL_SLACK_MS
-    ending = replace(call, phase=Phase.ENDING, outcome=outcome, farewell=farewell, deadline_ms=deadline_ms)
-    return _settle(ending, *todo)
-
-
-def _settle(call: Call, *todo: orders.Order) -> Step:
-    """Order the close once nothing runs and nothing is owed."""
-    if call.handler_running or call.leg_open or call.farewell or call.closing or call.outcome is None:
-        return call, todo
-    return replace(call, closing=True), (*todo, orders.CloseCall(call.outcome))
-
-
-def _farewell(action: str, at_ms: int) -> orders.PostAction:
-    return orders.PostAction(action, at_ms + FAREWELL_USEFUL_MS)
-
-
-def _goodbye(call: Call) -> str:
-    """What tells Meta that we end the call: an accepted one is terminated, a ringing one rejected."""
-    return "terminate" if call.accept_granted else "reject"
-
-
-def _due(call: Call, fact: facts.DeadlinePassed) -> bool:
-    return call.deadline_ms is not None and fact.deadline_ms >= call.deadline_ms
 
 
 def _reject_in_time(call: Call, at_ms: int) -> str | None:
@@ -256,7 +186,7 @@ def _farewell_after_refusal(call: Call, failed: facts.ActionFailed) -> str | Non
     """After an `accept` that did not succeed: what, if anything, still rings at the consumer's."""
     if failed.cause == "no_token" or {failed.code, failed.subcode} & CALL_OVER_CODES:
         return None
-    unsure = failed.ambiguous or (call.accept_granted and failed.cause in {"too_late", "redis_away", "refused"})
+    unsure = failed.ambiguous or (call.granted and failed.cause in {"too_late", "redis_away", "refused"})
     return "terminate" if unsure else "reject"
 
 

@@ -39,6 +39,22 @@ class PostAction(Order, frozen=True):
     """Tells apart the changes of media, of which one epoch may have many."""
 
 
+class MakeOffer(Order, frozen=True):
+    """Make a leg and its offer, for a call that we place."""
+
+
+class Shelve(Order, frozen=True):
+    """Let go of the call until something happens to it: a consumer may take days to answer a question."""
+
+
+class Withdraw(Order, frozen=True):
+    """Bar our `connect`, if it was not granted yet."""
+
+
+class LetSpeak(Order, frozen=True):
+    """Tell the handler that waits in `answer()` that the consumer has picked up and hears it."""
+
+
 class ApplyAnswer(Order, frozen=True):
     """Apply Meta's answer and, back to back, its renegotiation offer."""
 

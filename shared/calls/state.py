@@ -6,15 +6,29 @@ import msgspec
 
 
 class Phase(StrEnum):
-    """Where a call stands. A call only ever moves down this list, but for one step back: ACCEPTING to RINGING."""
+    """Where a call stands. A call only ever moves down this list, but where an offer dies with its worker:
+    ACCEPTING to RINGING, DIALLING to PLACING.
+    """
 
     NEW = "new"  # something was heard of it, no arrival yet
+    PLACING = "placing"  # we want to call; may we?
+    DIALLING = "dialling"  # our offer is on its way to Graph, by `connect`
+    CALLING = "calling"  # Meta answered; it rings at the consumer's
     RINGING = "ringing"  # it wants an answer, and has a deadline
     ACCEPTING = "accepting"  # our offer is on its way to Graph
     CONNECTING = "connecting"  # Meta answered; ICE and DTLS are at work
     LIVE = "live"  # both sides can speak
     ENDING = "ending"  # the outcome is known; handler, leg or farewell are not done yet
     ENDED = "ended"  # `Closed` is in the log
+
+
+class Permission(StrEnum):
+    """Whether a consumer lets us call, as far as we know."""
+
+    UNKNOWN = "unknown"
+    ASKING = "asking"  # our request is on its way to Graph
+    ASKED = "asked"  # the consumer has it
+    GRANTED = "granted"
 
 
 class Outcome(StrEnum):
@@ -45,10 +59,24 @@ class Call(msgspec.Struct, frozen=True):
     owner: str = ""
     deadline_ms: int | None = None
 
-    accept_granted: bool = False
+    granted: bool = False
+    """`fence` let our `accept` or `connect` through: Meta may have a call in which we speak."""
     media_version: int = -1
     pending_offer: str | None = None
     """A `media_update` that overtook the reply to our `accept`."""
+
+    placed: bool = False
+    """It is ours: an outbound call."""
+    handler: str = ""
+    """Of a call that we place; the Page's own where empty."""
+    ask_permission: bool = False
+    permission: Permission = Permission.UNKNOWN
+    ring_ms: int = 0
+    meta_id: str = ""
+    """Meta's id of a call that we placed."""
+    picked_up: bool = False
+    leg_connected: bool = False
+    """Of a call that we placed: media can flow, picked up or not."""
 
     media_out: bool = False
     """A change of our own media is on its way to Meta."""
@@ -65,6 +93,7 @@ class Call(msgspec.Struct, frozen=True):
     handler_running: bool = False
     leg_open: bool = False
     farewell: str | None = None
-    """The action that still has to tell Meta that the call is over: `reject` or `terminate`."""
+    """The action that still has to tell Meta that the call is over: `reject`, `terminate`, or `withdraw`, which
+    keeps a `connect` from being sent."""
     closing: bool = False
     """`CloseCall` was ordered under this epoch."""

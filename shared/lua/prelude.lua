@@ -1,13 +1,16 @@
 -- What every step shares. Each script is this prelude followed by its own few lines; one EVALSHA is one step.
 -- Keys, all under the prefix P = pl:{0}: (one hash tag, so that a step stays in one slot of a cluster):
 --   call:<id>  hash    st (open|closed), own, ep, seq, ans (answer by, ms), end (only an ending is left), s:<identity>, accept;
---                     as: this is Meta's id of the call named here
+--                     optin (asked by this job); meta (Meta's id of a call we placed); as: this is Meta's id of the call named here
 --   log:<id>   stream  <seq>-0: f (fact as JSON), t (server ms), e (epoch)
 --   quality:<id>  stream  samples of how the call sounds, written by shared/quality.py; they go with the log
 --   in:<w>     stream  c (call), s (seq), t, e, f; p and pt on a claim: the arrival before it, so that nobody reads the log
 --   workers    zset    worker -> lease end, ms        capacity  hash  worker -> slots (absent: takes no new calls)
 --   own:<w>    set     calls the worker owns          wait      zset  call -> answer by: calls without an owner
 --   due        zset    call -> armed deadline, ms     index     zset  call -> first heard of, ms
+--   asking:<page:consumer>    set     calls that may wait for this consumer's leave
+--   unsure:<page:consumer>    call whose connect Meta may have taken without saying so
+--   stranger:<page:consumer>  Meta's id of a call to this consumer that nobody here is known to have placed
 --   closed     hash    outcome -> calls ever closed with it
 --   beaten     when anybody last beat, ms             memory    made anew by the first beat after the server was emptied
 local P = 'pl:{0}:'
@@ -85,4 +88,43 @@ end
 local function holds(call, worker, epoch)
   local h = redis.call('HMGET', hash(call), 'own', 'ep')
   return h[1] == worker and h[2] == epoch
+end
+
+-- append a fact and bring it to whoever has to act on it; of a call on the shelf that is whoever has room
+local function tell(call, fact, epoch)
+  local h = redis.call('HMGET', hash(call), 'st', 'own')
+  local seq = append(call, fact, epoch)
+  if h[1] == 'closed' then return end
+  if h[2] then deliver(h[2], call, seq, fact, epoch)
+  elseif h[1] == 'open' then place(call) end
+end
+
+-- bind Meta's id to the call we placed, with the fact that says so; what was heard under that id before follows in order
+local function bind(call, theirs, fact, retention)
+  local alias = hash(theirs)
+  local holder = redis.call('HGET', alias, 'own')  -- somebody was asked to end what he took for an unknown call
+  if holder then redis.call('SREM', owned(holder), theirs) end
+  local parked = redis.call('XRANGE', log(theirs), '-', '+')
+  local marks = redis.call('HGETALL', alias)
+  redis.call('DEL', alias, log(theirs))
+  redis.call('ZREM', P .. 'index', theirs)
+  redis.call('ZREM', P .. 'wait', theirs)
+  redis.call('ZREM', P .. 'due', theirs)
+  for i = 1, #marks, 2 do
+    if string.sub(marks[i], 1, 2) == 's:' then redis.call('HSETNX', hash(call), marks[i], 1) end
+  end
+  redis.call('HSET', alias, 'as', call)
+  redis.call('HSET', hash(call), 'meta', theirs)
+  if redis.call('HGET', hash(call), 'st') == 'closed' then redis.call('PEXPIRE', alias, retention) end
+  tell(call, fact, 0)
+  local joined = 0
+  for _, entry in ipairs(parked) do
+    local said, epoch = entry[2][2], entry[2][6]
+    -- what a worker, or `beat`, said of the call it took for an unknown one is not ours
+    if epoch == '0' and not string.find(said, '"fact":"DeadlinePassed"', 1, true) then
+      tell(call, said, 0)
+      joined = joined + 1
+    end
+  end
+  return joined
 end

@@ -1,5 +1,6 @@
 -- restore: an owner writes the log of its call into an emptied Redis, and stays the owner; what was heard meanwhile follows.
 -- ARGV 1 call, 2 worker, 3 epoch, 4 '1' if an accept was granted, 5 answer by ms ('' = unknown), 6 fact (LogRestored),
+--      7 Meta's id of a call we placed ('' = unknown),
 --      then three for each entry of the log: fact, server ms, epoch
 local call, worker, epoch, key = ARGV[1], ARGV[2], ARGV[3], hash(ARGV[1])
 if holds(call, worker, epoch) then return 'restored' end
@@ -9,17 +10,21 @@ if not forgotten(call) then  -- somebody was given what looked like a new call; 
 end
 local heard = redis.call('XRANGE', log(call), '-', '+')
 redis.call('DEL', log(call))
-redis.call('HSET', key, 'st', 'open', 'ep', epoch, 'own', worker, 'seq', (#ARGV - 6) / 3)
+redis.call('HSET', key, 'st', 'open', 'ep', epoch, 'own', worker, 'seq', (#ARGV - 7) / 3)
 redis.call('PERSIST', key)
 redis.call('SADD', owned(worker), call)
 redis.call('ZREM', P .. 'wait', call)
-redis.call('ZADD', P .. 'index', ARGV[8], call)
-for i = 7, #ARGV, 3 do
-  redis.call('XADD', log(call), (i - 4) / 3 .. '-0', 'f', ARGV[i], 't', ARGV[i + 1], 'e', ARGV[i + 2])
+redis.call('ZADD', P .. 'index', ARGV[9], call)
+for i = 8, #ARGV, 3 do
+  redis.call('XADD', log(call), (i - 5) / 3 .. '-0', 'f', ARGV[i], 't', ARGV[i + 1], 'e', ARGV[i + 2])
 end
 deliver(worker, call, append(call, ARGV[6], 0), ARGV[6], 0)
 for _, entry in ipairs(heard) do deliver(worker, call, append(call, entry[2][2], 0), entry[2][2], 0) end
 if ARGV[4] == '1' then redis.call('HSET', key, 'accept', 'restored') end
+if ARGV[7] ~= '' then
+  redis.call('HSET', key, 'meta', ARGV[7])
+  if redis.call('EXISTS', hash(ARGV[7])) == 0 then redis.call('HSET', hash(ARGV[7]), 'as', call) end
+end
 if ARGV[5] ~= '' then
   redis.call('HSET', key, 'ans', ARGV[5])
   redis.call('ZADD', P .. 'due', ARGV[5], call)

@@ -1,12 +1,22 @@
 -- route: one event, one step. Deduplicate, append to the call's log, then deliver to the owner, place, or let wait.
 -- ARGV 1 call, 2 identity ('' = never a duplicate), 3 epoch ('0' = said by no owner), 4 fact, 5 wants an owner ('1', or
---      'end' where only an ending is left), 6 answer by ms ('' = unknown), 7 retention ms
+--      'end' where only an ending is left), 6 answer by ms ('' = unknown), 7 retention ms,
+--      8 page:consumer whose leave the call may wait for ('' = nobody's), 9 page:consumer of a call that was placed
 local call, identity, epoch, fact, wants = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local key = hash(call)
 local h = redis.call('HMGET', key, 'st', 'own', 'ep', 'as')
 if h[4] then -- Meta's id of a call we placed
   call, key = h[4], hash(h[4])
   h = redis.call('HMGET', key, 'st', 'own', 'ep')
+end
+if ARGV[9] ~= '' and not h[1] and not h[4] then
+  local ours = redis.call('GET', P .. 'unsure:' .. ARGV[9])
+  if ours then
+    redis.call('DEL', P .. 'unsure:' .. ARGV[9])
+    bind(ours, call, cjson.encode({fact = 'ConnectAnswered', meta_id = call}), ARGV[7])
+    call, key = ours, hash(ours)
+    h = redis.call('HMGET', key, 'st', 'own', 'ep')
+  else redis.call('SET', P .. 'stranger:' .. ARGV[9], call, 'PX', 120000) end
 end
 local state, owner, current = h[1], h[2], h[3] or '0'
 if epoch ~= '0' and epoch ~= current then return {h[3] and 'stale' or 'forgotten', 0} end
@@ -23,6 +33,10 @@ if wants ~= '' and not state then
   redis.call('PERSIST', key)
   redis.call('PERSIST', log(call))
   state = 'open'
+end
+if ARGV[8] ~= '' then
+  redis.call('SADD', P .. 'asking:' .. ARGV[8], call)
+  redis.call('PEXPIRE', P .. 'asking:' .. ARGV[8], ARGV[7])
 end
 if wants == 'end' then redis.call('HSET', key, 'end', 1) end
 if ARGV[6] ~= '' then

@@ -24,6 +24,8 @@ class CallsReply(msgspec.Struct, frozen=True):
     """`PageCallsResponse`, or an error."""
 
     success: Any = None
+    call_id: str | None = None
+    """Meta's id of the call that a `connect` made."""
     answer: str | None = None
     """Meta's answer to our offer."""
     renegotiation: str | None = None
@@ -47,6 +49,12 @@ _ERROR_FIELDS: Final[dict[str, Callable[[msgspec.Raw], Any]]] = {
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _encode = msgspec.json.Encoder().encode
+
+
+def connect_body(consumer: str, offer: str) -> bytes:
+    """Return the JSON body that places a call (initiate-call)."""
+    session = {"sdp_type": "offer", "sdp": offer}
+    return _encode({"platform": "messenger", "to": consumer, "action": "connect", "session": session})
 
 
 def request_body(action: str, call_id: str, offer: str | None = None) -> bytes:
@@ -92,6 +100,7 @@ def read_reply(body: bytes) -> CallsReply | None:
     session = _part(reply, "session", _decode_object) or {}
     return CallsReply(
         success=_part(reply, "success", _decode_any),
+        call_id=_part(reply, "id", _decode_text) or _part(reply, "call_id", _decode_text),
         answer=text_of(_part(session, "sdp_response", _decode_spelling)),
         renegotiation=text_of(_part(session, "sdp_renegotiation", _decode_spelling)),
         error=_error_of(reply),

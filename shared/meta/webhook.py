@@ -14,7 +14,8 @@ from shared.calls import facts
 from shared.meta.sdp import EitherSpelling, digest_of, text_of
 
 CALL_FIELD: Final = "calls"
-_NOT_FIELDS: Final = frozenset({"id", "time", CALL_FIELD})
+REPLY_FIELD: Final = "call_permission_reply"
+_NOT_FIELDS: Final = frozenset({"id", "time", "sender", "recipient", "timestamp", CALL_FIELD})
 _DIRECTIONS: Final = ("user_initiated", "business_initiated")
 _DAY_MS: Final = 86_400_000
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -50,11 +51,30 @@ class _Element(msgspec.Struct, rename={"sender": "from"}):
     sender: str | int = ""
     call_direction: str = "user_initiated"
     call_status: str = ""
+    recipient_id: str | int = ""
     session: _Session | None = None
     status: Any = None
     start_time: Any = None
     end_time: Any = None
     duration: Any = None
+
+
+class _Party(msgspec.Struct):
+    id: str | int
+
+
+class _Reply(msgspec.Struct):
+    response: str
+    expiration_timestamp: Any = None
+
+
+class _Message(msgspec.Struct):
+    """An element that may hold a consumer's leave to call: on the entry itself in Meta's sample, or in `messaging`."""
+
+    sender: _Party | None = None
+    recipient: _Party | None = None
+    timestamp: Any = 0
+    call_permission_reply: _Reply | None = None
 
 
 class CallEvent(msgspec.Struct, frozen=True):
@@ -63,6 +83,14 @@ class CallEvent(msgspec.Struct, frozen=True):
     call_id: str
     fact: facts.Fact
     identity: str
+
+
+class PermissionReply(msgspec.Struct, frozen=True):
+    """A consumer's leave to call, or refusal: of a Page, not of a call."""
+
+    page: str
+    consumer: str
+    fact: facts.PermissionReplied
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -83,6 +111,7 @@ class Received(msgspec.Struct, frozen=True):
     """What one POST said."""
 
     events: list[CallEvent]
+    replies: list[PermissionReply]
     unreadable: list[Unreadable]
     other_fields: list[str]
     """Names of fields that are not calls, one per entry that has them."""
@@ -92,12 +121,13 @@ _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_entry = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_element = msgspec.json.Decoder(_Element, strict=False).decode
+_decode_message = msgspec.json.Decoder(_Message, strict=False).decode
 _decode_page = msgspec.json.Decoder(str | int).decode
 
 
 def read(body: bytes, *, now_ms: int, answer_window_ms: int) -> Received:
     """Decode a signed body. Never raises: what cannot be read is returned as unreadable."""
-    received = Received([], [], [])
+    received = Received([], [], [], [])
     try:
         envelope = _open(body)
         if envelope.object != "page":
@@ -115,6 +145,8 @@ def read(body: bytes, *, now_ms: int, answer_window_ms: int) -> Received:
             received.unreadable.append(Unreadable(bytes(raw_entry), f"entry: {error!r}", _AROUND_AN_ENTRY))
             continue
         received.other_fields.extend(name for name in entry if name not in _NOT_FIELDS)
+        if REPLY_FIELD in entry or "messaging" in entry:
+            _read_replies(raw_entry, entry, received)
         for raw_element in elements:
             try:
                 received.events.append(
@@ -123,6 +155,33 @@ def read(body: bytes, *, now_ms: int, answer_window_ms: int) -> Received:
             except (*_UNREADABLE, ValueError, OverflowError) as error:
                 received.unreadable.append(Unreadable(bytes(raw_element), str(error), _around_an_element(page)))
     return received
+
+
+def _read_replies(raw_entry: msgspec.Raw, entry: dict[str, msgspec.Raw], received: Received) -> None:
+    """Read what an entry says of leave to call; other messages are not ours to read."""
+    try:
+        said = [raw_entry] if REPLY_FIELD in entry else _decode_elements(entry["messaging"])
+    except _UNREADABLE:
+        return  # forwarded as it is, where somebody wants it
+    for raw in said:
+        if f'"{REPLY_FIELD}"'.encode() not in bytes(raw):
+            continue
+        try:
+            message = _decode_message(raw)
+            received.replies.append(_reply(message))
+        except (*_UNREADABLE, ValueError) as error:
+            received.unreadable.append(Unreadable(bytes(raw), f"{REPLY_FIELD}: {error}", _AROUND_AN_ENTRY))
+
+
+def _reply(message: _Message) -> PermissionReply:
+    reply = message.call_permission_reply
+    if reply is None or message.sender is None or message.recipient is None:
+        raise ValueError("it names no sender, no recipient or no response")
+    response = {"accept": "approve"}.get(reply.response.lower(), reply.response.lower())  # WhatsApp's word
+    fact = facts.PermissionReplied(
+        response=response, replied_at_ms=_ms(message.timestamp), expires_s=_whole(reply.expiration_timestamp)
+    )
+    return PermissionReply(str(message.recipient.id), str(message.sender.id), fact)
 
 
 def _around_an_element(page: str) -> tuple[bytes, bytes]:
@@ -161,7 +220,8 @@ def _event(element: _Element, raw: msgspec.Raw, page: str, now_ms: int, answer_w
             return CallEvent(element.id, arrived, "connect")
         case "call_status":
             status = element.call_status.lower()
-            return CallEvent(element.id, facts.StatusChanged(status=status), f"call_status:{status}")
+            changed = facts.StatusChanged(status=status, page=page, consumer=str(element.recipient_id))
+            return CallEvent(element.id, changed, f"call_status:{status}")
         case "media_update":
             session = element.session or _Session()
             sdp = text_of(session.sdp_renegotiation)

@@ -43,6 +43,9 @@ PAGES: Final = {
     "stumble": "108812345678906",
     "menu": "108812345678907",
     "minutes": "108812345678908",
+    "conference": "108812345678909",
+    "supervise": "108812345678910",
+    "intrude": "108812345678911",
     "echo": PAGE,
 }
 """Pages by what answers there."""
@@ -56,6 +59,9 @@ HANDLERS: Final = {
     "stumble": "reception:stumble",
     "menu": "reception:menu",
     "minutes": "reception:minutes",
+    "conference": "conference:answer",
+    "supervise": "conference:supervise",
+    "intrude": "reception:intrude",
     "echo": "workers.handlers.echo:answer",
 }
 TOKENLESS_PAGE: Final = "108812345678999"
@@ -141,6 +147,8 @@ class Line:
         tables = (f'[{page}]\ntoken = "token-{name}"\nhandler = "{HANDLERS[name]}"\n' for name, page in PAGES.items())
         (home / "pages.toml").write_text("\n".join(tables))
         shutil.copy(Path(__file__).with_name("reception.py"), home)
+        (home / "conference.py").write_text(example("conference.py"))
+        shutil.copy(ROOT / "workers" / "handlers" / "sounds" / "goodbye.ogg", home)
         write_tone(home / "tone.wav", hz=440, seconds=1.5)
 
     def __enter__(self) -> Self:
@@ -216,6 +224,12 @@ class Line:
         shown = httpx.get(f"{self.base}/metrics").text.splitlines()
         counted = (line.partition(" ") for line in shown if line.startswith("pageline_dead_letters_total{"))
         return {name.split('"')[1]: int(float(count)) for name, _, count in counted}
+
+
+def example(name: str) -> str:
+    """Return a handler that docs/handlers.md shows."""
+    shown = (ROOT / "docs" / "handlers.md").read_text()
+    return shown.split(f"```python\n# {name}\n")[1].partition("```")[0]
 
 
 def readiness(base: str) -> str:

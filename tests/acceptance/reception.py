@@ -35,6 +35,16 @@ async def stumble(call: Call) -> None:
     raise LookupError("the receptionist stumbled over the carpet")
 
 
+async def intrude(call: Call) -> None:
+    """Join the conference, and break at the first key."""
+    from conference import room
+
+    await call.answer()
+    async with call.join(room):
+        await call.ask(timeout_s=20)
+        raise LookupError("the receptionist stumbled into the conference")
+
+
 async def menu(call: Call) -> None:
     """Ask for a choice and a number, and keep them."""
     await call.answer()

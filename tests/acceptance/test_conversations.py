@@ -1,6 +1,8 @@
 """Calls that are answered: real webhooks, real WebRTC, sound measured at both ends."""
 
 import json
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +14,7 @@ import rq
 
 from shared.calls import facts
 from tests.acceptance.line import PAGES, Line
-from tests.acceptance.standin import RATE_HZ, Consumer, Meta, Samples, Spelling, dominant_hz
+from tests.acceptance.standin import RATE_HZ, Consumer, Meta, Samples, Spelling, dominant_hz, until
 
 TOLERANCE_HZ = 5
 PILOT_HZ = 440
@@ -143,6 +145,51 @@ def test_a_handler_is_told_the_keys_it_asks_for(line: Line, meta: Meta) -> None:
     assert line.outcome_of(consumer) == "completed"
     assert json.loads((line.home / f"{consumer.call_id}.json").read_text()) == ["3", "4711"]
     assert_nothing_was_lost(line, consumer)
+
+
+def test_callers_talk_together_and_a_supervisor_listens_in_until_she_wants_to_be_heard(line: Line, meta: Meta) -> None:
+    one, other = (meta.consumer(PAGES["conference"], hz=hz).ring() for hz in (440, 880))
+    supervisor = meta.consumer(PAGES["supervise"], hz=620).ring()
+    await_tones({supervisor: {440, 880}, one: {880}, other: {440}})
+    supervisor.press("1")
+    await_tones({one: {880, 620}, other: {440, 620}, supervisor: {440, 880}})
+    other.press("#")
+    assert line.outcome_of(other) == "completed"
+    await_tones({one: {620}, supervisor: {440}})
+    one.hang_up()
+    supervisor.press("#")
+    for consumer in (one, supervisor):
+        assert line.outcome_of(consumer) == "completed"
+        assert_nothing_was_lost(line, consumer)
+
+
+def test_who_is_in_a_room_does_not_notice_that_another_handler_broke_there(line: Line, meta: Meta) -> None:
+    one, other = (meta.consumer(PAGES["conference"], hz=hz).ring() for hz in (440, 880))
+    intruder = meta.consumer(PAGES["intrude"], hz=620).ring()
+    await_tones({one: {880, 620}, other: {440, 620}, intruder: {440, 880}})
+    intruder.press("1")
+    assert line.await_fact(intruder, facts.HandlerEnded).how == "raised"
+    await_tones({one: {880}, other: {440}})
+    for consumer in (one, other):
+        consumer.hang_up()
+        assert line.outcome_of(consumer) == "completed"
+        assert_nothing_was_lost(line, consumer)
+
+
+def await_tones(expected: Mapping[Consumer, set[int]]) -> None:
+    """Wait until each hears these tones and no other."""
+    for consumer, tones in expected.items():
+        until(partial(hears, consumer, tones), f"{tones} at {consumer.hz}")
+
+
+def hears(consumer: Consumer, tones: set[int]) -> bool:
+    """Tell whether of 440, 620 and 880 Hz these stand out in the last half second."""
+    heard = consumer.sound(last_s=0.5)
+    if len(heard) < RATE_HZ // 2:
+        return False
+    spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard))))  # 2 Hz each
+    level = {hz: spectrum[hz // 2 - 3 : hz // 2 + 4].max() for hz in (440, 620, 880)}
+    return {hz for hz, loudness in level.items() if loudness > spectrum.max() / 4} == tones
 
 
 def test_a_call_whose_end_comes_before_its_beginning_is_never_answered(line: Line, meta: Meta) -> None:

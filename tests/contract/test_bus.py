@@ -13,6 +13,7 @@ from shared.bus import CALLS_PER_BEAT, Bus, Delivery, Fenced, Routed
 from shared.calls import facts
 from shared.dead import Letter
 from shared.errors import LeaseLost
+from shared.outbound import Outbound
 from shared.wire import Wire
 
 LEASE_MS = 200
@@ -685,81 +686,6 @@ async def test_nobody_but_the_owner_hands_a_call_back(ringing: Bus) -> None:
     assert await kinds(ringing) == ["Arrived", "Claimed"]
 
 
-# -- calls we placed ---------------------------------------------------------------------------------------------------
-
-PLACED = "o_1"
-"""A call of ours; Meta calls it `c_1`. What makes a bus open one is another test's: here Meta's hang-up does."""
-
-
-@pytest.fixture
-async def placed(bus: Bus) -> Bus:
-    """A bus on which worker `one` owns a call that Meta does not know under its name."""
-    await join(bus, "one")
-    await hang_up_at_meta(bus, PLACED)
-    return bus
-
-
-async def test_what_was_heard_under_metas_id_before_joins_the_log_in_order(placed: Bus, inbox_wire: Wire) -> None:
-    await placed.route(CALL, facts.StatusChanged(status="ringing"), identity="ringing")
-    await placed.route(CALL, facts.StatusChanged(status="accepted"), identity="accepted")
-
-    assert await placed.adopt(PLACED, "one", 1, CALL) == 2
-
-    joined = [fact.status for fact in await log_of(placed, PLACED) if isinstance(fact, facts.StatusChanged)]
-    assert joined == ["ringing", "accepted"]
-    deliveries = await inbox(placed, "one", inbox_wire)
-    assert [(delivery.call_id, delivery.seq) for delivery in deliveries[-2:]] == [(PLACED, 3), (PLACED, 4)]
-
-
-async def test_what_is_heard_under_metas_id_later_goes_to_the_log_of_ours(placed: Bus, inbox_wire: Wire) -> None:
-    await placed.adopt(PLACED, "one", 1, CALL)
-    assert await placed.route(CALL, facts.StatusChanged(status="ringing"), identity="ringing") is Routed.DELIVERED
-    assert (await kinds(placed, PLACED))[-1] == "StatusChanged"
-    assert (await inbox(placed, "one", inbox_wire))[-1].call_id == PLACED
-
-
-async def test_what_was_heard_before_is_a_duplicate_afterwards(placed: Bus) -> None:
-    ringing = facts.StatusChanged(status="ringing")
-    await placed.route(CALL, ringing, identity="ringing")
-    await placed.adopt(PLACED, "one", 1, CALL)
-    assert await placed.route(CALL, ringing, identity="ringing") is Routed.DUPLICATE
-
-
-async def test_adopting_again_does_nothing(placed: Bus) -> None:
-    await placed.route(CALL, facts.StatusChanged(status="ringing"), identity="ringing")
-    await placed.adopt(PLACED, "one", 1, CALL)
-    before = await placed.read_log(PLACED)
-    assert await placed.adopt(PLACED, "one", 1, CALL) == 0
-    assert await placed.read_log(PLACED) == before
-
-
-async def test_nobody_but_the_owner_adopts_and_no_id_twice(placed: Bus) -> None:
-    await hang_up_at_meta(placed, "o_2")
-    await placed.adopt("o_2", "one", 1, CALL)
-    for call_id, worker, epoch, meta_id in (
-        (PLACED, "one", 1, CALL),
-        (PLACED, "two", 1, "c_2"),
-        (PLACED, "one", 2, "c_2"),
-    ):
-        with pytest.raises(LeaseLost, match=PLACED):
-            await placed.adopt(call_id, worker, epoch, meta_id)
-
-
-async def test_what_another_worker_said_of_an_adopted_call_does_not_join(placed: Bus) -> None:
-    """A hang-up that overtook the reply to `connect` was taken for an unknown call's, placed, and closed."""
-    await placed.beat("one", lease_ms=60_000, capacity=None)
-    await join(placed, "two")
-    await hang_up_at_meta(placed, CALL)
-    await placed.route(CALL, facts.HandlerStarted(handler="a:b", epoch=1))
-    await placed.done(CALL, "two", 1, "cancelled")
-
-    assert await placed.adopt(PLACED, "one", 1, CALL) == 1
-
-    assert await kinds(placed, PLACED) == ["Terminated", "Claimed", "Terminated"]
-    await placed.done(PLACED, "one", 1, "unreached")
-    assert (await kinds(placed, PLACED)).count("Closed") == 1
-
-
 # -- inboxes, dead letters, the rest -----------------------------------------------------------------------------------
 
 
@@ -803,18 +729,21 @@ async def test_the_calls_last_heard_of_first_are_listed(bus: Bus) -> None:
     assert await bus.recent_calls(limit=2) == ["c_2", "c_1"]
 
 
-async def test_whatever_is_kept_of_a_closed_call_has_a_limited_life(placed: Bus) -> None:
-    await placed.adopt(PLACED, "one", 1, "c_adopted")
-    await ring(placed)
-    await placed.fence(CALL, 1, "accept", "job")
-    for call_id in (PLACED, CALL):
-        await placed.done(call_id, "one", 1, "completed")
-        await hang_up_at_meta(placed, call_id)
+async def test_whatever_is_kept_of_a_closed_call_has_a_limited_life(ringing: Bus) -> None:
+    outbound = Outbound(ringing)
+    placed = facts.Placed(page="1", consumer="2", call_by_ms=ringing.now_ms() + 60_000, ask_permission=True)
+    ours = await outbound.place(placed, key="key")
+    await outbound.adopt(ours, facts.ConnectAnswered(meta_id="c_adopted"))
+    await ringing.fence(CALL, 1, "accept", "job")
+    for call_id in (ours, CALL):
+        await ringing.done(call_id, "one", 1, "completed")
+        await hang_up_at_meta(ringing, call_id)
 
-    kept = [key for key in await placed.wire.call("KEYS", "*") if any(name in key for name in (b"c_", b"o_1"))]
+    lasting = (b"workers", b"capacity", b"closed", b"beaten", b"memory", b"index", b"in:one")
+    kept = [key for key in await ringing.wire.call("KEYS", "*") if not key.endswith(lasting)]
 
-    assert len(kept) >= 5
-    assert [key for key in kept if await placed.wire.call("PTTL", key) <= 0] == []
+    assert len(kept) >= 7
+    assert [key for key in kept if await ringing.wire.call("PTTL", key) <= 0] == []
 
 
 class FromTheFuture(facts.Fact, frozen=True):

@@ -76,7 +76,7 @@ class Server:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
                 headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in head[1:] if line)}
-                body = await reader.readexactly(int(headers["content-length"]))
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
                 self.requests.append(Request(head[0].split()[1], headers, body))
                 reply = self.replies.popleft() if self.replies else self._for_ever
                 if reply.first is not None:

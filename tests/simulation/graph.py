@@ -1,8 +1,9 @@
 """Graph as the action worker meets it: the way to Meta and back, with everything that can go wrong on it."""
 
 import asyncio
+import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from shared.meta.graph import read_reply
@@ -66,8 +67,19 @@ class SimGraph(Graph):
         self._on_arrival = on_arrival
         self._on_attempt = on_attempt
 
-    async def act(self, page: str, token: str, action: str, call_id: str, *, offer: str | None = None) -> Attempt:
-        """See `Graph.act`."""
+    async def request(
+        self,
+        method: str,
+        page: str,
+        edge: str,
+        token: str,
+        *,
+        body: bytes | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Attempt:
+        """See `Graph.request`."""
+        said = json.loads(body or b"{}")
+        action, call_id, offer = said["action"], said["call_id"], said.get("session", {}).get("sdp")
         request = Request(call_id, action, offer, self._loop.time(), self._trace.who())
         self._on_request(request)
         attempt = await self._attempt(request)

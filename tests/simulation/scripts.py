@@ -111,7 +111,7 @@ TOKENLESS: Final = "1000"
 PAGES: Final = (*SCRIPTS, TOKENLESS)
 
 
-def script_of(page: str) -> Script:
+def script_of(page: str, _named: str = "") -> Script:
     """Return what answers for a Page."""
     return SCRIPTS.get(page, SCRIPTS["100"])
 

@@ -23,7 +23,8 @@ def test_both_spellings_of_an_answer_are_one(spelling: str) -> None:
     reply = read_reply((API / f"messenger-accept-response-{spelling}.json").read_bytes())
     other = read_reply((API / "messenger-accept-response-objects.json").read_bytes())
     assert reply is not None
-    assert reply == other
+    assert other is not None
+    assert (reply.answer, reply.renegotiation) == (other.answer, other.renegotiation)
     assert (reply.answer or "").startswith("v=0\r\n")
     assert (reply.renegotiation or "").startswith("v=0\r\n")
 

@@ -85,8 +85,8 @@ def ended(status: str, end_s: int, duration_s: int | None = None) -> facts.Termi
 SAMPLES: Final[dict[str, list[tuple[str, facts.Fact]]]] = {
     "connect-user-initiated": [(INBOUND, arrived(PAGE, 1671644824))],
     "connect-business-initiated": [(OUTBOUND, arrived(PAGE, 1671644824, "business_initiated"))],
-    "call-status-ringing": [(OUTBOUND, facts.StatusChanged(status="ringing"))],
-    "call-status-accepted": [(OUTBOUND, facts.StatusChanged(status="accepted"))],
+    "call-status-ringing": [(OUTBOUND, facts.StatusChanged(status="ringing", page=PAGE, consumer=CONSUMER))],
+    "call-status-accepted": [(OUTBOUND, facts.StatusChanged(status="accepted", page=PAGE, consumer=CONSUMER))],
     "media-update-pickup": [
         (OUTBOUND, facts.MediaChanged(version=1, sdp=offered("messenger-media-update-pickup.json")))
     ],
@@ -107,9 +107,9 @@ SAMPLES: Final[dict[str, list[tuple[str, facts.Fact]]]] = {
     "call-settings-update": [],
 }
 OTHER_FIELDS: Final = {
-    "call-permission-reply-approve": ["sender", "recipient", "timestamp", "call_permission_reply"],
+    "call-permission-reply-approve": ["call_permission_reply"],
     "call-permission-reply-approve-in-messaging": ["messaging"],
-    "call-permission-reply-reject": ["sender", "recipient", "timestamp", "call_permission_reply"],
+    "call-permission-reply-reject": ["call_permission_reply"],
     "call-settings-update": ["call_settings"],
 }
 
@@ -125,6 +125,38 @@ def test_a_sample_of_metas_is_read_as_these_facts(sample: str) -> None:
     assert [(event.call_id, event.fact) for event in received.events] == SAMPLES[sample]
     assert received.unreadable == []
     assert set(received.other_fields) == set(OTHER_FIELDS.get(sample, []))
+
+
+REPLIES: Final = {
+    "approve": facts.PermissionReplied(response="approve", replied_at_ms=1671644824000, expires_s=1672249624),
+    "approve-in-messaging": facts.PermissionReplied(
+        response="approve", replied_at_ms=1671644824000, expires_s=1672249624
+    ),
+    "reject": facts.PermissionReplied(response="reject", replied_at_ms=1671644824000),
+}
+
+
+@pytest.mark.parametrize("sample", REPLIES)
+def test_a_consumers_leave_is_read_wherever_it_stands(sample: str) -> None:
+    received = read((WEBHOOKS / f"messenger-call-permission-reply-{sample}.json").read_bytes())
+    assert received.replies == [webhook.PermissionReply(PAGE, CONSUMER, REPLIES[sample])]
+
+
+def test_messages_are_nobodys_leave_and_an_odd_reply_spoils_no_other() -> None:
+    good = {
+        "sender": {"id": CONSUMER},
+        "recipient": {"id": PAGE},
+        "timestamp": 1671644824,
+        "call_permission_reply": {"response": "Accept"},
+    }
+    odd = {**good, "call_permission_reply": {"response": 7.5, "expiration_timestamp": []}}
+    text = {**good, "message": {"text": "hello"}}
+    del text["call_permission_reply"]
+    body = {"object": "page", "entry": [{"id": PAGE, "time": 1, "messaging": [text, odd, good, "?"]}]}
+    received = read(json.dumps(body).encode())
+    assert [reply.fact.response for reply in received.replies] == ["approve"]
+    (unreadable,) = received.unreadable
+    assert read(unreadable.alone).unreadable == [unreadable]
 
 
 def test_the_sdp_of_the_sample_comes_with_its_line_ends() -> None:

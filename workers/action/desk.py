@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from shared.breaker import Breaker
 from shared.bus import Bus
+from shared.outbound import Outbound
 from shared.tally import Tally
 from workers.action.graph import Graph
 
@@ -21,5 +22,6 @@ class Desk:
     tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:
-        """Make the breaker, which is on the same wire."""
+        """Make what is on the same wire."""
         self.breaker = Breaker(self.bus.wire)
+        self.outbound = Outbound(self.bus)

@@ -14,16 +14,17 @@ import stamina
 from shared import log
 from shared.actions import job_id_of
 from shared.bus import Fenced
-from shared.calls import facts
-from shared.calls.media import CONFLICT, version_of
+from shared.calls.changing import CONFLICT
 from shared.dead import Trial
 from shared.errors import RedisAway
-from shared.meta.graph import GraphError, media_body
+from shared.meta.graph import GraphError
 from workers.action.desk import Desk
 from workers.action.experience import note_usage
+from workers.action.request import Request, change_for, needs_the_log, request_for
 from workers.action.verdict import (
     FAREWELLS,
     MEDIA,
+    ONCE_ONLY,
     Attempt,
     Sent,
     Verdict,
@@ -87,12 +88,13 @@ class Errand:
         self.epoch = epoch
         self.deadline_ms = deadline_ms
         self.number = number
-        self.change: facts.MediaOffered | None = None
-        self.from_version = 0
         self.ambiguous = False
         self.trials: list[Trial] = []
         self._fenced = fenced
-        self._offer: str | None = None
+        self.granted = False
+        """The fence let it through."""
+        self.request: Request | None = None
+        """What is sent."""
         self._last: Attempt | None = None
 
     async def run(self) -> Attempt:
@@ -141,12 +143,14 @@ class Errand:
         """Ask whether we may, send once, and judge."""
         if self._left_s() <= 0:
             raise GivenUp(None, "too_late") if self._last is None else TryAgain(self._last)
-        await asyncio.gather(self._pass_fence(), self._read_offer())  # one round trip
+        _, request = await asyncio.gather(self._pass_fence(), self._made())  # one round trip
         probing = self.ambiguous and self.action == "accept"
         at_ms, token = self.desk.bus.now_ms(), self.desk.tokens[self.page]
-        attempt = await self._send(token)
+        attempt = await self.desk.graph.request(
+            request.method, self.page, request.edge, token, body=request.body, params=request.params
+        )
         self._last = attempt
-        if is_conflict(self.action, attempt, offered=self.change is not None and self.change.sdp is not None):
+        if is_conflict(self.action, attempt, offered=request.offers):
             self._note(at_ms, attempt, Verdict.HOPELESS)
             raise GivenUp(attempt, CONFLICT, "Meta's media has another version than ours")
         verdict = judge(self.action, attempt, probing=probing)
@@ -160,17 +164,6 @@ class Errand:
                 raise TryAgain(attempt)
             case Verdict.HOPELESS:
                 raise GivenUp(attempt, "unreachable" if attempt.sent is not Sent.REPLIED else "graph")
-
-    async def _send(self, token: str) -> Attempt:
-        graph = self.desk.graph
-        if self.change is not None:
-            tracks, sdp = self.change.tracks, self.change.sdp
-            body = media_body(self.call_id, sdp, kind="offer", tracks=tracks, version=self.from_version)
-        elif self.action == "media_answer":
-            body = media_body(self.call_id, self._offer, kind="answer")
-        else:
-            return await graph.act(self.page, token, self.action, self.call_id, offer=self._offer)
-        return await graph.request("POST", self.page, "calls", token, body=body)
 
     def _note(self, at_ms: int, attempt: Attempt, verdict: Verdict) -> None:
         error = attempt.error or GraphError()
@@ -215,35 +208,18 @@ class Errand:
             return pause_s
         return left_s - LAST_TRY_S if self.action in FAREWELLS and left_s > LAST_TRY_S else False
 
-    async def _read_change(self) -> None:
-        """Find what is to be changed, and from which version: it is read before each attempt, for that may move."""
-        log = [entry.fact for entry in await self.desk.bus.read_log(self.call_id)]
-        self.from_version = version_of(log, self.desk.media_version_start)
-        for fact in reversed(log):
-            match self.action, fact:
-                case "media_update", facts.MediaAnswered() | facts.ActionFailed(action="media_update"):
-                    break  # the job is delivered once more: its worker died after it had reported
-                case "media_update", facts.MediaOffered(epoch=self.epoch):
-                    self.change = fact
-                    return
-                case "media_answer", facts.MediaAnswerMade(epoch=self.epoch, sdp=sdp):
-                    self._offer = sdp
-                    return
-        raise OutOfOffice
-
-    async def _read_offer(self) -> None:
+    async def _made(self) -> Request:
+        """Return the request, made of the log where its id alone does not tell it."""
         if self.action in MEDIA:
-            await self._read_change()
-        if self.action != "accept" or self._offer is not None:
-            return
-        for entry in reversed(await self.desk.bus.read_log(self.call_id)):
-            match entry.fact:
-                case facts.AnswerReceived(epoch=self.epoch) | facts.ActionFailed(action="accept", epoch=self.epoch):
-                    raise OutOfOffice  # the job is delivered once more: its worker died after it had reported
-                case facts.OfferMade(epoch=self.epoch, sdp=sdp):
-                    self._offer = sdp
-                    return
-        raise OutOfOffice
+            told = await self.desk.bus.read_log(self.call_id)
+            self.request = change_for(self.action, self.call_id, self.epoch, told, self.desk.media_version_start)
+        elif self.request is None:
+            wanted = needs_the_log(self.action, self.call_id)
+            log = await self.desk.bus.read_log(self.call_id) if wanted else ()
+            self.request = request_for(self.action, self.call_id, self.epoch, log)
+        if self.request is None:
+            raise OutOfOffice
+        return self.request
 
     async def _pass_fence(self) -> None:
         if not self._fenced:
@@ -252,12 +228,15 @@ class Errand:
         probe = self.ambiguous and self.action == "accept"
         fenced = await self._fence(probe=probe)
         if fenced is Fenced.AGAIN and first and not probe:
-            self.ambiguous = True  # granted to this job before: its worker died, perhaps after sending
+            self.ambiguous = self.granted = True  # granted to this job before: its worker died, perhaps after sending
+            if self.action in ONCE_ONLY:
+                raise GivenUp(None, "unreachable", "A worker died with it, and nobody knows whether it was sent.")
             fenced = await self._fence(probe=True)
         if fenced is Fenced.STALE:
             raise OutOfOffice
         if fenced is Fenced.REFUSED:
             raise GivenUp(None, "refused")
+        self.granted = True
 
     async def _fence(self, *, probe: bool) -> Fenced:
         token = job_id_of(self.action, self.call_id, self.epoch, self.number)

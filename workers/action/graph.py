@@ -74,14 +74,23 @@ class Graph:
         body: bytes | None = None,
         params: Mapping[str, str] | None = None,
     ) -> Attempt:
-        """Send one request about a Page, `edge` "" for the Page itself; raises nothing of httpx's."""
+        """Send one request about a Page, `edge` "" for the Page itself; raises nothing of httpx's.
+
+        `body` is a JSON object. The proof goes into it, and into the query where there is none.
+        """
         started = monotonic_s()
-        proof = {"appsecret_proof": appsecret_proof(self._app_secret, token)} if self._app_secret else {}
+        params = dict(params or {})
+        if self._app_secret:
+            proof = appsecret_proof(self._app_secret, token)
+            if body is None:
+                params["appsecret_proof"] = proof
+            else:
+                body = b'{"appsecret_proof":"%s",%s' % (proof.encode(), body[1:])
         request = self._client.build_request(
             method,
             f"{self._base}/{page}/{edge}".rstrip("/"),
             content=body,
-            params={**(params or {}), **proof} or None,
+            params=params or None,
             headers={**_HEADERS, "authorization": f"Bearer {token}"},
         )
         try:

@@ -4,6 +4,7 @@ Arguments are ids, epoch and deadline only; an SDP is read from the call's log. 
 worker died: `fence` tells, and what it may then do is decided by the accept rule of the design (`errand.py`).
 """
 
+import contextlib
 from typing import Final
 
 import httpx
@@ -11,18 +12,23 @@ import stamina
 
 from shared import log
 from shared.calls import facts
+from shared.calls.ending import FAREWELL_USEFUL_MS
+from shared.calls.placing import UNSURE_MS
 from shared.dead import Letter, Trial
 from shared.errors import RedisAway, RedisForgot
 from shared.wire import patiently
 from workers.action import outcome
 from workers.action.desk import Desk
 from workers.action.errand import Errand, GivenUp, OutOfOffice
-from workers.action.experience import note_failure, note_success
-from workers.action.verdict import MEDIA, Verdict, is_over
+from workers.action.experience import note_failure, note_success, note_usage
+from workers.action.verdict import MEDIA, Verdict, is_over, is_unknown_path
 
 __all__ = ["Desk", "act", "forward", "pass_on"]
 
 FORWARD_FOR_S: Final = 45
+PLACING: Final = frozenset({"check_permission", "optin", "connect"})
+"""Actions for a call that somebody wants placed."""
+
 RESTORED_WITHIN_MS: Final = 15_000
 """A call that Redis forgot is written into it again by whoever owns it; after this, nobody does."""
 
@@ -42,7 +48,8 @@ async def act(desk: Desk, call_id: str, page: str, action: str, epoch: int, dead
         return await _give_up(errand, end)
     except RedisAway:
         return await _give_up(errand, GivenUp(None, "redis_away"))
-    await _report(errand, outcome.settled(errand, attempt))
+    fact = outcome.settled(errand, attempt)
+    await (_adopt(errand, fact) if isinstance(fact, facts.ConnectAnswered) else _report(errand, fact))
     desk.tally.ended(action, errand.verdict)
     await note_success(desk, page, attempt)
     return "settled"
@@ -51,13 +58,25 @@ async def act(desk: Desk, call_id: str, page: str, action: str, epoch: int, dead
 async def _give_up(errand: Errand, end: GivenUp) -> str:
     desk, page = errand.desk, errand.page
     _log.warning("action.given_up", call=errand.call_id, action=errand.action, cause=end.cause)
+    if errand.action == "check_permission" and is_unknown_path(end.attempt):
+        # a Graph without that edge: `connect` itself will tell
+        known = facts.PermissionRead(status="unknown", may_call=True, may_ask=True, epoch=errand.epoch)
+        await _report(errand, known)
+        return "settled"
     error = end.attempt and end.attempt.error
-    # who hung up before our answer came has lost nothing; what our own farewell barred is in the log
-    if end.cause != "refused" and not (error and is_over(error)) and errand.action not in MEDIA:
+    # who hung up before our answer came has lost nothing; what our own farewell barred is in the log, and who wanted a
+    # call placed is told there
+    if errand.action not in PLACING | MEDIA and end.cause != "refused" and not (error and is_over(error)):
         await patiently(lambda: desk.bus.bury(outcome.letter(errand, end)))
-    await _report(errand, outcome.failed(errand, end))
+    failed = outcome.failed(errand, end)
+    await _report(errand, failed)
+    if failed.ambiguous and errand.action == "connect":
+        await _seek(errand)
     desk.tally.ended(errand.action, errand.verdict)
-    await note_failure(desk, page, end.attempt, cause=end.cause, because=outcome.explanation(errand, end))
+    if errand.action not in PLACING:  # a consumer whom we may not call says nothing about the Page
+        await note_failure(desk, page, end.attempt, cause=end.cause, because=outcome.explanation(errand, end))
+    elif end.attempt is not None:
+        await note_usage(desk, page, end.attempt)
     return "failed"
 
 
@@ -73,6 +92,26 @@ async def _report(errand: Errand, fact: facts.Fact) -> None:
             _log.error("action.unreported", call=errand.call_id, action=errand.action, because="Redis was emptied")
 
     await patiently(say)
+
+
+async def _adopt(errand: Errand, answered: facts.ConnectAnswered) -> None:
+    """Bind the call to Meta's id; one that nobody has any more is ended at once."""
+    desk = errand.desk
+    adopted = await patiently(lambda: desk.outbound.adopt(errand.call_id, answered))
+    if adopted.verdict in ("closed", "other"):
+        _log.error("action.answered_too_late", call=errand.call_id, action=errand.action, because=adopted.verdict)
+        deadline_ms = desk.bus.now_ms() + FAREWELL_USEFUL_MS
+        farewell = Errand(desk, answered.meta_id, errand.page, "terminate", 0, deadline_ms, fenced=False)
+        with contextlib.suppress(GivenUp):
+            await farewell.run()
+
+
+async def _seek(errand: Errand) -> None:
+    """Look for the call that Meta may have made of our `connect`: its owner will end it."""
+    desk = errand.desk
+    log = await patiently(lambda: desk.bus.read_log(errand.call_id))
+    consumer = next((entry.fact.consumer for entry in log if isinstance(entry.fact, facts.Placed)), "")
+    await patiently(lambda: desk.outbound.seek(errand.call_id, errand.page, consumer, for_ms=UNSURE_MS))
 
 
 async def forward(desk: Desk, digest: str) -> str:

@@ -3,6 +3,7 @@
 from shared.calls import facts
 from shared.dead import Letter
 from shared.meta.graph import GraphError
+from shared.meta.permissions import read_permission
 from workers.action.errand import Errand, GivenUp
 from workers.action.remedy import remedy_for
 from workers.action.verdict import Attempt, Verdict
@@ -15,9 +16,25 @@ def settled(errand: Errand, attempt: Attempt) -> facts.Fact:
         return facts.AnswerReceived(
             sdp=reply.answer, renegotiation=reply.renegotiation, graph_ms=attempt.took_ms, epoch=errand.epoch
         )
-    if errand.change is not None:
+    if errand.action == "connect" and reply is not None and reply.call_id is not None:
+        return facts.ConnectAnswered(
+            meta_id=reply.call_id,
+            sdp=reply.answer,
+            renegotiation=reply.renegotiation,
+            graph_ms=attempt.took_ms,
+            for_epoch=errand.epoch,
+        )
+    if errand.action == "check_permission" and (told := read_permission(attempt.body)) is not None:
+        return facts.PermissionRead(
+            status=told.status,
+            may_call=told.may_call,
+            may_ask=told.may_ask,
+            expires_s=told.expires_s,
+            epoch=errand.epoch,
+        )
+    if errand.action == "media_update" and errand.request is not None:
         return facts.MediaAnswered(
-            version=errand.from_version + 1,
+            version=errand.request.makes_version,
             sdp=None if reply is None else reply.answer,
             renegotiation=None if reply is None else reply.renegotiation,
             graph_ms=attempt.took_ms,
@@ -41,7 +58,8 @@ def failed(errand: Errand, end: GivenUp) -> facts.ActionFailed:
         status=end.attempt and end.attempt.status,
         attempts=len(errand.trials),
         ambiguous=errand.ambiguous,
-        epoch=errand.epoch,
+        # whoever owns the call now must know what became of a `connect` that may have reached Meta
+        epoch=0 if errand.action == "connect" and errand.granted else errand.epoch,
     )
 
 

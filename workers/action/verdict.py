@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from shared.calls.machine import CALL_OVER_CODES
 from shared.meta.graph import CallsReply, GraphError
+from shared.meta.permissions import read_permission
 from workers.action.usage import Usage
 
 
@@ -48,6 +49,8 @@ class Attempt(NamedTuple):
 
 
 FAREWELLS: Final = frozenset({"reject", "terminate"})
+ONCE_ONLY: Final = frozenset({"connect", "optin"})
+"""Never sent again once Meta may have acted on it: a phone would ring twice, a consumer be asked twice."""
 MEDIA: Final = frozenset({"media_update", "media_answer"})
 """Changes of a running call's media; nothing is lost with one that fails but itself."""
 _TRANSIENT: Final = frozenset({1, 2})
@@ -62,6 +65,8 @@ def judge(action: str, attempt: Attempt, *, probing: bool = False) -> Verdict:
     `probing` is the one repeat of an `accept` whose first sending may have reached Meta: an answer saves the call,
     anything else cannot be repaired.
     """
+    if action in ONCE_ONLY:
+        return _judge_once_only(action, attempt)
     if attempt.sent is not Sent.REPLIED:
         return Verdict.HOPELESS if probing else Verdict.AGAIN
     error = attempt.error
@@ -93,6 +98,9 @@ def is_ambiguous(action: str, attempt: Attempt) -> bool:
     """Tell whether Meta may have carried out the action although it did not say so."""
     if attempt.sent is Sent.MAYBE:
         return True
+    error = attempt.error
+    if action in ONCE_ONLY and error is not None:
+        return error.is_transient or bool({error.code, error.error_subcode} & _TRANSIENT)
     return attempt.sent is Sent.REPLIED and attempt.error is None and not _succeeded(action, attempt)
 
 
@@ -107,12 +115,23 @@ def is_about_this_call(error: GraphError) -> bool:
     return is_over(error) or bool({error.code, error.error_subcode} & _RECIPIENT_CODES)
 
 
+def is_unknown_path(attempt: Attempt | None) -> bool:
+    """Tell whether Graph has no such edge: 404 with code 2500, "Unknown path components"."""
+    return attempt is not None and attempt.status == 404
+
+
 def is_over(error: GraphError) -> bool:
     """Tell whether Graph says that the call is over already: by code, or by a documented phrase (code UNKNOWN)."""
     if {error.code, error.error_subcode} & CALL_OVER_CODES:
         return True
     message = error.message.lower()
     return any(phrase in message for phrase in ("already rejected", "already terminated", "failed or completed call"))
+
+
+def _judge_once_only(action: str, attempt: Attempt) -> Verdict:
+    if attempt.sent is Sent.NEVER:
+        return Verdict.AGAIN
+    return Verdict.SETTLED if attempt.error is None and _succeeded(action, attempt) else Verdict.HOPELESS
 
 
 def _judge_without_error(action: str, attempt: Attempt, *, probing: bool) -> Verdict:
@@ -127,7 +146,15 @@ def _judge_without_error(action: str, attempt: Attempt, *, probing: bool) -> Ver
 def _succeeded(action: str, attempt: Attempt) -> bool:
     if attempt.status is None or not 200 <= attempt.status < 300 or attempt.reply is None:
         return False
-    return not _says_no(attempt.reply) if action != "accept" else attempt.reply.answer is not None
+    match action:
+        case "accept":
+            return attempt.reply.answer is not None
+        case "connect":  # without an answer it is a call all the same, and has to be ended
+            return attempt.reply.call_id is not None
+        case "check_permission":
+            return read_permission(attempt.body) is not None
+        case _:
+            return not _says_no(attempt.reply)
 
 
 def _says_no(reply: CallsReply) -> bool:

@@ -35,7 +35,7 @@ async def drive(
             if call.epoch < performer.epoch:
                 continue
             for order in todo:
-                await performer.perform(order, call)
+                await performer.perform(order, call, seq=entry.seq)
         if call.epoch == performer.epoch and call.deadline_ms != armed and not call.closing:
             armed = call.deadline_ms
             await performer.insist(functools.partial(bus.arm, performer.call_id, worker, performer.epoch, armed))

@@ -1,11 +1,11 @@
 """How a call's sound is encoded: as its peer asks, as what it loses demands, and as dearly as the worker can afford."""
 
-from typing import ClassVar, Final
+from collections.abc import Mapping
+from typing import ClassVar, Final, Protocol
 from weakref import WeakSet
 
 from shared.handling import Frame
 from workers.media.opus import DTX_BYTES, OpusEncoder
-from workers.media.session import RtpSession
 
 BITRATE: Final = 24_000
 LOWEST_BITRATE: Final = 12_000
@@ -20,14 +20,25 @@ CHEAPEST: Final = 1
 (log-spectral distance to voiced speech at 20 kbit/s: 4.9 against 5.3 dB)."""
 
 
+class Hearer(Protocol):
+    """Whom sound is encoded for; the session of a call is one."""
+
+    @property
+    def wishes(self) -> Mapping[str, int]: ...
+    @property
+    def dtx(self) -> bool: ...
+    @property
+    def loss_at_peer(self) -> float | None: ...
+
+
 class SpeechEncoder:
     """Encodes the frames of one call, whatever their rate."""
 
     _all: ClassVar["WeakSet[SpeechEncoder]"] = WeakSet()
 
-    def __init__(self, session: RtpSession) -> None:
-        self._session = session
-        self._wishes = session.wishes
+    def __init__(self, hearer: Hearer) -> None:
+        self._hearer = hearer
+        self._wishes = hearer.wishes
         self._encoder: OpusEncoder | None = None
         self._expected_loss = 0.0
         self._frames = 0
@@ -36,7 +47,7 @@ class SpeechEncoder:
     def encode(self, frame: Frame) -> bytes | None:
         """Return the packet of a frame, None where it is of a pause and may be left out."""
         encoder = self._encoder
-        if encoder is None or encoder.rate != frame.rate or self._wishes != self._session.wishes:
+        if encoder is None or encoder.rate != frame.rate or self._wishes != self._hearer.wishes:
             encoder = self._encoder = self._make(frame.rate)
             self._frames = 0
         if self._frames % ADAPT_EVERY_FRAMES == 0:
@@ -46,17 +57,17 @@ class SpeechEncoder:
         return None if len(packet) <= DTX_BYTES else packet
 
     def _make(self, rate: int) -> OpusEncoder:
-        wishes = self._wishes = self._session.wishes
+        wishes = self._wishes = self._hearer.wishes
         return OpusEncoder(
             rate,
             bitrate=max(LOWEST_BITRATE, min(BITRATE, wishes.get("maxaveragebitrate", BITRATE))),
             fec=wishes.get("useinbandfec", 1) != 0,
-            dtx=self._session.dtx,
+            dtx=self._hearer.dtx,
             playback_rate=wishes.get("maxplaybackrate", 48_000),
         )
 
     def _adapt(self, encoder: OpusEncoder) -> None:
-        self._expected_loss = max(self._session.loss_at_peer or 0.0, self._expected_loss * FORGET)
+        self._expected_loss = max(self._hearer.loss_at_peer or 0.0, self._expected_loss * FORGET)
         encoder.expect_loss(self._expected_loss * 100)
         calls = len(self._all)
         encoder.spend(next((complexity for most, complexity in COMPLEXITIES if calls <= most), CHEAPEST))

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from shared.calls import facts
-from shared.handling import Call, Frame, Rate, Sound
+from shared.handling import Call, Frame, Rate, Room, Sound
 from workers.media import sounds
 from workers.media.dtmf import Digit
 from workers.media.host import Ear, Host, Keypad
 from workers.media.live_call import QUEUED_FRAMES
+from workers.media.mixer import Participant, mixer_of
 
 if TYPE_CHECKING:
     from workers.media.performer import Performer
@@ -25,7 +27,7 @@ class HeldCall:
 
     async def answer(self) -> None:
         """See `Call.answer`."""
-        await self._host.on_media_loop(self.performer.answer(self._note_digit))
+        await self._host.on_media_loop(self.performer.answer())
 
     async def reject(self, reason: str) -> None:
         """See `Call.reject`."""
@@ -43,12 +45,15 @@ class HeldCall:
     async def play(self, sound: Sound) -> None:
         """See `Call.play`."""
         packets = await asyncio.to_thread(sounds.load, sound)
-        await self._host.on_media_loop(self.performer.play(packets))
+        await self._host.on_media_loop(self._play(packets))
+
+    async def _play(self, packets: tuple[bytes, ...]) -> None:
+        await self.performer.sounding().play(packets)
 
     async def hear(self, rate: Rate) -> AsyncIterator[Frame]:
         """See `Call.hear`."""
         ear = Ear()
-        await self._host.on_media_loop(self.performer.listen(ear, rate))
+        await self._host.on_media_loop(self._listen(ear, rate))
         try:
             while True:
                 yield await ear.take()
@@ -56,6 +61,9 @@ class HeldCall:
             live = self.performer.live
             if live is not None:
                 self._host.soon_on_media_loop(live.remove_ear, ear)
+
+    async def _listen(self, ear: Ear, rate: Rate) -> None:
+        self.performer.sounding().add_ear(ear, rate)
 
     async def next_digit(self) -> str:
         """Return the oldest digit that nobody took, waiting for one; see `Call.digits`."""
@@ -69,7 +77,7 @@ class HeldCall:
     async def _send_digits(self, digits: str) -> None:
         await self.performer.sounding().send_digits(digits)
 
-    def _note_digit(self, digit: Digit) -> None:
+    def note_digit(self, digit: Digit) -> None:
         """Pass a digit on to the handler; called on the media loop."""
         self._host.soon_on_handlers_loop(self._keypad.put, digit.name)
 
@@ -98,6 +106,20 @@ class HeldCall:
         if not isinstance(held, HeldCall):
             raise TypeError(f"call {other.id} is not held by this worker")
         await self._host.on_media_loop(_bridge(self.performer, held.performer))
+
+    @asynccontextmanager
+    async def join(self, room: Room, *, listen_only: bool) -> AsyncIterator[None]:
+        """See `Call.join`."""
+        live = self.performer.sounding()
+        participant = Participant(mixer_of(room, self._host), live.leg, listen_only=listen_only)
+        try:
+            await self._host.on_media_loop(self._join(participant))
+            yield
+        finally:
+            self._host.soon_on_media_loop(live.leave, participant)
+
+    async def _join(self, participant: Participant) -> None:
+        self.performer.sounding().join(participant)
 
 
 async def _bridge(one: "Performer", other: "Performer") -> None:

@@ -9,12 +9,14 @@ from typing import Final
 from shared.calls import facts
 from shared.handling import RATES, Frame, Rate
 from workers.media import quality
-from workers.media.dtmf import Digit, EventPacket, keyed, let_go
+from workers.media.dtmf import Digit, keyed, let_go
 from workers.media.encoding import SpeechEncoder
 from workers.media.host import Ear
 from workers.media.leg import Leg
+from workers.media.mixer import Participant
 from workers.media.opus import encode_clip
 from workers.media.recorder import OggRecorder, WavRecorder
+from workers.media.underway import Keying, Playing
 
 QUEUED_FRAMES: Final = 3_000
 IDLE_TICKS: Final = 25
@@ -23,25 +25,6 @@ pauses (DTX) sends one every 400 ms by itself, so that nothing is put between th
 LATE_TICKS: Final = 2
 """A handler that is later than this has paused, and starts anew."""
 SILENCE: Final = encode_clip(bytes(1920))[0]
-
-
-class Playing:
-    """A clip on its way, packet by packet."""
-
-    def __init__(self, packets: Sequence[bytes], done: asyncio.Future[None]) -> None:
-        self.packets = packets
-        self.done = done
-        self.next = 0
-
-
-class Keying:
-    """Digits on their way, packet by packet; None is a packet of silence."""
-
-    def __init__(self, packets: Sequence[EventPacket | None], done: asyncio.Future[None]) -> None:
-        self.packets = deque(packets)
-        self.done = done
-        self.last: EventPacket | None = None
-        """What was sent last: a key is down, or was let go just now."""
 
 
 class LiveCall:
@@ -67,6 +50,8 @@ class LiveCall:
         self._sent = 0
         self._bridged: LiveCall | None = None
         self._bridge_over: asyncio.Future[None] | None = None
+        self._participant: Participant | None = None
+        """Where it is in a room."""
         self._last_words: deque[bytes] | None = None
 
     def tick(self, heard: list[tuple[Ear, Frame]]) -> None:
@@ -78,15 +63,18 @@ class LiveCall:
         """Add what was heard to the tick's harvest."""
         if not self.leg.live:
             return
-        if self._ears or self._decoded_to is not None:
+        pcm, room = None, self._participant
+        if self._ears or self._decoded_to is not None or (room is not None and room.heard):
             pcm = self.leg.pull(self._rate)
-            if pcm is not None:
-                frame = Frame(pcm, self._rate)
-                heard.extend((ear, frame) for ear in self._ears)
-                if self._decoded_to is not None:
-                    self._decoded_to.take(frame, time.monotonic())
         else:
             self.leg.hear(False)
+        if room is not None:
+            room.say(pcm)
+        if pcm is not None:
+            frame = Frame(pcm, self._rate)
+            heard.extend((ear, frame) for ear in self._ears)
+            if self._decoded_to is not None:
+                self._decoded_to.take(frame, time.monotonic())
 
     def speak(self) -> None:
         """Send what is due."""
@@ -102,6 +90,8 @@ class LiveCall:
         payload = self._next_payload()
         if payload is not None:
             self.leg.send_packet(payload)
+        elif self._participant is not None and self._last_words is None:
+            self._participant.tell()
         self.catch_up()
         self._idle_ticks = self._idle_ticks + 1 if self.leg.packets_sent == self._sent else 0
         if self._idle_ticks >= IDLE_TICKS:
@@ -136,7 +126,12 @@ class LiveCall:
     @property
     def _replaced(self) -> bool:
         """Whether something else is sent in place of the handler's frames; for a clip they wait."""
-        return bool(self._keyings or self._bridged is not None or self._last_words is not None)
+        return bool(self._keyings or self._last_words is not None or self._connected)
+
+    @property
+    def _connected(self) -> bool:
+        """Whether other calls speak to this one."""
+        return self._bridged is not None or self._participant is not None
 
     async def play(self, packets: Sequence[bytes]) -> None:
         """Play a clip after those before it; return when its last packet was sent."""
@@ -229,21 +224,36 @@ class LiveCall:
         """Pass packets both ways, undecoded, until cancelled or one of the calls is closed.
 
         Raises:
-            RuntimeError: one of them is bridged already, be it with the other.
+            RuntimeError: one of them is bridged already, be it with the other, or in a room.
         """
         for side in (self, other):
-            if side._bridged is not None:
-                raise RuntimeError(
-                    f"call {side.call_id} is bridged already, and one bridge carries both ways; end it before the next"
-                )
+            side._refuse_if_connected()
         over = self._bridge_over = other._bridge_over = asyncio.get_running_loop().create_future()
-        self._join(other)
-        other._join(self)
+        self._meet(other)
+        other._meet(self)
         try:
             await over
         finally:
             self._part()
             other._part()
+
+    def join(self, participant: Participant) -> None:
+        """Hear a room, and be heard there, from the next round on.
+
+        Raises:
+            RuntimeError: it is in a room already, or bridged.
+            ValueError: it is heard at another rate just now.
+        """
+        self._refuse_if_connected()
+        self._use_rate(participant.mixer.rate)
+        self._participant, self._speech = participant, None
+        participant.mixer.enter(participant)
+
+    def leave(self, participant: Participant | None) -> None:
+        """Leave the room, unless it was left before."""
+        if participant is not None and participant is self._participant:
+            self._participant = None
+            participant.mixer.leave(participant)
 
     def say_last_words(self, packets: Sequence[bytes]) -> None:
         """Play a clip at once, over whatever else is played, sent or passed on; nothing is heard after it."""
@@ -259,6 +269,7 @@ class LiveCall:
             keying.done.cancel()
         if self._bridge_over is not None and not self._bridge_over.done():
             self._bridge_over.set_result(None)
+        self.leave(self._participant)
         finishing = asyncio.create_task(self.stop_recording())
         figures = self.leg.figures()
         await self.leg.close()
@@ -300,11 +311,19 @@ class LiveCall:
     def _use_rate(self, rate: Rate) -> None:
         if rate not in RATES:
             raise ValueError(f"a call is heard at 48000 or 16000 Hz, not {rate}")
-        if rate != self._rate and self._ears:
+        if rate != self._rate and (self._ears or self._participant is not None):
             raise ValueError(f"this call is already heard at {self._rate} Hz; hear it at the same rate")
         self._rate = rate
 
-    def _join(self, other: "LiveCall") -> None:
+    def _refuse_if_connected(self) -> None:
+        if self._bridged is not None:
+            raise RuntimeError(
+                f"call {self.call_id} is bridged already, and one bridge carries both ways; end it before the next"
+            )
+        if self._participant is not None:
+            raise RuntimeError(f"call {self.call_id} is in a room already; leave it before the next")
+
+    def _meet(self, other: "LiveCall") -> None:
         self._bridged = other
         self._let_through()
 

@@ -8,11 +8,14 @@ import uvloop
 
 from shared import heap, log
 from shared.bus import Bus
+from shared.errors import HandlerUnusable
+from shared.line import line
 from shared.settings import Settings
 from shared.wire import Wire
 from workers.media import handler
 from workers.media.host import Host
 from workers.media.leg import Leg
+from workers.media.open_line import OpenLine
 from workers.media.turn import Relays
 from workers.media.worker import Worker
 
@@ -26,8 +29,7 @@ def serve(settings: Settings) -> None:
     """
     url = settings.required_redis_url
     relays = Relays(settings.known_ice_servers, only=settings.ice_transport_policy == "relay")
-    named = {settings.call_handler, *(page.handler for page in settings.pages.values() if page.handler)}
-    scripts = {name: handler.load(name) for name in sorted(named)}
+    scripts = {name: handler.load(name) for name in sorted(settings.handlers)}
     heap.settle()
     uvloop.run(_work(settings, url, scripts, relays))
 
@@ -41,13 +43,18 @@ async def _work(settings: Settings, url: str, scripts: dict[str, handler.Script]
     host.open()
 
     @functools.cache
-    def script_of(page: str) -> handler.Script:
-        return scripts[settings.handler_of(page)]
+    def script_of(page: str, named: str) -> handler.Script:
+        name = named or settings.handler_of(page)
+        if name not in scripts and not settings.may_run(name):
+            raise HandlerUnusable(f"{name} is in no module that CALL_HANDLER, CALL_HANDLERS or PAGES_FILE names.")
+        return scripts.get(name) or handler.load(name)
 
     async with Wire.from_url(url, name="pageline-media") as wire, Wire.from_url(url, name="pageline-inbox") as inbox:
+        bus = Bus(wire, retention_hours=settings.retention_hours)
+        line.bind(OpenLine(host, bus, settings))
         worker = Worker(
             settings,
-            bus=Bus(wire, retention_hours=settings.retention_hours),
+            bus=bus,
             inbox=Bus(inbox),
             host=host,
             script_of=script_of,

@@ -7,38 +7,34 @@ is away; the machine alone concludes anything from them.
 import asyncio
 import contextlib
 import functools
-import hashlib
-import re
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from shared import actions, log
-from shared.bus import Bus, Routed
+from shared.bus import Bus, Fenced
 from shared.calls import facts, orders, state
-from shared.errors import RedisAway, RedisForgot
-from shared.handling import AnswerRefused, Call, CallEnded, Rate
-from shared.wire import AGAIN_AFTER_S
+from shared.errors import HandlerUnusable, RedisAway
+from shared.handling import AnswerRefused, Call, CallEnded
+from shared.outbound import Outbound
 from workers.media import sounds
-from workers.media.dtmf import Digit
 from workers.media.handler import Script
 from workers.media.held_call import HeldCall
-from workers.media.host import STOP_GRACE_S, Ear, Host
+from workers.media.host import STOP_GRACE_S, Host
 from workers.media.leg import LegFailed
 from workers.media.live_call import LiveCall
-from workers.media.recorder import recorder
+from workers.media.recorder import recorder, recording_name
 from workers.media.spare_legs import SpareLegs
+from workers.media.teller import Teller
 from workers.media.ticker import TICK_S
 
-T = TypeVar("T")
-
 REFUSED_GRACE_S: Final = 5.0
+CONNECTED_WITHIN_S: Final = 10.0
 LAST_WORDS: Final = sounds.load(Path(__file__).with_name("last_words.ogg"))
 """What a consumer hears whose call we have to end: that it has to."""
-_UNFIT_FOR_A_NAME: Final = re.compile(r"[^\w-]", re.ASCII)
 
 
-class Performer:
+class Performer(Teller):
     """One call in this worker's hands, under one epoch."""
 
     def __init__(
@@ -49,49 +45,46 @@ class Performer:
         bus: Bus,
         worker: str,
         host: Host,
-        script_of: Callable[[str], Script],
+        script_of: Callable[[str, str], Script],
         legs: SpareLegs,
         lives: dict[LiveCall, None],
         recordings: Path,
     ) -> None:
-        self.call_id = call_id
-        self.epoch = epoch
-        self._bus = bus
+        super().__init__(call_id, epoch, bus=bus)
+        self._outbound = Outbound(bus)
         self._worker = worker
         self._host = host
         self._script_of = script_of
         self._legs = legs
         self._lives = lives
         self._recordings = recordings
-        self._facts: asyncio.Queue[facts.Fact] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._answered: asyncio.Future[None] | None = None
+        self._placed: state.Call | None = None
+        """The call as it was when we offered it, where we place it."""
+        self._holder = HeldCall(self, host)
         self._negotiated: asyncio.Task[None] | None = None
         self._outcome = "ended"
         self._over = False
         self._recorded = 0
         self._log = log.get().bind(call=call_id, epoch=epoch)
         self.live: LiveCall | None = None
-        self.lease_lost = asyncio.Event()
-        self.forgotten = asyncio.Event()
-        """Redis does not know the call any more."""
-        self._spawn(self._say_all())
+        self.shelved = False
+        self._spawn(self.tell_all())
 
     # -- orders ----------------------------------------------------------------------------------------------
 
-    async def perform(self, order: orders.Order, call: state.Call) -> None:
-        """Carry out one order, or start to.
+    async def perform(self, order: orders.Order, call: state.Call, *, seq: int) -> None:
+        """Carry out one order, or start to; it follows from entry `seq` of the log.
 
         Raises:
             LeaseLost: another worker owns the call.
         """
         match order:
             case orders.StartHandler():
-                script = self._script_of(call.page)
-                self.say(facts.HandlerStarted(handler=script.name))
-                self._host.start(self._public(call), script.handler, self._handler_ended)
+                self._start_handler(call)
             case orders.RunOnLost():
-                on_lost = self._script_of(call.page).on_lost
+                on_lost = self._script_of(call.page, call.handler).on_lost
                 if on_lost is None:
                     self._handler_ended("returned", "", "")
                 else:
@@ -110,6 +103,16 @@ class Performer:
                     )
             case orders.PostAction(action=action, deadline_ms=deadline_ms):
                 self._spawn(self._post(action, call.page, deadline_ms))
+            case orders.MakeOffer():
+                self._placed, self._answered = call, asyncio.get_running_loop().create_future()
+                self._answered.add_done_callback(lambda it: it.cancelled() or it.exception())  # nobody may wait for it
+                self._spawn(self._offer())
+            case orders.Shelve():
+                await self._shelve(seq)
+            case orders.Withdraw():
+                self._spawn(self._withdraw())
+            case orders.LetSpeak():
+                self._let_speak()
             case orders.ApplyAnswer(sdp=sdp, renegotiation=renegotiation):
                 self._negotiated = self._spawn(self._connect(sdp, renegotiation))
             case orders.ApplyOffer(sdp=sdp):
@@ -120,21 +123,6 @@ class Performer:
                 await self._close_call(outcome)
             case _:
                 raise AssertionError(f"no such order: {order!r}")
-
-    def say(self, fact: facts.Fact) -> None:
-        """Append a fact to the call's log, under this epoch and after those said before."""
-        self._facts.put_nowait(facts.under(fact, self.epoch))
-
-    async def insist(self, step: Callable[[], Awaitable[T]]) -> T:
-        """Repeat a step until Redis has confirmed it, and note where it has forgotten the call: it has to be told."""
-        while True:
-            try:
-                return await step()
-            except RedisForgot:
-                self.forgotten.set()
-            except RedisAway:
-                pass
-            await asyncio.sleep(AGAIN_AFTER_S)
 
     async def abandon(self, *, quietly: bool = True) -> None:
         """Let go of everything, `quietly` without a word on the media path: the call is another worker's."""
@@ -158,28 +146,25 @@ class Performer:
 
     # -- what the handler asks for (media loop) ----------------------------------------------------------------
 
-    async def answer(self, on_digit: Callable[[Digit], None] | None = None) -> None:
-        """Offer, and wait until both sides can speak."""
-        if self._answered is not None:
-            raise RuntimeError(f"call {self.call_id} was answered before; call.answer() works once")
-        self._answered = asyncio.get_running_loop().create_future()
+    async def answer(self) -> None:
+        """Offer, and wait until both sides can speak; of a call that we place, until the consumer picks up."""
+        answered = self._answered
+        if self._placed is None or answered is None:
+            if answered is not None:
+                raise RuntimeError(f"call {self.call_id} was answered before; call.answer() works once")
+            answered = self._answered = asyncio.get_running_loop().create_future()
+            await self._offer()
+        await asyncio.shield(answered)
+
+    async def _offer(self) -> None:
         try:
             leg, offer = await self._legs.take()
         except LegFailed as failed:
             self.say(facts.LegFailed(reason=failed.reason))
         else:
             leg.on_ended = lambda reason: self.say(facts.LegFailed(reason=reason))
-            self.live = LiveCall(leg, on_digit, self.call_id)
+            self.live = LiveCall(leg, self._holder.note_digit, self.call_id)
             self.say(facts.OfferMade(sdp=offer))
-        await asyncio.shield(self._answered)
-
-    async def play(self, packets: tuple[bytes, ...]) -> None:
-        """Play a clip to its end."""
-        await self.sounding().play(packets)
-
-    async def listen(self, ear: Ear, rate: Rate) -> None:
-        """Let an ear hear."""
-        self.sounding().add_ear(ear, rate)
 
     async def start_recording(self, wanted: str | None) -> str:
         """Start to record and return the file's path."""
@@ -187,17 +172,10 @@ class Performer:
         if live.recorded:
             raise RuntimeError(f"call {self.call_id} is being recorded already; leave that `record` before the next")
         self._recorded += 1
-        path = Path(wanted) if wanted else self._recordings / self._recording_name()
+        path = Path(wanted) if wanted else self._recordings / recording_name(self.call_id, self.epoch, self._recorded)
         await live.record(recorder(path, live.rate))
         self.say(facts.RecordingStarted(path=str(path)))
         return str(path)
-
-    def _recording_name(self) -> str:
-        """Name a file after a call whose id is anybody's bytes."""
-        plain = _UNFIT_FOR_A_NAME.sub("_", self.call_id)[:80]
-        exact = "" if plain == self.call_id else f"-{hashlib.blake2b(self.call_id.encode(), digest_size=6).hexdigest()}"
-        number = "" if self._recorded == 1 else f"-{self._recorded}"
-        return f"{plain}{exact}-{self.epoch}{number}.opus"
 
     def leave(self, because: str) -> None:
         """End the conversation here and now; the log and Meta learn of it when Redis is back."""
@@ -242,14 +220,41 @@ class Performer:
         if self._answered is None:
             raise RuntimeError(f"call {self.call_id} is not answered yet; await call.answer() first")
         if self.live is None or not self.live.leg.live:
+            if self._placed is not None and not self._over:
+                raise RuntimeError(f"call {self.call_id} is not connected yet; await call.answer() first")
             raise CallEnded(self._outcome)
         return self.live
 
     # -- how orders are carried out ----------------------------------------------------------------------------
 
+    def _start_handler(self, call: state.Call) -> None:
+        try:
+            script = self._script_of(call.page, call.handler)
+        except HandlerUnusable as unusable:
+            self._handler_ended("raised", str(unusable), "")
+            return
+        self.say(facts.HandlerStarted(handler=script.name))
+        self._host.start(self._public(call), script.handler, self._handler_ended)
+
+    async def _shelve(self, seq: int) -> None:
+        step = functools.partial(self._outbound.shelve, self.call_id, self._worker, self.epoch, seq=seq)
+        self.shelved = await self.insist(step)
+        if self.shelved:
+            self.lease_lost.set()
+
+    async def _withdraw(self) -> None:
+        """Bar our `connect`; where it was granted before, that fact is in the log already."""
+        fenced = await self.insist(lambda: self._bus.fence(self.call_id, self.epoch, "withdraw", "withdraw"))
+        if fenced is Fenced.GO:
+            self.say(facts.ActionSettled(action="withdraw"))
+
+    def _let_speak(self) -> None:
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_result(None)
+
     def _public(self, call: state.Call) -> Call:
         return Call(
-            HeldCall(self, self._host),
+            self._holder,
             call_id=self.call_id,
             page=call.page,
             caller=call.consumer,
@@ -287,7 +292,9 @@ class Performer:
         live = self.live
         try:
             await live.leg.apply(answer, renegotiation)
-            await live.leg.connected()
+            # UNKNOWN whether Meta connects before the consumer picks up
+            rings_s = self._placed.ring_ms / 1000 if self._placed else 0.0
+            await live.leg.connected(CONNECTED_WITHIN_S + rings_s)
         except LegFailed as failed:
             self.say(facts.LegFailed(reason=failed.reason))
             return
@@ -296,8 +303,8 @@ class Performer:
         self._lives[live] = None
         live.speak()  # the first packet opens the far side's ears, and waits for no tick
         self.say(facts.LegConnected(setup_ms=self._bus.now_ms() - started_ms))
-        if not self._answered.done():
-            self._answered.set_result(None)
+        if self._placed is None:
+            self._let_speak()
 
     async def _renegotiate(self, offer: str, after: asyncio.Task[None] | None) -> None:
         if after is not None:
@@ -320,13 +327,6 @@ class Performer:
 
     async def _close_call(self, outcome: str) -> None:
         await self.insist(lambda: self._bus.done(self.call_id, self._worker, self.epoch, outcome))
-
-    async def _say_all(self) -> None:
-        while True:
-            fact = await self._facts.get()
-            if await self.insist(functools.partial(self._bus.route, self.call_id, fact)) is Routed.STALE:
-                self.lease_lost.set()
-                return
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine)

@@ -6,7 +6,9 @@ What was written of either is played, should the process die.
 
 import asyncio
 import contextlib
+import hashlib
 import random
+import re
 import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +39,16 @@ _writer = ThreadPoolExecutor(1, thread_name_prefix="recordings")
 """One thread for all recordings: the chunks of each stay in order."""
 
 T = TypeVar("T")
+
+_UNFIT_FOR_A_NAME: Final = re.compile(r"[^\w-]", re.ASCII)
+
+
+def recording_name(call_id: str, epoch: int, count: int) -> str:
+    """Name a file after a call, whose id is anybody's bytes; `count` numbers its recordings from 1."""
+    plain = _UNFIT_FOR_A_NAME.sub("_", call_id)[:80]
+    exact = "" if plain == call_id else f"-{hashlib.blake2b(call_id.encode(), digest_size=6).hexdigest()}"
+    number = "" if count == 1 else f"-{count}"
+    return f"{plain}{exact}-{epoch}{number}.opus"
 
 
 class Recorder(Generic[T]):

@@ -48,7 +48,7 @@ class Worker:
         bus: Bus,
         inbox: Bus,
         host: Host,
-        script_of: Callable[[str], Script],
+        script_of: Callable[[str, str], Script],
         make_leg: Callable[[], Leg],
         tick_s: float = TICK_S,
     ) -> None:
@@ -233,7 +233,10 @@ class Worker:
             self._log_end(driving.result(), held)
             await performer.finish()
         except LeaseLost as lost:
-            self._log.warning("call.abandoned", call=performer.call_id, epoch=performer.epoch, because=str(lost))
+            if performer.shelved:
+                self._log.info("call.shelved", call=performer.call_id, epoch=performer.epoch)
+            else:
+                self._log.warning("call.abandoned", call=performer.call_id, epoch=performer.epoch, because=str(lost))
             await performer.abandon(quietly=not held.forgotten)
         except Exception as error:  # noqa: BLE001 whatever it is, it must not leave a call that sounds and is nobody's
             self._log.error("call.broken", call=performer.call_id, epoch=performer.epoch, exc_info=error)

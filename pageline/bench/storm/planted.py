@@ -54,7 +54,7 @@ def no_takeover() -> None:
 
 def _rewrite(step: str, mechanism: str, instead: str) -> None:
     """Have a step loaded with other text."""
-    load = bus._script
+    load = bus.script
 
     def load_rewritten(name: str) -> Script:
         script = load(name)
@@ -63,7 +63,7 @@ def _rewrite(step: str, mechanism: str, instead: str) -> None:
         assert script.source.count(mechanism) == 1, f"{step}.lua no longer holds {mechanism!r}: mend this plant"
         return Script(script.source.replace(mechanism, instead))
 
-    bus._script = load_rewritten
+    bus.script = load_rewritten
 
 
 def plant(bug: str) -> None:

@@ -1,0 +1,112 @@
+"""The steps that only calls we place need; see `shared/bus.py`.
+
+place     ask for a call, once for each idempotency key
+shelve    let go of a call until something happens to it
+adopt     bind a call to Meta's id
+seek      find the call that Meta may have made of a `connect` without a reply
+
+pl:{0}:placed:<key>    "<call> <digest of what was asked>", for `KEY_KEPT_S`
+"""
+
+import asyncio
+import secrets
+from typing import Final, NamedTuple
+
+from shared.bus import PREFIX, Bus, Routed, bare, hash_of, party_of, refuse_forgotten, script
+from shared.calls import facts
+from shared.errors import LeaseLost, PagelineError
+
+KEY_KEPT_S: Final = 24 * 3600
+"""A request that is repeated with the same idempotency key within a day is the same request."""
+
+OURS: Final = "o_"
+"""What the ids of calls we place begin with; Meta's begin with `c_`."""
+
+_ULID_DIGITS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class KeyReused(PagelineError):
+    """The idempotency key came with another request before."""
+
+
+class Adoption(NamedTuple):
+    """What `adopt` made of a call."""
+
+    verdict: str
+    """`adopted`, `known` (it was before), `closed` (nobody has it any more), or `other`: the id is another call's."""
+    joined: int
+    """Facts that had overtaken the reply."""
+
+
+class Outbound:
+    """The steps, on a bus. Every method raises `RedisAway` when the server did not confirm; repeating does no harm."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._shelve = script("shelve")
+        self._adopt = script("adopt")
+        self._seek = script("seek")
+
+    async def place(self, placed: facts.Placed, *, key: str = "", digest: str = "") -> str:
+        """Ask for a call and return its id, once for each `key`; `digest` tells requests with the same key apart.
+
+        Raises:
+            KeyReused: the key came with another digest before.
+        """
+        call_id = new_id(self._bus.now_ms())
+        if key:
+            known = await self._bus.wire.call(
+                "SET", f"{PREFIX}placed:{key}", f"{call_id} {digest}", "NX", "GET", "EX", KEY_KEPT_S
+            )
+            if known is not None:
+                call_id, _, known_digest = known.decode().partition(" ")
+                if known_digest != digest:
+                    raise KeyReused(f"this idempotency key was used for call {call_id}, and for another request")
+        await self._bus.route(call_id, placed, identity="placed")
+        return call_id
+
+    async def shelve(self, call_id: str, worker: str, epoch: int, *, seq: int) -> bool:
+        """Let go of a call until something happens to it; False if something has, since entry `seq` of its log."""
+        args = (call_id, worker, epoch, bare(facts.HandedBack(worker=worker)), seq)
+        verdict = await self._shelve.run(self._bus.wire, [hash_of(call_id)], args)
+        refuse_forgotten(verdict, call_id)
+        if verdict == b"stale":
+            raise LeaseLost(f"call {call_id} has another owner than epoch {epoch}")
+        return bool(verdict == b"shelved")
+
+    async def adopt(self, call_id: str, answered: facts.ConnectAnswered) -> Adoption:
+        """Bind a call we placed to Meta's id, which `answered` tells, whoever owns the call now.
+
+        Facts heard under that id before join its log after `answered`, later ones go there.
+        """
+        args = (call_id, answered.meta_id, bare(answered), self._bus.retention_ms)
+        verdict, joined = await self._adopt.run(self._bus.wire, [hash_of(call_id)], args)
+        refuse_forgotten(verdict, call_id)
+        return Adoption(verdict.decode(), int(joined))
+
+    async def seek(self, call_id: str, page: str, consumer: str, *, for_ms: int) -> str:
+        """Look for the call that Meta may have made of a `connect` without a reply, and adopt it now or when it shows.
+
+        Returns Meta's id, or "" while there is none.
+        """
+        args = (call_id, party_of(page, consumer), for_ms, self._bus.retention_ms)
+        found: bytes = await self._seek.run(self._bus.wire, [hash_of(call_id)], args)
+        return found.decode()
+
+    async def permission_replied(self, page: str, consumer: str, reply: facts.PermissionReplied) -> int:
+        """Bring a consumer's answer to every call that may wait for it, and return to how many."""
+        waiting = await self._bus.wire.call("SMEMBERS", f"{PREFIX}asking:{party_of(page, consumer)}")
+        identity = f"permission:{reply.response}:{reply.replied_at_ms}"
+        routed = await asyncio.gather(*(self._bus.route(call.decode(), reply, identity=identity) for call in waiting))
+        return sum(each in (Routed.DELIVERED, Routed.PLACED, Routed.WAITING) for each in routed)
+
+
+def new_id(now_ms: int) -> str:
+    """Return an id for a call we place: `o_` and a ULID, which sorts by time."""
+    number = now_ms << 80 | secrets.randbits(80)
+    return OURS + "".join(_ULID_DIGITS[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def is_ours(call_id: str) -> bool:
+    """Tell whether the id is ours, and Meta knows the call by another."""
+    return call_id.startswith(OURS)
