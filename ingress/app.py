@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from ingress.calls_api import CallsApi
 from ingress.health import Health
 from ingress.webhook import Webhook
 from shared import heap, log, parent, settings
@@ -53,6 +54,7 @@ def create_app(configured: settings.Settings | None = None) -> App:
             Route("/healthz", health.healthz),
             Route("/readyz", health.readyz),
             Route("/metrics", health.metrics),
+            *CallsApi(bus, configured).routes(),
         ],
         lifespan=_lifespan(wire, bus, configured.lease_ms),
     )

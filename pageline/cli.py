@@ -12,6 +12,7 @@ from pageline.command import BAD_USAGE, FAILED, Json, die, print_json
 from pageline.letters import letters
 from shared import log, settings
 from shared.errors import BadSetting, HandlerUnusable, PagelineError
+from shared.line import RING_S
 
 app = typer.Typer(
     name="pageline",
@@ -151,6 +152,48 @@ def call(
         story.print_quality(told)
     else:
         story.print_one(told)
+
+
+@app.command()
+def dial(
+    psid: Annotated[str, typer.Argument(metavar="PSID", help="The consumer's id for the Page.")],
+    *,
+    page: Annotated[str, typer.Option(help="The Page that calls.")],
+    handler: Annotated[str, typer.Option(help="module:function; without, the Page's own.")] = "",
+    ask_permission: Annotated[
+        bool, typer.Option("--ask-permission", help="Ask the consumer, where we may not call.")
+    ] = False,
+    within_s: Annotated[
+        float | None, typer.Option(min=1, help="Do not ring later than this, s; a minute, or a day where asked.")
+    ] = None,
+    ring_s: Annotated[float, typer.Option(min=1, max=300, help="Give up when nobody has picked up, s.")] = RING_S,
+    key: Annotated[str, typer.Option(help="The same key within a day is the same call.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the call until it has ended.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Place a call; with --wait exit 1 unless it came to a conversation."""
+    from pageline import dialling
+
+    wish = dialling.Wish(page, psid, handler, ask_permission, within_s, ring_s, key)
+    told = dialling.dial(settings.load(), wish, wait=wait, quiet=as_json)
+    if as_json:
+        print_json(told)
+    if wait and told["outcome"] != "completed":
+        sys.exit(FAILED)
+
+
+@app.command()
+def hangup(
+    call_id: Annotated[str, typer.Argument(metavar="ID", help="The call's id.")], *, as_json: Json = False
+) -> None:
+    """End a call, ringing or live; one that has ended already is as good."""
+    from pageline import dialling
+
+    told = dialling.hang_up(settings.load(), call_id)
+    if told is None:
+        die(f"There is no call {call_id} in the log. `pageline calls` lists them.", FAILED)
+    if as_json:
+        print_json(told)
 
 
 @app.command()

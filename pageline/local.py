@@ -1,6 +1,7 @@
 """All processes on one machine: what `pageline up` and `pageline demo` start."""
 
 import contextlib
+import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,15 +22,30 @@ def run_everything(configured: Settings) -> int:
     Raises:
         BadSetting: something that one of them requires is missing; nothing was started.
     """
-    _ = configured.app_secrets, configured.verify_token, configured.page_token_by_page, configured.known_ice_servers
+    _ = (
+        configured.api_keys,
+        configured.app_secrets,
+        configured.verify_token,
+        configured.page_token_by_page,
+        configured.known_ice_servers,
+    )
     with valkey_unless_given(configured) as (redis_url, valkey):
         log_format = configured.log_format or ("console" if sys.stderr.isatty() else "json")
         return up.run(
             processes(configured),
-            {"REDIS_URL": redis_url, "LOG_FORMAT": log_format},
+            {"REDIS_URL": redis_url, "LOG_FORMAT": log_format, "PAGELINE_API_KEYS": _api_keys(configured)},
             stop_grace_s=configured.drain_seconds + STOP_SLACK_S,
             revive=None if valkey is None else valkey.revive,
         )
+
+
+def _api_keys(configured: Settings) -> str:
+    """Return the keys of `/v1`; where none are set, one made for this run, and shown."""
+    if configured.api_keys:
+        return configured.pageline_api_keys
+    key = secrets.token_urlsafe(24)
+    print(f"pageline: PAGELINE_API_KEYS is not set; /v1 takes this key in this run: {key}", file=sys.stderr)  # noqa: T201
+    return key
 
 
 @contextlib.contextmanager

@@ -56,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     ice_password: str = ""
     ice_transport_policy: Literal["all", "relay"] = "all"
     webhook_forward_url: str = ""
+    pageline_api_keys: str = ""
     log_format: str = ""
 
     @property
@@ -117,6 +118,11 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
                 "META_APP_SECRET is not set. Find it in the App Dashboard under App settings > Basic > App secret."
             )
         return secrets
+
+    @property
+    def api_keys(self) -> tuple[bytes, ...]:
+        """Return the keys that open `/v1`; none close it."""
+        return tuple(key.encode() for key in _listed(self.pageline_api_keys))
 
     @property
     def proving_secret(self) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from simulator.calls import EndedBy, Heard
+from simulator.picture import Seen
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -19,6 +20,9 @@ class Report(msgspec.Struct, kw_only=True):
 
 class BrowserPhone:
     """A consumer's device whose WebRTC lives in a page."""
+
+    pressed = ""
+    seen = Seen()
 
     def __init__(self, answer_timeout_s: float) -> None:
         self.connected = asyncio.Event()
@@ -34,6 +38,9 @@ class BrowserPhone:
         self._tell({"type": "offer", "sdp": offer})
         async with asyncio.timeout(self._answer_timeout_s):
             return await asyncio.shield(self._answer)
+
+    def pick_up(self) -> None:
+        """Does nothing: whoever calls from a page holds the phone."""
 
     def answered(self, sdp: str) -> None:
         """Takes the page's answer; only the first counts."""
@@ -59,6 +66,10 @@ class BrowserPhone:
 
     def recording(self) -> bytes | None:
         """Returns None: a page records nothing."""
+        return None
+
+    def picture(self) -> bytes | None:
+        """Returns None: a page keeps nothing."""
         return None
 
     async def events(self, after: int) -> AsyncIterator[tuple[int, dict[str, Any]]]:

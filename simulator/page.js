@@ -5,6 +5,7 @@
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
 const SOFT_TONE_HZ = 440, SOFT_TONE_LEVEL = 0.06, TEST_TONE_LEVEL = 0.3;
+const TONE_MS = 500, GAP_MS = 100; // as Messenger's own dial pad has it
 const GATHERING_LIMIT_MS = 2000, FLOOR_DB = -75, BARS = 28;
 
 const EXPLAIN = {
@@ -173,6 +174,7 @@ function gathered(peer) {
 function connected() {
   call.connectedAt = performance.now();
   show("connected", "Connected 0:00");
+  $("pad").hidden = !call.peer.getSenders()[0]?.dtmf?.canInsertDTMF; // not every line takes keys
   report({ connected: true });
   call.ticks = [
     setInterval(() => {
@@ -186,6 +188,11 @@ function connected() {
       reportHeard();
     }, 1000),
   ];
+}
+
+function press(key) {
+  const pad = call.peer?.getSenders()[0]?.dtmf;
+  if (pad?.canInsertDTMF) pad.insertDTMF(pad.toneBuffer + key, TONE_MS, GAP_MS);
 }
 
 function report(body) {
@@ -209,8 +216,8 @@ async function hangUp() {
 }
 
 function ended(by) {
-  const unconnected = { caller: "You hung up", business: "The line declined", timeout: "Nobody answered" };
-  const talked = { caller: "You hung up", business: "The line hung up", timeout: "The connection was lost" };
+  const unconnected = { consumer: "You hung up", business: "The line declined", timeout: "Nobody answered" };
+  const talked = { consumer: "You hung up", business: "The line hung up", timeout: "The connection was lost" };
   over((call.connectedAt ? talked : unconnected)[by] ?? "The call ended");
 }
 
@@ -236,6 +243,7 @@ async function over(status) {
 $("call").addEventListener("click", start);
 $("hang-up").addEventListener("click", hangUp);
 document.addEventListener("keydown", (event) => event.key === "Escape" && hangUp());
+document.querySelectorAll("[data-key]").forEach((key) => key.addEventListener("click", () => press(key.dataset.key)));
 document.querySelectorAll("[name=source]").forEach((choice) => choice.addEventListener("change", explain));
 addEventListener("pagehide", () => call.id && navigator.sendBeacon(`/sim/calls/${call.id}/hangup`));
 for (let i = 0; i < BARS; i++) $("meter").append(document.createElement("i"));

@@ -1,14 +1,11 @@
-"""Meta's SDP texts, written like the documented samples around the real transport of a consumer's device.
-
-The device (aiortc or a browser) answers a simplified offer. What Meta says to the business about that device is then
-composed here as text: an answer, and the offer that moves the consumer's audio to a second section (reference, 4.5).
-"""
+"""What Meta's middle reads in descriptions: the business's offers, and what the consumer's device says of itself."""
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-OPUS_FMTP = "maxaveragebitrate=20000;maxplaybackrate=16000;minptime=10;usedtx=1;useinbandfec=1"
 EXTENSIONS_KEPT = ("urn:ietf:params:rtp-hdrext:ssrc-audio-level", "urn:ietf:params:rtp-hdrext:sdes:mid")
 
 
@@ -17,54 +14,108 @@ class InvalidSdp(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """Holds what Meta's texts take from the business's offer."""
+class Codec:
+    """Holds one payload type of a section."""
+
+    payload_type: str
+    name: str
+    """As in `a=rtpmap`, like `opus/48000/2`."""
+    fmtp: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Holds one media section of the business's."""
 
     lines: tuple[str, ...]
+    kind: str
+    mid: str
+    direction: str
+    track_id: str | None
+    codecs: tuple[Codec, ...]
+
+    @classmethod
+    def parse(cls, lines: tuple[str, ...]) -> "Section":
+        """Reads one section; raises InvalidSdp if it is neither audio nor video, or has no mid."""
+        kind, mid = find(lines, r"m=(audio|video) "), find(lines, r"a=mid:(\S+)")
+        if kind is None or mid is None:
+            raise InvalidSdp("every media section must be audio or video and have a mid")
+        named = (re.match(r"a=rtpmap:(\d+) (\S+)", line) for line in lines)
+        return cls(
+            lines=lines,
+            kind=kind,
+            mid=mid,
+            direction=find(lines, r"a=(sendrecv|sendonly|recvonly|inactive)$") or "sendrecv",
+            track_id=find(lines, r"a=msid:\S+ (\S+)"),
+            codecs=tuple(
+                Codec(found[1], found[2], find(lines, rf"a=fmtp:{found[1]} (.*)") or "") for found in named if found
+            ),
+        )
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """Returns the lines of the header extensions that Meta takes."""
+        return tuple(line for line in self.lines if line.startswith("a=extmap:") and line.endswith(EXTENSIONS_KEPT))
+
+    @property
+    def sends(self) -> bool:
+        """Tells whether the business sends here."""
+        return self.direction in ("sendrecv", "sendonly")
+
+    def codec(self, *names: str) -> Codec | None:
+        """Returns the first codec with one of these names, in the order of the names."""
+        offered = [(name.lower(), codec) for name in names for codec in self.codecs]
+        return next((codec for name, codec in offered if codec.name.lower() == name), None)
+
+    def video_codec(self) -> Codec | None:
+        """Returns the codec in which the consumer's device can be sent pictures: VP8, or else H264."""
+        h264 = [codec for codec in self.codecs if codec.name == "H264/90000" and "packetization-mode=1" in codec.fmtp]
+        return self.codec("VP8/90000") or next(iter(h264), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Holds what Meta's texts take from an offer of the business's."""
+
+    session: tuple[str, ...]
+    sections: tuple[Section, ...]
     session_id: str
     version: int
-    mid: str
-    opus: str
-    track_id: str | None
-    extensions: tuple[str, ...]
+    ufrag: str
+    opus: Codec
 
     @classmethod
     def parse(cls, text: str) -> "Offer":
-        """Reads an offer; raises InvalidSdp unless it is one audio section with Opus, ICE and a sha-256 fingerprint."""
-        lines = tuple(text.split("\r\n")[:-1] if text.endswith("\r\n") else text.splitlines())
-        if sum(line.startswith("m=") for line in lines) != 1 or not _find(lines, r"m=(audio) "):
-            raise InvalidSdp("the offer must have exactly one media section, of audio")
-        origin = re.match(r"o=\S+ (\d+) (\d+) ", _line(lines, "o="))
-        mid, opus = _find(lines, r"a=mid:(\S+)"), _find(lines, r"(?i)a=rtpmap:(\d+) opus/48000/2")
-        needed = ("a=ice-ufrag:", "a=ice-pwd:", "a=setup:actpass", "a=fingerprint:sha-256 ")
-        missing = [name for name in needed if not _line(lines, name)]
-        if origin is None or mid is None or opus is None or missing:
-            raise InvalidSdp(f"the offer lacks {missing or 'an origin, a mid or Opus'}")
+        """Reads an offer; raises InvalidSdp unless it begins with Opus audio and has ICE and a sha-256 fingerprint."""
+        lines = text.split("\r\n")[:-1] if text.endswith("\r\n") else text.splitlines()
+        session, *parts = split(lines)
+        sections = tuple(Section.parse(part) for part in parts)
+        if not sections or sections[0].kind != "audio":
+            raise InvalidSdp("the first media section must be audio")
+        origin = re.match(r"o=\S+ (\d+) (\d+) ", next((line for line in session if line.startswith("o=")), ""))
+        ufrag, opus = find(lines, r"a=ice-ufrag:(\S+)"), sections[0].codec("opus/48000/2")
+        needed = (r"(a=ice-pwd:)", r"(a=setup:act)", r"(?i)(a=fingerprint:sha-256 )")
+        missing = [name for name in needed if not find(lines, name)]
+        if origin is None or ufrag is None or opus is None or missing:
+            raise InvalidSdp(f"the offer lacks {missing or 'an origin, ICE credentials or Opus'}")
         return cls(
-            lines=lines,
+            session=session,
+            sections=sections,
             session_id=origin[1],
             version=int(origin[2]),
-            mid=mid,
+            ufrag=ufrag,
             opus=opus,
-            track_id=_find(lines, r"a=msid:\S+ (\S+)"),
-            extensions=tuple(line for line in lines if line.startswith("a=extmap:") and line.endswith(EXTENSIONS_KEPT)),
         )
 
-    def for_device(self) -> str:
-        """Returns the offer as the consumer's device gets it: Opus alone, and `active`, so that it answers `passive`.
+    @property
+    def bundle(self) -> list[str]:
+        """Returns the mids that share one transport."""
+        return (find(self.session, r"a=group:BUNDLE (.*)") or "").split()
 
-        Header extensions are left out, or the device would go on marking its packets with the mid of the first section
-        after Meta's renegotiation has moved them to the second.
-        """
-        kept = []
-        for line in self.lines:
-            payload_type = re.match(r"a=(?:rtpmap|fmtp|rtcp-fb):(\d+) ", line)
-            if line.startswith("m="):
-                line = re.sub(r"( UDP/TLS/RTP/SAVPF) .*", rf"\1 {self.opus}", line)  # noqa: PLW2901
-            elif line.startswith("a=extmap") or (payload_type and payload_type[1] != self.opus):
-                continue
-            kept.append("a=setup:active" if line == "a=setup:actpass" else line)
-        return _text(kept)
+    @property
+    def payload_types(self) -> set[str]:
+        """Returns every payload type that has a meaning already."""
+        return {codec.payload_type for section in self.sections for codec in section.codecs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +136,9 @@ class Device:
         Browsers hide addresses behind mDNS names until they may use the microphone. Meta would never pass such a name
         on, so loopback stands in for it; checks from the browser's side then show its true address.
         """
-        lines = tuple(text.splitlines())
-        ufrag, password = _find(lines, r"a=ice-ufrag:(\S+)"), _find(lines, r"a=ice-pwd:(\S+)")
-        fingerprint, ssrc = _find(lines, r"(?i)a=fingerprint:sha-256 (\S+)"), _find(lines, r"a=ssrc:(\d+) ")
+        lines = text.splitlines()
+        ufrag, password = find(lines, r"a=ice-ufrag:(\S+)"), find(lines, r"a=ice-pwd:(\S+)")
+        fingerprint, ssrc = find(lines, r"(?i)a=fingerprint:sha-256 (\S+)"), find(lines, r"a=ssrc:(\d+) ")
         if not (ufrag and password and fingerprint and ssrc):
             raise InvalidSdp("the device's answer lacks ICE credentials, a sha-256 fingerprint or an SSRC")
         found = (re.match(r"(?i)a=candidate:(\S+) 1 udp (\d+) (\S+) (\d+) typ host", line) for line in lines)
@@ -105,77 +156,25 @@ class Device:
         )
 
 
-def answer(offer: Offer, device: Device) -> str:
-    """Composes what comes back from `accept` as `sdp_response`, like messenger-accept-answer.sdp."""
-    head = _head(offer, bundle=offer.mid, stream="")
-    return _text([*head, *_section(offer, device, mid=offer.mid, direction="sendrecv", msid=f"- {offer.track_id}")])
+def ssrc_of(text: str, mid: str) -> str:
+    """Returns the SSRC that a device sends with in one section; raises InvalidSdp if it does not."""
+    for part in split(text.splitlines())[1:]:
+        if f"a=mid:{mid}" in part and (ssrc := find(part, r"a=ssrc:(\d+) ")):
+            return ssrc
+    raise InvalidSdp(f"the device sends nothing in its section {mid}")
 
 
-def renegotiation(offer: Offer, device: Device) -> str:
-    """Composes what comes back as `sdp_renegotiation`, like messenger-accept-renegotiation-offer.sdp.
-
-    The business now sends on the first section only; the consumer is heard on a new one, with an announced SSRC.
-    """
-    new_mid = "1" if offer.mid != "1" else "2"
-    odd = ["a=x-google-flag:conference"]
-    yours = _section(offer, device, mid=offer.mid, direction="recvonly", msid=f"- {offer.track_id}", more=odd)
-    track = f"{device.stream}:DEFAULT {int(device.ssrc) * 10**8 + 125}"
-    theirs = _section(offer, device, mid=new_mid, direction="sendonly", msid=track, more=odd)
-    head = _head(offer, bundle=f"{offer.mid} {new_mid}", stream=f" {device.stream}:DEFAULT")
-    cname = f"a=ssrc:{device.ssrc} cname:{device.stream}"
-    return _text([*head, "a=x-fb-feature:pqc-0", *yours, *theirs, cname])
+def split(lines: Sequence[str]) -> list[tuple[str, ...]]:
+    """Splits a description into what is said of the session and each media section."""
+    starts = [0, *(number for number, line in enumerate(lines) if line.startswith("m=")), len(lines)]
+    return [tuple(lines[start:end]) for start, end in pairwise(starts)]
 
 
-def _head(offer: Offer, *, bundle: str, stream: str) -> list[str]:
-    return [
-        "v=0",
-        f"o=- {offer.session_id} {offer.version + 1} IN IP4 127.0.0.1",
-        "s=-",
-        "t=0 0",
-        f"a=group:BUNDLE {bundle}",
-        f"a=msid-semantic: WMS{stream}",
-        "a=ice-lite",
-    ]
-
-
-def _section(
-    offer: Offer, device: Device, *, mid: str, direction: str, msid: str, more: list[str] | None = None
-) -> list[str]:
-    """Writes one audio section; the TCP candidate is there because Meta sends one and nobody may trip over it."""
-    address, port = device.candidates[0][2:] if device.candidates else ("0.0.0.0", "9")  # noqa: S104
-    version = "6" if ":" in address else "4"
-    udp = [f"a=candidate:{f} 1 udp {p} {host} {at} typ host generation 1" for f, p, host, at in device.candidates]
-    tcp = [f"a=candidate:{f}9 1 tcp 1518280448 {host} 3478 typ host tcptype passive generation 1"
-           for f, _, host, _ in device.candidates[:1]]  # fmt: skip
-    return [
-        f"m=audio {port} UDP/TLS/RTP/SAVPF {offer.opus}",
-        f"c=IN IP{version} {address}",
-        "a=rtcp:9 IN IP4 0.0.0.0",
-        *udp,
-        *tcp,
-        f"a=ice-ufrag:{device.ufrag}",
-        f"a=ice-pwd:{device.password}",
-        *(["a=ice-options:fb-force-5245"] if more else []),
-        f"a=fingerprint:sha-256 {device.fingerprint}",
-        "a=setup:passive",
-        f"a=mid:{mid}",
-        *offer.extensions,
-        f"a={direction}",
-        *([f"a=msid:{msid}"] if offer.track_id or direction == "sendonly" else []),
-        "a=rtcp-mux",
-        *(more or []),
-        f"a=rtpmap:{offer.opus} opus/48000/2",
-        f"a=fmtp:{offer.opus} {OPUS_FMTP}",
-    ]
-
-
-def _text(lines: list[str]) -> str:
-    return "\r\n".join([*lines, ""])
-
-
-def _line(lines: tuple[str, ...], start: str) -> str:
-    return next((line for line in lines if line.lower().startswith(start)), "")
-
-
-def _find(lines: tuple[str, ...], pattern: str) -> str | None:
+def find(lines: Sequence[str], pattern: str) -> str | None:
+    """Returns the first group of the first line that matches."""
     return next((found[1] for line in lines if (found := re.match(pattern, line))), None)
+
+
+def join_lines(lines: Sequence[str]) -> str:
+    """Returns a description's text."""
+    return "\r\n".join([*lines, ""])

@@ -1,0 +1,129 @@
+"""`/v1/calls`: place a call, look at it, end it."""
+
+import asyncio
+import hashlib
+from typing import Annotated, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ingress.keys import Endpoint, Keys, refusal
+from shared.bus import Bus
+from shared.calls import facts
+from shared.calls.summary import summary
+from shared.errors import RedisAway
+from shared.line import RING_S, WITHIN_ASKED_S, WITHIN_S
+from shared.outbound import KeyReused, Outbound
+from shared.settings import Settings
+
+LONGEST_KEY: Final = 255
+MOST_LISTED: Final = 1_000
+WEEK_S: Final = 7 * 24 * 3600
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+class NewCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /v1/calls`."""
+
+    page: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    to: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    """The consumer's id for that Page (PSID)."""
+    handler: str = ""
+    ask_permission: bool = False
+    within_s: Annotated[float, msgspec.Meta(gt=0, le=WEEK_S)] | None = None
+    ring_s: Annotated[float, msgspec.Meta(ge=1, le=300)] = RING_S
+
+
+_decode = msgspec.json.Decoder(NewCall).decode
+
+
+class CallsApi:
+    """The endpoints; every one needs a key."""
+
+    def __init__(self, bus: Bus, settings: Settings) -> None:
+        self._bus = bus
+        self._outbound = Outbound(bus)
+        self._settings = settings
+        self._keys = Keys(settings.api_keys)
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        guard = self._guard
+        return [
+            Route("/v1/calls", guard(self.place), methods=["POST"]),
+            Route("/v1/calls", guard(self.latest), methods=["GET"]),
+            Route("/v1/calls/{call_id}", guard(self.show), methods=["GET"]),
+            Route("/v1/calls/{call_id}/hangup", guard(self.hang_up), methods=["POST"]),
+        ]
+
+    async def place(self, request: Request) -> Response:
+        """Take a call to be placed: 202 once it is kept, the same call again for the same `Idempotency-Key`."""
+        key = request.headers.get("idempotency-key", "")
+        if len(key) > LONGEST_KEY or not key.isprintable():
+            return refusal(400, f"Idempotency-Key: at most {LONGEST_KEY} printable characters.")
+        try:
+            wanted = _decode(await request.body())
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return refusal(400, f"The body is not a call to place: {error}")
+        if self._settings.pages and wanted.page not in self._settings.pages:
+            return refusal(400, f"Page {wanted.page} has no access token here. Add it to PAGE_TOKENS or PAGES_FILE.")
+        if wanted.handler and not self._settings.may_run(wanted.handler):
+            return refusal(400, f"{wanted.handler} is in no module that is configured. Add it to CALL_HANDLERS.")
+        within_s = wanted.within_s or (WITHIN_ASKED_S if wanted.ask_permission else WITHIN_S)
+        placed = facts.Placed(
+            page=wanted.page,
+            consumer=wanted.to,
+            call_by_ms=self._bus.now_ms() + int(within_s * 1000),
+            handler=wanted.handler,
+            ask_permission=wanted.ask_permission,
+            ring_s=wanted.ring_s,
+        )
+        try:
+            call_id = await self._outbound.place(placed, key=_digest(key.encode()), digest=_digest(_encode(wanted)))
+        except KeyReused as reused:
+            return refusal(422, f"{reused}.")
+        return JSONResponse({"call_id": call_id}, status_code=202, headers={"location": f"/v1/calls/{call_id}"})
+
+    async def latest(self, request: Request) -> Response:
+        """List the latest calls, the newest first."""
+        limit = request.query_params.get("limit", "20")
+        if not (limit.isascii() and limit.isdigit() and 0 < int(limit) <= MOST_LISTED):
+            return refusal(400, f"limit: a number from 1 to {MOST_LISTED}.")
+        ids = await self._bus.recent_calls(limit=int(limit))
+        logs = await asyncio.gather(*(self._bus.read_log(call_id) for call_id in ids))
+        calls = [summary(call_id, [entry.fact for entry in log]) for call_id, log in zip(ids, logs, strict=True) if log]
+        return JSONResponse({"calls": calls})
+
+    async def show(self, request: Request) -> Response:
+        """Show one call."""
+        call_id = request.path_params["call_id"]
+        log = [entry.fact for entry in await self._bus.read_log(call_id)]
+        return JSONResponse(summary(call_id, log)) if log else _unknown(call_id)
+
+    async def hang_up(self, request: Request) -> Response:
+        """Have a call ended; one that has ended already is as good."""
+        call_id = request.path_params["call_id"]
+        if not await self._bus.read_log(call_id):
+            return _unknown(call_id)
+        await self._bus.route(call_id, facts.HangUpAsked(by="api"))
+        return JSONResponse({"call_id": call_id}, status_code=202)
+
+    def _guard(self, endpoint: Endpoint) -> Endpoint:
+        async def reachable(request: Request) -> Response:
+            try:
+                return await endpoint(request)
+            except RedisAway:
+                message = "Redis did not confirm. Send again, with the same Idempotency-Key."
+                return refusal(503, message, headers={"retry-after": "1"})
+
+        return self._keys.guard(reachable)
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.blake2b(text, digest_size=16).hexdigest() if text else ""
+
+
+def _unknown(call_id: str) -> Response:
+    return refusal(404, f"There is no call {call_id} in the log; logs are kept for RETENTION_HOURS.")

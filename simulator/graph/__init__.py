@@ -1,0 +1,1 @@
+"""Graph as the business meets it: one front for tokens, faults and errors, and one module for each edge of a Page."""
