@@ -12,5 +12,17 @@ with the call in its hands.
 
 from shared.handling import AnswerRefused, Call, CallEnded, Frame, Recording, Room
 from shared.line import line
+from shared.video import Image, MediaRefused, Picture
 
-__all__ = ["AnswerRefused", "Call", "CallEnded", "Frame", "Recording", "Room", "line"]
+__all__ = [
+    "AnswerRefused",
+    "Call",
+    "CallEnded",
+    "Frame",
+    "Image",
+    "MediaRefused",
+    "Picture",
+    "Recording",
+    "Room",
+    "line",
+]

@@ -15,6 +15,8 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, Self
 
 import structlog
 
+from shared.video import Seeing, VideoHolder
+
 FRAME_MS: Final = 20
 
 Rate = Literal[16000, 48000]
@@ -60,7 +62,7 @@ class Frame(NamedTuple):
         return len(self.pcm) // 2
 
 
-class Holder(Protocol):
+class Holder(VideoHolder, Protocol):
     """What a `Call` needs of the worker that holds it; every method is called on the handler's event loop."""
 
     def answer(self) -> Awaitable[None]: ...
@@ -94,7 +96,7 @@ class Room:
         """What the worker of its calls has made for it."""
 
 
-class Call:
+class Call(Seeing):
     """One call with a consumer. Everything that waits raises `CallEnded` when the call is over."""
 
     def __init__(
@@ -112,7 +114,7 @@ class Call:
         """1 for the first worker that holds the call; more after a worker died with it before the answer."""
         self.log: Final = log or structlog.get_logger()
         """A logger bound to this call."""
-        self.holder: Final = holder
+        self.holder: Holder = holder
 
     async def answer(self) -> None:
         """Answer, and return once both sides can speak; in a call that we place, wait until the consumer picks up.

@@ -95,7 +95,7 @@ class LiveCall:
         self.catch_up()
         self._idle_ticks = self._idle_ticks + 1 if self.leg.packets_sent == self._sent else 0
         if self._idle_ticks >= IDLE_TICKS:
-            self.leg.send_packet(SILENCE)
+            self.leg.send_packet(SILENCE, comfort=True)
             self._idle_ticks = 0
         self._sent = self.leg.packets_sent
 
@@ -259,6 +259,7 @@ class LiveCall:
         """Play a clip at once, over whatever else is played, sent or passed on; nothing is heard after it."""
         if self._last_words is None:
             self._last_words = deque(packets)
+            self.leg.muted = False
             self._let_through()
 
     async def close(self) -> facts.LegClosed:

@@ -69,6 +69,8 @@ class RtpSession:
         self._hearing = False
         self.may_speak: Callable[[], bool] = lambda: True
         """Asked before anything is sent, goodbyes included: whether the call is still ours."""
+        self.muted = False
+        """Whether nothing of our sound is sent but comfort; keys are."""
         self.dtx = False
         """Whether pauses of our speech are left out (DTX, RFC 7587 section 3.1.3)."""
         self.wishes: Mapping[str, int] = {}
@@ -112,8 +114,11 @@ class RtpSession:
 
     # --- said ---
 
-    def send_packet(self, payload: bytes, *, samples: int = SAMPLES_20_MS) -> bool:
+    def send_packet(self, payload: bytes, *, samples: int = SAMPLES_20_MS, comfort: bool = False) -> bool:
         """Send one Opus packet that plays `samples` at 48 kHz; tell whether it left."""
+        if self.muted and not comfort:
+            self._outgoing.leave_out(samples)
+            return False
         if not self._live or len(payload) > MAX_PACKET_BYTES or not self.may_speak():
             return False
         length = self._outgoing.write(srtp.packet, payload, samples, time.monotonic())
@@ -196,7 +201,7 @@ class RtpSession:
 
     def pass_on(self, packet: RtpPacket, at_s: float) -> None:
         """Send another leg's packet, which lies in `srtp.packet`, as one of ours; nothing is left of it there."""
-        if self._outgoing.payload_type is None or not self._live or not self.may_speak():
+        if self._outgoing.payload_type is None or self.muted or not self._live or not self.may_speak():
             return
         length = self._outgoing.pass_on(srtp.packet, packet, self._outgoing.payload_type, at_s)
         if length:

@@ -73,6 +73,8 @@ class Video:
         self.bits_s = MOST_BITS_S
         """What the peer bears, as far as it said (REMB)."""
         self.outgoing = OutgoingVideo()
+        self.stopped = False
+        """Nothing of ours is shown, although the peer would take it."""
         self._way = way
         self._viewers: list[Callable[[Encoded, float], None]] = []
         self._onward: Video | None = None
@@ -152,21 +154,26 @@ class Video:
     # --- shown ---
 
     @property
-    def codec(self) -> str | None:
-        """What to encode with; None while the peer takes no video."""
+    def peer_takes(self) -> str | None:
+        """The codec that the peer likes best; None while it takes no video."""
         return next(iter(self.terms.sending), None)
+
+    @property
+    def codec(self) -> str | None:
+        """What to encode with; None while nothing is to be shown."""
+        return None if self.stopped else self.peer_takes
 
     def show(self, picture: Encoded, at_s: float) -> bool:
         """Queue a picture of ours; False where it cannot be sent, and the next must be a key picture."""
         payload_type = self.terms.sending.get(picture.codec)
-        if payload_type is None or self._source is not None:
+        if payload_type is None or self.stopped or self._source is not None:
             return False
         return self.outgoing.put(picture.codec, payload_type, picture.data, at_s)
 
     def pass_on(self, packet: RtpPacket, codec: str, at_s: float) -> None:
         """Send another leg's packet, which lies in `srtp.packet`, as one of ours, where our peer takes that codec."""
         payload_type = self.terms.sending.get(codec)
-        if payload_type is None or not self._way.may_send:
+        if payload_type is None or self.stopped or not self._way.may_send:
             return
         length = self.outgoing.pass_on(srtp.packet, packet, payload_type, at_s)
         if length:

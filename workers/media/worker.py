@@ -263,6 +263,7 @@ class Worker:
             legs=self._legs,
             lives=self._rounds.lives,
             recordings=self._settings.recordings,
+            post_answers=self._settings.media_update_answer == "on",
         )
 
     def _make_leg(self) -> Leg:
