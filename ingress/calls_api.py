@@ -15,7 +15,7 @@ from shared.calls import facts
 from shared.calls.summary import summary
 from shared.errors import RedisAway
 from shared.line import RING_S, WITHIN_ASKED_S, WITHIN_S
-from shared.outbound import KeyReused, Outbound
+from shared.outbound import KeyReused, Outbound, ours_of
 from shared.settings import Settings
 
 LONGEST_KEY: Final = 255
@@ -98,13 +98,13 @@ class CallsApi:
 
     async def show(self, request: Request) -> Response:
         """Show one call."""
-        call_id = request.path_params["call_id"]
+        call_id = await ours_of(self._bus, request.path_params["call_id"])
         log = [entry.fact for entry in await self._bus.read_log(call_id)]
         return JSONResponse(summary(call_id, log)) if log else _unknown(call_id)
 
     async def hang_up(self, request: Request) -> Response:
         """Have a call ended; one that has ended already is as good."""
-        call_id = request.path_params["call_id"]
+        call_id = await ours_of(self._bus, request.path_params["call_id"])
         if not await self._bus.read_log(call_id):
             return _unknown(call_id)
         await self._bus.route(call_id, facts.HangUpAsked(by="api"))

@@ -10,7 +10,7 @@ from shared.calls import facts
 from shared.calls.summary import summary
 from shared.errors import BadSetting
 from shared.line import WITHIN_ASKED_S, WITHIN_S
-from shared.outbound import Outbound
+from shared.outbound import Outbound, ours_of
 from shared.settings import Settings
 
 LOOKED_AT_EVERY_S: Final = 0.25
@@ -63,10 +63,11 @@ def hang_up(settings: Settings, call_id: str) -> dict[str, Any] | None:
     """Have a call ended; none where nothing is known of it."""
 
     async def end(bus: Bus) -> dict[str, Any] | None:
-        if not await bus.read_log(call_id):
+        kept_as = await ours_of(bus, call_id)
+        if not await bus.read_log(kept_as):
             return None
-        await bus.route(call_id, facts.HangUpAsked(by="operator"))
-        return await _told(bus, call_id)
+        await bus.route(kept_as, facts.HangUpAsked(by="operator"))
+        return await _told(bus, kept_as)
 
     return ask(settings, end)
 

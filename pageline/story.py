@@ -19,8 +19,10 @@ from shared.bus import Bus, LogEntry
 from shared.calls import facts
 from shared.calls.machine import transition
 from shared.calls.state import Call, Outcome, Phase
+from shared.calls.summary import because
 from shared.embedded import EmbeddedValkey
 from shared.meta.sdp import digest_of
+from shared.outbound import ours_of
 from shared.settings import Settings
 from shared.wire import Wire
 
@@ -67,6 +69,7 @@ class Story:
             "call_id": self.call_id,
             "phase": str(self.call.phase),
             "outcome": self.call.outcome and str(self.call.outcome),
+            "because": because(entry.fact for entry in self.entries),
             "page": self.call.page,
             "consumer": self.call.consumer and log.pseudonym(self.call.consumer),
             "direction": self.call.direction,
@@ -120,8 +123,9 @@ def of(settings: Settings, call_id: str) -> Story | None:
     """Return the story of one call, or none if nothing is known of it."""
 
     async def read(bus: Bus) -> Story | None:
-        entries, samples = await asyncio.gather(bus.read_log(call_id), quality.read(bus.wire, call_id))
-        return Story(call_id, entries, samples) if entries else None
+        kept_as = await ours_of(bus, call_id)
+        entries, samples = await asyncio.gather(bus.read_log(kept_as), quality.read(bus.wire, kept_as))
+        return Story(kept_as, entries, samples) if entries else None
 
     return ask(settings, read)
 
@@ -144,14 +148,17 @@ def print_list(stories: list[Story]) -> None:
         console.print("No calls yet. `pageline demo` makes one.", style="dim")
         return
     table = Table(box=None, header_style="dim", pad_edge=False)
-    for column in ("started", "call", "page", "phase", "outcome"):
+    for column in ("started", "call", "", "page", "phase", "outcome"):
         table.add_column(column)
     table.add_column("lasted", justify="right")
     for story in stories:
         call = story.call
         outcome = Text(str(call.outcome or ""), style=_style(call))
         started = clock(story.started_ms)
-        table.add_row(started, story.call_id, call.page, str(call.phase), outcome, f"{story.lasted_ms / 1000:.1f} s")
+        way = "out" if call.placed else "in"
+        table.add_row(
+            started, story.call_id, way, call.page, str(call.phase), outcome, f"{story.lasted_ms / 1000:.1f} s"
+        )
     console.print(table)
 
 
@@ -161,6 +168,10 @@ def print_one(story: Story, console: Console | None = None) -> None:
     call = story.call
     console.print(Text(story.call_id, style="bold"), Text(str(call.outcome or call.phase), style=_style(call)))
     console.print(f"Page {call.page} · consumer {call.consumer and log.pseudonym(call.consumer)} · {call.direction}")
+    if call.meta_id:
+        console.print(f"Meta's id {call.meta_id}", style="dim")
+    if ended := story.summary()["because"]:
+        console.print(f"ended: {ended}", style="dim")
     console.print()
     console.print(timeline_table(story))
     closed = story.first(facts.LegClosed)

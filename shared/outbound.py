@@ -101,6 +101,12 @@ class Outbound:
         return sum(each in (Routed.DELIVERED, Routed.PLACED, Routed.WAITING) for each in routed)
 
 
+async def ours_of(bus: Bus, call_id: str) -> str:
+    """Return the id under which a call is kept: ours where it is Meta's id of a call that we placed."""
+    ours = await bus.wire.call("HGET", hash_of(call_id), "as")
+    return call_id if ours is None else str(ours.decode())
+
+
 def new_id(now_ms: int) -> str:
     """Return an id for a call we place: `o_` and a ULID, which sorts by time."""
     number = now_ms << 80 | secrets.randbits(80)

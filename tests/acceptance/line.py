@@ -12,7 +12,7 @@ import sys
 import wave
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Protocol, Self, TypeVar
 
 import httpx
 import numpy as np
@@ -24,7 +24,7 @@ from shared.calls import facts
 from shared.embedded import EmbeddedValkey
 from shared.parent import tied
 from shared.wire import Wire
-from tests.acceptance.standin import PAGE, RATE_HZ, SECRET, Consumer, Meta, until
+from tests.acceptance.standin import PAGE, RATE_HZ, SECRET, Consumer, until
 
 ROOT: Final = Path(__file__).parents[2]
 PROCFILE: Final = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
@@ -120,10 +120,17 @@ class Process:
             raise
 
 
+class HasUrls(Protocol):
+    """What stands in for Meta."""
+
+    url: str
+    webhook_url: str
+
+
 class Line:
     """A pipeline in a folder of its own: which settings its processes get, and what became of its calls."""
 
-    def __init__(self, home: Path, meta: Meta, **settings: str) -> None:
+    def __init__(self, home: Path, meta: HasUrls, **settings: str) -> None:
         self.home = home
         self.meta = meta
         self.processes: dict[str, Process] = {}

@@ -418,9 +418,8 @@ class Meta:
                 length = re.search(r"(?im)^content-length: (\d+)", head)
                 raw = await reader.readexactly(int(length[1]) if length else 0)
                 token = re.search(r"(?im)^authorization: Bearer (\S+)", head)
-                request = Request(
-                    head.split()[1], token[1] if token else "", json.loads(raw or b"{}"), time.monotonic()
-                )
+                path = head.split()[1].partition("?")[0]
+                request = Request(path, token[1] if token else "", json.loads(raw or b"{}"), time.monotonic())
                 self.requests.append(request)
                 status, body = await self._reply(request)
                 if not status:

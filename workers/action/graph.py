@@ -74,18 +74,11 @@ class Graph:
         body: bytes | None = None,
         params: Mapping[str, str] | None = None,
     ) -> Attempt:
-        """Send one request about a Page, `edge` "" for the Page itself; raises nothing of httpx's.
-
-        `body` is a JSON object. The proof goes into it, and into the query where there is none.
-        """
+        """Send one request about a Page, `edge` "" for the Page itself; raises nothing of httpx's."""
         started = monotonic_s()
         params = dict(params or {})
         if self._app_secret:
-            proof = appsecret_proof(self._app_secret, token)
-            if body is None:
-                params["appsecret_proof"] = proof
-            else:
-                body = b'{"appsecret_proof":"%s",%s' % (proof.encode(), body[1:])
+            params["appsecret_proof"] = appsecret_proof(self._app_secret, token)
         request = self._client.build_request(
             method,
             f"{self._base}/{page}/{edge}".rstrip("/"),
