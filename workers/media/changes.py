@@ -1,7 +1,8 @@
 """Changes of a call's media: Meta's, which are applied as they come, and the handler's, one at a time.
 
 What the handler wants holds here at once where it only takes something away: who mutes is not heard while Meta is
-asked. An offer of ours changes nothing until Meta has taken it, so that there is nothing to roll back where it does not.
+asked. An offer of ours changes nothing until Meta has taken it, so that there is nothing to roll back where it does
+not.
 """
 
 import asyncio
