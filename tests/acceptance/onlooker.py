@@ -49,7 +49,7 @@ async def answer(call: Call) -> None:
         note("stopped")
         await call.mute()
         note("muted")
-        await asyncio.sleep(1)
+        await asyncio.sleep(1)  # of nothing being heard
         await call.unmute()
         note("unmuted")
     except MediaRefused as refused:

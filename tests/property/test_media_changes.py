@@ -182,7 +182,7 @@ def test_whatever_comes_in_whatever_order_the_highest_version_wins_and_the_call_
 
 
 MUTANTS: Final = (
-    Mutant("applies what our change has overtaken", " or version < call.agreed_version", "", None),
+    Mutant("applies what our change has overtaken", "if version < call.agreed_version", "if version < -1", None),
     Mutant(
         "applies an overtaken answer", "overtaken = call.media_version > version", "overtaken = False", None, changing
     ),

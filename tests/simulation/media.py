@@ -9,6 +9,7 @@ from tests.simulation.meta import Meta, MetaCall
 from tests.simulation.virtual_loop import Process, VirtualLoop, current
 from workers.media.leg import Leg, LegFailed
 from workers.media.session import LegFigures
+from workers.media.video import Video
 
 SILENCE_LIMIT_S = 15.0
 CONSUMER_SPEAKS_EVERY_S = 1.0
@@ -48,6 +49,8 @@ class SimLeg(Leg):
         self._air = air
         self._offer = f"offer {number}"
         self._onward: Leg | None = None
+        self.muted = False
+        self.video = Video(self)
         self._sent = 0
         self._connected = self._ended = self._left = False
 
@@ -121,7 +124,7 @@ class SimLeg(Leg):
 
     # -- media -------------------------------------------------------------------------------------------------------
 
-    def send_packet(self, payload: bytes, *, samples: int = 960) -> bool:
+    def send_packet(self, payload: bytes, *, samples: int = 960, comfort: bool = False) -> bool:
         """See `Leg.send_packet`."""
         if not self.live or self.call is None or not self.may_speak():
             return False
