@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from shared.video import Image
 from tests.integration.test_leg import OURS, OURS_HZ, THEIRS_HZ, Far, call, dominant_hz, ticks, until
+from tests.integration.test_lossy_leg import call_over
+from tests.path import Relay, Weather
 from workers.media.host import Host
 from workers.media.leg import Leg
 from workers.media.live_call import LiveCall
 from workers.media.pictures import Camera, Viewer
-from workers.media.video_in import Encoded
+from workers.media.video_in import Assembler, Encoded, is_key
 
 WIDTH, HEIGHT, POSITIONS = 320, 240, 16
 CODECS = ("vp8", "h264")
@@ -68,6 +70,7 @@ class Camcorder(Far):
 
     def __init__(self, codec: str = "vp8", *, hz: float | None = THEIRS_HZ) -> None:
         self.seen: list[bytes] = []
+        self.relay: Relay | None = None
         self._watching: asyncio.Task[None] | None = None
         super().__init__(hz=hz)
         self.codec = codec
@@ -100,14 +103,18 @@ class Camcorder(Far):
         offer = self.pc.localDescription.sdp
         # aiortc offers Opus by its own number, but hears it by the one agreed on first
         offer = offer.replace("SAVPF 96 9 0 8", "SAVPF 111 9 0 8").replace("rtpmap:96 opus", "rtpmap:111 opus")
-        answer = await leg.renegotiate(offer)
+        answer = (
+            self.relay.offer(await leg.renegotiate(self.relay.answer(offer)))
+            if self.relay
+            else (await leg.renegotiate(offer))
+        )
         await self.pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
 
 
 @asynccontextmanager
-async def talk(leg: Leg) -> AsyncIterator[tuple[LiveCall, list[bytes]]]:
+async def talk(leg: Leg, live: LiveCall | None = None) -> AsyncIterator[tuple[LiveCall, list[bytes]]]:
     """Say our tone and listen, in rounds, in a task."""
-    live, heard = LiveCall(leg), list[bytes]()
+    live, heard = live or LiveCall(leg), list[bytes]()
     leg.hear()
 
     async def go() -> None:
@@ -190,6 +197,60 @@ async def test_our_own_offer_brings_our_video_to_a_peer_that_had_none() -> None:
             await asyncio.sleep(0.04)
         await until(lambda: len(far.seen) > 10)
         assert len({bar(one) for one in far.seen}) > 5
+
+
+@pytest.mark.parametrize("codec", CODECS)
+async def test_on_a_bad_path_what_is_lost_is_asked_for_and_no_picture_is_broken(codec: str) -> None:
+    relay, far = Relay(seed=4), Camcorder(codec)
+    far.relay = relay
+    async with call_over(relay, far) as (live, _), talk(live.leg, live):
+        leg = live.leg
+        await far.turn_on(leg)
+        relay.to_caller.weather = relay.to_callee.weather = Weather(loss=0.08, delay_ms=20, jitter_ms=5, overtaken=0.02)
+        viewer = Viewer(leg.video.ask_for_key)
+        leg.video.view(lambda encoded, _at_s: viewer.put(encoded))
+        camera = Camera(leg.video, Host(asyncio.get_running_loop(), asyncio.get_running_loop()))
+        bars: list[int] = []
+
+        async def look() -> None:
+            while True:
+                image = await (await viewer.take()).decode()
+                if image is not None:
+                    bars.append(bar(image.i420))
+
+        looking = asyncio.create_task(look())
+        for number in range(150):
+            camera.show(Image(WIDTH, HEIGHT, picture(number).tobytes()))
+            await asyncio.sleep(0.04)
+        assert relay.to_caller.lost > 20
+        assert relay.to_callee.lost > 20
+        assert not looking.done()
+        looking.cancel()
+        steps = [(later - earlier) % POSITIONS for earlier, later in itertools.pairwise(bars)]
+        assert steps.count(1) > 80, "most of what was lost was sent again in time"
+        assert len(far.seen) > 40
+        for one in far.seen:
+            bar(one)
+
+
+async def test_a_peer_that_asks_for_a_key_picture_is_given_one() -> None:
+    far = Camcorder()
+    async with call(far, renegotiated=False) as (leg, _), talk(leg):
+        await far.turn_on(leg)
+        camera = Camera(leg.video, Host(asyncio.get_running_loop(), asyncio.get_running_loop()))
+        for number in range(40):
+            camera.show(Image(WIDTH, HEIGHT, picture(number).tobytes()))
+            if number == 20:
+                (receiver,) = (t.receiver for t in far.pc.getTransceivers() if t.kind == "video")
+                await receiver._send_rtcp_pli(leg.video.outgoing.ssrc)
+            await asyncio.sleep(0.04)
+        other, keys = Assembler("vp8"), list[bool]()
+        for sequence, (_, sent) in leg.video.outgoing._kept.items():  # as it is kept for being repeated
+            whole = other.take(sequence, sent.timestamp, sent.payload, 0.0, marker=sent.marker)
+            keys += [is_key("vp8", one.data) for one in whole]
+        assert len(keys) > 25
+        assert keys[0]
+        assert 1 <= sum(keys[1:]) <= 2, "for the one we asked for, and one that aiortc may ask for by itself"
 
 
 async def test_bridged_legs_pass_pictures_on_undecoded() -> None:
