@@ -96,9 +96,9 @@ def sim(context: typer.Context) -> None:
     """Stand in for Meta: Graph, signed webhooks and a phone to call from (`pageline sim --help`)."""
     from simulator.server import main as simulate
 
-    arguments = [argument for argument in context.args if argument != "--json"]
-    status = simulate(arguments)
-    if "--json" in context.args:
+    plays = any(argument.startswith("--scenario") for argument in context.args)
+    status = simulate([argument for argument in context.args if plays or argument != "--json"])
+    if "--json" in context.args and not plays:  # a scenario has a report of its own
         print_json({"process": "sim", "status": status})
     sys.exit(status)
 

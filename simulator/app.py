@@ -9,13 +9,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from simulator.call_settings import Pages
+from simulator.chaos import Chaos
 from simulator.control import Control
 from simulator.faults import Faults
 from simulator.graph.calls import CallsEdge
 from simulator.graph.errors import envelope
 from simulator.graph.front import Graph
 from simulator.graph.messages import MessagesEdge
+from simulator.graph.metrics import MetricsEdge
+from simulator.graph.page import PageEdges
 from simulator.graph.permissions import PermissionsEdge
+from simulator.levers import Levers
 from simulator.outbound import Outbound
 from simulator.page import Page
 from simulator.people import People
@@ -23,6 +28,7 @@ from simulator.permissions import Permissions
 from simulator.postman import Postman
 from simulator.settings import Settings
 from simulator.switchboard import Switchboard
+from simulator.tokens import Tokens
 from simulator.updates import Updates
 from simulator.wire import json_response
 
@@ -31,37 +37,62 @@ class Simulator:
     """Puts the parts together."""
 
     def __init__(self, settings: Settings) -> None:
-        faults, people = Faults(), People(settings)
-        self._postman = Postman(settings)
+        faults, people, pages, tokens = Faults(), People(settings), Pages(settings), Tokens(settings)
+        chaos = Chaos(settings.chaos, settings.seed)
+        self._postman = postman = Postman(settings, pages, chaos)
         permissions = Permissions(settings)
-        self._switchboard = Switchboard(settings, self._postman, permissions)
-        outbound = Outbound(settings, self._switchboard, self._postman, people, permissions)
-        updates = Updates(settings, self._switchboard)
+        self._switchboard = switchboard = Switchboard(settings, postman, permissions, pages)
+        outbound = Outbound(settings, switchboard, postman, people, permissions)
+        updates = Updates(settings, switchboard)
+        messages = MessagesEdge(settings, outbound, pages, people)
+        page = PageEdges(settings, pages, postman, tokens)
         self._graph = Graph(
             settings,
             faults,
+            chaos,
+            tokens,
             {
-                ("POST", "calls"): CallsEdge(settings, self._switchboard, outbound, updates).post,
-                ("POST", "messages"): MessagesEdge(settings, outbound).post,
-                ("GET", "messenger_call_permissions"): PermissionsEdge(permissions).get,
+                ("GET", ""): page.get_node,
+                ("GET", "debug_token"): page.debug_token,
+                ("GET", "messenger_call_settings"): page.get_settings,
+                ("POST", "messenger_call_settings"): page.post_settings,
+                ("POST", "business_messaging_feature_status"): page.feature_status,
+                ("GET", "subscribed_apps"): page.get_subscriptions,
+                ("POST", "subscribed_apps"): page.subscribe,
+                ("DELETE", "subscribed_apps"): page.unsubscribe,
+                ("GET", "messenger_call_permissions"): PermissionsEdge(permissions, pages).get,
+                ("POST", "messages"): messages.post,
+                ("POST", "calls"): CallsEdge(settings, switchboard, outbound, updates, pages).post,
+                ("POST", "call_metrics"): MetricsEdge(settings, switchboard).post,
             },
         )
-        self._page = Page(settings, self._switchboard)
-        self._control = Control(
+        control = Control(
             settings,
-            switchboard=self._switchboard,
+            switchboard=switchboard,
             updates=updates,
             people=people,
             permissions=permissions,
-            postman=self._postman,
+            chaos=chaos,
+        )
+        levers = Levers(
+            settings,
             graph=self._graph,
             faults=faults,
+            postman=postman,
+            messages=messages,
+            tokens=tokens,
+            pages=pages,
         )
+        self._sim = [*Page(settings, switchboard).routes(), *control.routes(), *levers.routes()]
 
     def routes(self) -> list[Route]:
         """Returns every route; whatever else is asked for gets Graph's 404."""
-        graph = Route("/{version}/{page}/{edge}", self._graph.take, methods=["GET", "POST", "DELETE"])
-        return [*self._page.routes(), *self._control.routes(), graph]
+        methods = ["GET", "POST", "DELETE"]
+        return [
+            *self._sim,
+            Route("/{version}/{page}/{edge}", self._graph.take, methods=methods),
+            Route("/{version}/{page}", self._graph.take, methods=methods),
+        ]
 
     async def close(self) -> None:
         """Hangs up every call and ends every stream; a second time does nothing."""

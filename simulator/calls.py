@@ -70,8 +70,9 @@ class Consumer(Protocol):
 class Refused(Exception):
     """Says that Graph will not do this, with the code of the reference's sections 10.3 and 10.4 where there is one."""
 
-    def __init__(self, code: int, message: str, subcode: int | None = None) -> None:
+    def __init__(self, code: int, message: str, subcode: int | None = None, *, status: int = 400) -> None:
         super().__init__(message)
+        self.status = status
         self.code = code
         self.message = message
         self.subcode = subcode
@@ -111,6 +112,10 @@ class Call:
     """Set when the phone is down and what was heard is final."""
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
     media_watch: asyncio.Task[None] | None = None
+    in_vain: str | None = None
+    """Why the business is never told of this call; None: it is."""
+    metrics: dict[str, Any] | None = None
+    """What the business handed in about it afterwards."""
 
 
 async def view(call: Call) -> dict[str, Any]:
@@ -128,6 +133,8 @@ async def view(call: Call) -> dict[str, Any]:
         "state": call.state,
         "ended_by": call.ended_by,
         "status": call.status,
+        "in_vain": call.in_vain,
+        "metrics": call.metrics,
         "started_ms": call.started_ms,
         "webhook_sent_ms": call.webhook_sent_ms,
         "accept_received_ms": call.accept_received_ms,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from typing import TypeVar
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -9,16 +10,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from simulator.calls import Refused, view
-from simulator.faults import Fault, Faults
-from simulator.graph.front import Graph
-from simulator.people import People, Person, Speech, Unplayable
+from simulator.calls import Call, Refused, view
+from simulator.chaos import Chaos
+from simulator.people import People, Person, Speech, Unplayable, playlist
 from simulator.permissions import LASTS_S, Permissions
-from simulator.postman import Postman
 from simulator.settings import AnswerShape, Settings
 from simulator.switchboard import Switchboard
 from simulator.updates import Updates
 from simulator.wire import BAD_REQUEST, CONFLICT, CREATED, NO_CONTENT, NOT_FOUND, call_in, decode, json_response
+
+T = TypeVar("T")
 
 
 class NewCall(Speech, kw_only=True):
@@ -74,18 +75,14 @@ class Control:
         updates: Updates,
         people: People,
         permissions: Permissions,
-        postman: Postman,
-        graph: Graph,
-        faults: Faults,
+        chaos: Chaos,
     ) -> None:
         self._settings = settings
         self._switchboard = switchboard
         self._updates = updates
         self._people = people
         self._permissions = permissions
-        self._postman = postman
-        self._graph = graph
-        self._faults = faults
+        self._chaos = chaos
 
     def routes(self) -> list[Route]:
         """Returns every route."""
@@ -97,6 +94,7 @@ class Control:
             Route("/sim/calls/{call_id}/wait", self.wait, methods=["GET"]),
             Route("/sim/calls/{call_id}/hangup", self.hang_up, methods=["POST"]),
             Route("/sim/calls/{call_id}/media-update", self.update_media, methods=["POST"]),
+            Route("/sim/calls/{call_id}/say", self.say, methods=["POST"]),
             Route("/sim/calls/{call_id}/digits", self.press_digits, methods=["POST"]),
             Route("/sim/calls/{call_id}/picture.png", self.picture, methods=["GET"]),
             Route("/sim/calls/{call_id}/recording.wav", self.recording, methods=["GET"]),
@@ -104,24 +102,17 @@ class Control:
             Route("/sim/consumers", self.tell_consumer, methods=["POST"]),
             Route("/sim/permissions", self.list_permissions, methods=["GET"]),
             Route("/sim/permissions", self.set_permission, methods=["POST"]),
-            Route("/sim/graph", self.list_graph, methods=["GET"]),
-            Route("/sim/webhooks", self.list_webhooks, methods=["GET"]),
-            Route("/sim/faults", self.list_faults, methods=["GET"]),
-            Route("/sim/faults", self.plan_fault, methods=["POST"]),
-            Route("/sim/faults", self.clear_faults, methods=["DELETE"]),
         ]
 
     async def about(self, request: Request) -> Response:
-        """Tells which Page is called, and by whom."""
-        return json_response({"page": self._settings.page, "psid": self._settings.psid})
+        """Tells which Page is called, by whom, and what chaos there was."""
+        told = {"page": self._settings.page, "psid": self._settings.psid, "chaos": self._chaos.view()}
+        return json_response(told)
 
     async def start_call(self, request: Request) -> Response:
         """Lets a phone ring the business."""
         new = await decode(request, NewCall)
-        try:
-            phone = await self._people.phone(new)
-        except Unplayable as error:
-            raise HTTPException(BAD_REQUEST, str(error)) from error
+        phone = await _played(self._people.phone(new))
         call = self._switchboard.ring(
             phone,
             page=new.page,
@@ -162,6 +153,11 @@ class Control:
         toggle = await decode(request, Toggle)
         call = call_in(request, self._switchboard.calls)
         return await _done(self._updates.from_consumer(call, video=toggle.video, muted=toggle.muted))
+
+    async def say(self, request: Request) -> Response:
+        """Lets the consumer say something else from now on."""
+        speech, call = await decode(request, Speech), call_in(request, self._switchboard.calls)
+        return await _done(self._say(call, speech))
 
     async def press_digits(self, request: Request) -> Response:
         """Presses keys on the consumer's dial pad, and answers when the last is let go."""
@@ -207,28 +203,15 @@ class Control:
         self._permissions.set_may_call(page, psid, new.may_call)
         return json_response(self._permissions.body(page, psid), CREATED)
 
-    async def list_graph(self, request: Request) -> Response:
-        """Lists every request Graph got."""
-        return json_response(self._graph.requests)
+    async def _say(self, call: Call, speech: Speech) -> None:
+        self._updates.say(call, await _played(playlist(speech)))
 
-    async def list_webhooks(self, request: Request) -> Response:
-        """Lists every webhook and its attempts."""
-        return json_response([delivery.view() for delivery in self._postman.deliveries])
 
-    async def list_faults(self, request: Request) -> Response:
-        """Lists the faults still planned."""
-        return json_response(self._faults.planned)
-
-    async def plan_fault(self, request: Request) -> Response:
-        """Plans a fault."""
-        fault = await decode(request, Fault)
-        self._faults.planned.append(fault)
-        return json_response(fault, CREATED)
-
-    async def clear_faults(self, request: Request) -> Response:
-        """Forgets every planned fault."""
-        self._faults.planned.clear()
-        return Response(status_code=NO_CONTENT)
+async def _played(work: Awaitable[T]) -> T:
+    try:
+        return await work
+    except Unplayable as error:
+        raise HTTPException(BAD_REQUEST, str(error)) from error
 
 
 async def _done(work: Awaitable[None]) -> Response:

@@ -28,6 +28,7 @@ class Fault(msgspec.Struct, kw_only=True):
         }
     )
     text: str | None = None
+    headers: dict[str, str] = {}
 
 
 class Faults:

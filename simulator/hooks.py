@@ -72,6 +72,13 @@ def permission_reply(page: str, psid: str, response: str, *, expires_s: int | No
     return told if place == "entry" else {"id": page, "time": now_s, "messaging": [told]}
 
 
+def settings_update(page: str, settings: Event) -> Event:
+    """Builds the entry with a Page's call settings, in which the routing is a bare word (section 7.6)."""
+    told = {name: value for name, value in settings.items() if name != "video_enabled"}
+    told["call_routing"] = settings["call_routing"]["ring_target"]
+    return {"id": page, "time": int(time.time()), "call_settings": told}
+
+
 def body(*entries: Event) -> bytes:
     """Wraps entries in the envelope, in Meta's wire form: compact ASCII, slashes escaped (section 1.3)."""
     envelope = {"object": "page", "entry": list(entries)}

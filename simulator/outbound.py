@@ -100,4 +100,4 @@ class Outbound:
         entry = hooks.permission_reply(
             page, psid, person.optin_reply, expires_s=expires_s, place=self._settings.permission_reply_in
         )
-        self._postman.send(entry, call_id=None, event="call_permission_reply")
+        self._postman.send(page, entry, event="call_permission_reply")

@@ -34,6 +34,8 @@ class Person(Speech, kw_only=True):
     """Counted from the first ring; a `decline` takes as long."""
     hang_up_after_s: float | None = None
     """Counted from when both can hear each other."""
+    window_open: bool = True
+    """Whether the business may write, for the person has written within 24 hours."""
 
 
 class People:
@@ -61,14 +63,18 @@ class People:
 
     async def phone(self, speech: Speech) -> Phone:
         """Puts a phone into somebody's hand; raises `Unplayable`."""
-        source = speech.tone_hz if speech.tone_hz is not None else Path(speech.sound or sound.CALLER_WAV)
-        try:
-            playlist = await asyncio.to_thread(sound.playlist, source, loop=speech.loop)
-        except (OSError, ValueError, LookupError) as error:  # missing, not a sound, without an audio stream
-            raise Unplayable(f"The sound file cannot be played: {error}") from error
         return Phone(
-            playlist,
+            await playlist(speech),
             media_addresses=self._settings.media_addresses,
             media_timeout_s=self._settings.media_timeout_s,
             recording_limit_s=self._settings.recording_limit_s,
         )
+
+
+async def playlist(speech: Speech) -> sound.Playlist:
+    """Encodes what somebody says; raises `Unplayable`."""
+    source = speech.tone_hz if speech.tone_hz is not None else Path(speech.sound or sound.CALLER_WAV)
+    try:
+        return await asyncio.to_thread(sound.playlist, source, loop=speech.loop)
+    except (OSError, ValueError, LookupError) as error:  # missing, not a sound, without an audio stream
+        raise Unplayable(f"The sound file cannot be played: {error}") from error

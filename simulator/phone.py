@@ -4,7 +4,6 @@ import asyncio
 import fractions
 import re
 from collections.abc import Sequence
-from itertools import count
 
 import numpy as np
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
@@ -36,8 +35,13 @@ class Voice(MediaStreamTrack):
     def __init__(self, playlist: sound.Playlist, picked_up: asyncio.Event) -> None:
         super().__init__()
         self._picked_up = picked_up
-        self._frames = zip(count(), playlist, strict=False)
+        self._number = 0
+        self._frames = iter(playlist)
         self._began_s: float | None = None
+
+    def say(self, playlist: sound.Playlist) -> None:
+        """Says something else from the next frame on."""
+        self._frames = iter(playlist)
 
     async def recv(self) -> "Packet[Stream]":
         """Returns the next Opus frame when it is due, 20 ms after the one before."""
@@ -47,7 +51,8 @@ class Voice(MediaStreamTrack):
         now_s = asyncio.get_running_loop().time()
         if self._began_s is None:
             self._began_s = now_s
-        number, frame = next(self._frames)
+        number, frame = self._number, next(self._frames)
+        self._number += 1
         await asyncio.sleep(self._began_s + number * FRAME_S - now_s)
         packet = Packet(frame)
         packet.pts = number * sound.FRAME_SAMPLES
@@ -139,6 +144,10 @@ class Phone:
                 self._peer = None
             raise InvalidSdp(f"{type(error).__name__}: {error}") from error
         return peer.localDescription.sdp
+
+    def say(self, playlist: sound.Playlist) -> None:
+        """Says something else from now on."""
+        self._voice.say(playlist)
 
     def show_camera(self, *, on: bool) -> None:
         """Switches the camera; the first time, the next offer must have a section for it."""

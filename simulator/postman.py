@@ -10,6 +10,8 @@ import httpx
 import structlog
 
 from simulator import hooks
+from simulator.call_settings import Pages
+from simulator.chaos import Chaos
 from simulator.settings import Settings
 
 log = structlog.get_logger("simulator")
@@ -23,6 +25,8 @@ class Delivery:
     event: str
     attempts: list[dict[str, float | int | None]] = field(default_factory=list)
     delivered: bool = False
+    withheld: str | None = None
+    """Why it was never sent; None: it was."""
     tried: asyncio.Event = field(default_factory=asyncio.Event)
     """Set after the first attempt."""
 
@@ -33,6 +37,7 @@ class Delivery:
             "event": self.event,
             "attempts": self.attempts,
             "delivered": self.delivered,
+            "withheld": self.withheld,
         }
 
 
@@ -42,7 +47,9 @@ class Postman:
     The first attempts for one call come in the order of what happened; what is tried again may be overtaken.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, pages: Pages, chaos: Chaos) -> None:
+        self._chaos = chaos
+        self._pages = pages
         self.deliveries: list[Delivery] = []
         self._settings = settings
         self._latest: dict[str, Delivery] = {}
@@ -51,12 +58,18 @@ class Postman:
 
     def send_event(self, page: str, event: hooks.Event) -> Delivery:
         """Starts to deliver one event of a call's."""
-        return self.send(hooks.calls(page, event), call_id=event["id"], event=event["event"])
+        return self.send(page, hooks.calls(page, event), field="calls", call_id=event["id"], event=event["event"])
 
-    def send(self, entry: hooks.Event, *, call_id: str | None, event: str) -> Delivery:
-        """Starts to deliver one entry."""
+    def send(
+        self, page: str, entry: hooks.Event, *, event: str, field: str | None = None, call_id: str | None = None
+    ) -> Delivery:
+        """Starts to deliver one entry, if the app is subscribed to its field."""
         delivery = Delivery(call_id, event)
         self.deliveries.append(delivery)
+        if (field or event) not in self._pages.subscribed(page):
+            delivery.withheld = f"the Page is not subscribed to the field {field or event}"
+            delivery.tried.set()
+            return delivery
         before = self._latest.get(call_id or "")
         if call_id is not None:
             self._latest[call_id] = delivery
@@ -76,8 +89,12 @@ class Postman:
 
     async def _deliver(self, delivery: Delivery, raw: bytes, before: Delivery | None) -> None:
         """Posts one webhook until the receiver answers 200 or patience ends."""
-        if before is not None:
+        journey = self._chaos.journey(delivery.event)
+        if journey.overtaken:
+            delivery.tried.set()
+        elif before is not None:
             await before.tried.wait()
+        await asyncio.sleep(journey.late_s)
         for pause_s in (None, *self._settings.webhook_retry_pauses_s):
             if pause_s:
                 await asyncio.sleep(pause_s)
@@ -85,6 +102,9 @@ class Postman:
             delivery.tried.set()
             if status == httpx.codes.OK:
                 delivery.delivered = True
+                if journey.again_after_s is not None:
+                    await asyncio.sleep(journey.again_after_s)
+                    await self._post(delivery, raw)
                 return
         log.warning("webhook.given_up", call_id=delivery.call_id, webhook=delivery.event, status=status)
 

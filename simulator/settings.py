@@ -3,7 +3,10 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, get_args
+
+from simulator.chaos import Rates
 
 AnswerShape = Literal["strings", "objects", "answer-only"]
 ANSWER_SHAPES: tuple[AnswerShape, ...] = ("strings", "objects", "answer-only")
@@ -70,14 +73,43 @@ class Settings:
     """How long a call of the business's rings; the documentation gives no figure."""
     message_shape: Literal["documented", "flat"] = "documented"
     """What `messages` answers: as printed for each kind of message, or `recipient_id` and `message_id` always."""
+    feature_status: str = "enabled"
+    """What `business_messaging_feature_status` says; anything but `enabled`, in any case, switches calling off."""
+    ring_target: Literal["META", "PARTNERS"] = "PARTNERS"
+    audio_enabled: bool = True
+    subscribed: bool = True
+    """The Page's state at the start: where calls ring, whether there are any, and whether the app has its fields."""
+    settings_shape: Literal["guide", "reference"] = "guide"
+    """What `messenger_call_settings` answers: the two pages about it do not agree (section 7.1)."""
+    success_as_string: bool = False
+    """Whether `subscribed_apps` says `"true"`, as printed, or `true` (section 1.7)."""
+    metrics_spelling: Literal["seconds", "milliseconds", "either"] = "either"
+    """Which keys `audio_stats` must have: those of the sample or those of the table (section 8)."""
+    metrics_window_s: float = 86_400.0
+    usage_percent: int | None = None
+    """How much of the rate limits responses say is used; None: they say nothing."""
+    require_proof: bool = False
+    """Whether every request must have an `appsecret_proof`; a wrong one is always refused."""
     optin_reply: OptinReply = "approve"
     pickup: Pickup = "answer"
     """How people behave who are not told otherwise by `/sim/consumers`."""
     browser_answer_timeout_s: float = 10.0
     recording_limit_s: float = 600.0
+    chaos: Rates | None = None
+    seed: int = 0
+    """What goes wrong by chance, and the seed of that chance."""
 
 
-def parse(argv: Sequence[str] | None = None) -> Settings:
+@dataclass(frozen=True, kw_only=True)
+class CommandLine:
+    """Holds what was asked for on the command line."""
+
+    settings: Settings
+    scenarios: tuple[Path, ...]
+    as_json: bool
+
+
+def parse(argv: Sequence[str] | None = None) -> CommandLine:
     """Reads a command line; exits with status 2 and a sentence on bad usage."""
     parser = argparse.ArgumentParser(prog="simulator", description="Stands in for Meta: Graph, webhooks and a caller.")
     add = parser.add_argument
@@ -114,8 +146,33 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     add("--first-version", type=int, choices=(0, 1), default=Settings.first_version, help="after accept or connect")
     add("--update-renegotiation", action="store_true", help="answer media_update with an offer, too")
     add("--conflict", choices=("empty", "error"), default=Settings.conflict, help="what colliding versions get")
+    page = parser.add_argument_group("the Page")
+    add = page.add_argument
+    add("--feature-status", default=Settings.feature_status, help="of messenger_api_calling (default %(default)s)")
+    add("--ring-target", choices=("META", "PARTNERS"), default=Settings.ring_target, help="at the start")
+    add("--audio-disabled", dest="audio_enabled", action="store_false", help="at the start")
+    add("--unsubscribed", dest="subscribed", action="store_false", help="at the start")
+    add("--settings-shape", choices=("guide", "reference"), default=Settings.settings_shape)
+    add("--success-as-string", action="store_true", help='subscribed_apps says "true" instead of true')
+    add("--metrics-spelling", choices=("seconds", "milliseconds", "either"), default=Settings.metrics_spelling)
+    add("--usage-percent", type=int, help="what responses say is used of the rate limits (default: nothing)")
+    add("--require-proof", action="store_true", help="refuse requests without appsecret_proof")
+    weather = parser.add_argument_group("chaos and scenarios")
+    add = weather.add_argument
+    add("--chaos", nargs="?", const=Rates(), type=_rates, metavar="RATES", help="e.g. duplicates=0.2,transient=0.1")
+    add("--seed", type=int, default=Settings.seed, help="of the chaos (default %(default)s)")
+    add("--scenario", dest="scenarios", action="append", type=Path, default=[], help="a file to play, repeatable")
+    add("--json", dest="as_json", action="store_true", help="print the scenarios' report as JSON")
     given = vars(parser.parse_args(argv))
     given["tokens"] = frozenset(given["tokens"])
     given["media_addresses"] = tuple(given["media_addresses"] or Settings.media_addresses)
     given["digit_rates"] = tuple(given["digit_rates"] or Settings.digit_rates)
-    return Settings(**given)
+    scenarios, as_json = tuple(given.pop("scenarios")), given.pop("as_json")
+    return CommandLine(settings=Settings(**given), scenarios=scenarios, as_json=as_json)
+
+
+def _rates(text: str) -> Rates:
+    try:
+        return Rates.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import structlog
 
 from simulator import hooks, sdp
+from simulator.call_settings import Pages
 from simulator.calls import Call, Consumer, EndedBy, Refused, new_id, now_ms
 from simulator.media import Media
 from simulator.permissions import Permissions
@@ -21,7 +22,8 @@ log = structlog.get_logger("simulator")
 class Switchboard:
     """Connects consumers with the business, and keeps every call it ever had."""
 
-    def __init__(self, settings: Settings, postman: Postman, permissions: Permissions) -> None:
+    def __init__(self, settings: Settings, postman: Postman, permissions: Permissions, pages: Pages) -> None:
+        self._pages = pages
         self.calls: dict[str, Call] = {}
         self._settings = settings
         self._postman = postman
@@ -54,8 +56,19 @@ class Switchboard:
         self.end_later(call, self._settings.answer_window_s, "timeout")
         if give_up_after_s is not None:
             self.end_later(call, give_up_after_s, "consumer")
-        call.webhook_sent_ms = now_ms()
-        self._postman.send_event(call.page, hooks.connect(call))
+        call.in_vain = self._pages.why_in_vain(call.page)
+        if call.in_vain is None:
+            call.webhook_sent_ms = now_ms()
+            self._postman.send_event(call.page, hooks.connect(call))
+        return call
+
+    def find(self, page: str, call_id: str | None) -> Call:
+        """Returns a call that the business names; raises `Refused`."""
+        call = self.calls.get(call_id or "")
+        if call is None or call.in_vain is not None:
+            raise Refused(2018390, "Invalid call id")
+        if call.page != page:
+            raise Refused(2018393, "Invalid call participant page")
         return call
 
     async def accept(self, call: Call, offer_sdp: str) -> Media:
@@ -118,7 +131,8 @@ class Switchboard:
         event = hooks.terminate(
             call.id, status=status, start_s=call.started_ms / 1000, end_s=call.ended_ms / 1000, duration_s=talked_s
         )
-        self._postman.send_event(call.page, event)
+        if call.in_vain is None:
+            self._postman.send_event(call.page, event)
         self.spawn(self._put_down(call))
         log.info("call.ended", call_id=call.id, by=by, status=status, duration_s=talked_s)
 

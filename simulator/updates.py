@@ -1,5 +1,6 @@
 """Changes while a call goes on: the consumer mutes, shows a picture, presses keys; the business sends pictures."""
 
+from simulator import sound
 from simulator.calls import Call, Refused
 from simulator.keypad import KEYS
 from simulator.media import CAMERA, Media
@@ -28,6 +29,11 @@ class Updates:
             if video is not None and video != media.camera_on:
                 await self._switch_camera(_phone(call), media, on=video)
             self._switchboard.update_media(call)
+
+    def say(self, call: Call, playlist: sound.Playlist) -> None:
+        """Lets the consumer say something else."""
+        _media(call)
+        _phone(call).say(playlist)
 
     async def press(self, call: Call, digits: str) -> None:
         """Presses keys on the consumer's dial pad; returns when the last is let go."""

@@ -35,9 +35,9 @@ def call_in(request: Request, calls: Mapping[str, T]) -> T:
     return call
 
 
-def json_response(value: Any, status: int = 200) -> Response:
+def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Returns a value as JSON."""
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
+    return Response(msgspec.json.encode(value), status, headers, media_type="application/json")
 
 
 class CuttableHttp(HttpToolsProtocol):

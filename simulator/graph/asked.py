@@ -21,6 +21,7 @@ class Asked:
 
     method: str
     page: str
+    edge: str
     params: Mapping[str, str]
     raw: bytes
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from simulator.call_settings import Pages
 from simulator.calls import Call, Refused
 from simulator.graph.asked import Asked, Body
 from simulator.media import Media
@@ -44,8 +45,11 @@ class Action(Body):
 class CallsEdge:
     """Does the actions."""
 
-    def __init__(self, settings: Settings, switchboard: Switchboard, outbound: Outbound, updates: Updates) -> None:
+    def __init__(
+        self, settings: Settings, switchboard: Switchboard, outbound: Outbound, updates: Updates, pages: Pages
+    ) -> None:
         self._settings = settings
+        self._pages = pages
         self._switchboard = switchboard
         self._outbound = outbound
         self._updates = updates
@@ -53,11 +57,12 @@ class CallsEdge:
     async def post(self, asked: Asked) -> dict[str, Any]:
         """Does one action; raises `Refused`."""
         page, action = asked.page, asked.body(Action)
+        check_calling(self._pages, page)
         match action:
             case Action(platform=platform) if platform != "messenger":
                 raise Refused(100, "Invalid parameter: platform must be messenger")
             case Action(action="accept"):
-                call = self._call(page, action.call_id)
+                call = self._switchboard.find(page, action.call_id)
                 return granted(call.answer_shape, call.id, await self._switchboard.accept(call, _offer(action)))
             case Action(action="connect", to=str(psid)):
                 call = await self._outbound.connect(page, psid, _offer(action))
@@ -65,11 +70,11 @@ class CallsEdge:
             case Action(action="connect"):
                 raise Refused(100, "Invalid parameter: to must be the PSID of the person to call")
             case Action(action="reject"):
-                self._switchboard.reject(self._call(page, action.call_id))
+                self._switchboard.reject(self._switchboard.find(page, action.call_id))
             case Action(action="terminate"):
-                self._switchboard.terminate(self._call(page, action.call_id))
+                self._switchboard.terminate(self._switchboard.find(page, action.call_id))
             case Action(action="media_update"):
-                return await self._update(self._call(page, action.call_id), action)
+                return await self._update(self._switchboard.find(page, action.call_id), action)
             case _:
                 raise Refused(
                     100, "Invalid parameter: action must be one of accept, connect, media_update, reject, terminate"
@@ -108,13 +113,13 @@ class CallsEdge:
     def _described(self, sdp_type: str, text: str) -> str | dict[str, str]:
         return text if self._settings.connect_shape == "string" else {"sdp_type": sdp_type, "sdp": text}
 
-    def _call(self, page: str, call_id: str | None) -> Call:
-        call = self._switchboard.calls.get(call_id or "")
-        if call is None:
-            raise Refused(2018390, "Invalid call id")
-        if call.page != page:
-            raise Refused(2018393, "Invalid call participant page")
-        return call
+
+def check_calling(pages: Pages, page: str) -> None:
+    """Raises `Refused` where the Page has no calling, or has it switched off (sections 7.1, 10.3 and 10.4)."""
+    if not pages.is_enabled:
+        raise Refused(2018389, "Page Not Allowlisted")
+    if not pages.may_call(page):
+        raise Refused(100, "Call Settings Not Enabled", 1893056)
 
 
 def granted(shape: AnswerShape, call_id: str, media: Media) -> dict[str, Any]:

@@ -4,20 +4,42 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from simulator.calls import Refused, now_ms
+from simulator.chaos import TOKEN_BACK_S, Chaos
 from simulator.faults import Fault, Faults
 from simulator.graph.asked import Asked
 from simulator.graph.errors import envelope, trace_id
 from simulator.settings import Settings
+from simulator.tokens import Tokens
 from simulator.wire import cut_the_line, json_response
 
-UNAUTHORIZED, BAD_REQUEST, NOT_FOUND = 401, 400, 404
+NOT_FOUND = 404
 
 Edge = Callable[[Asked], Awaitable[dict[str, Any]]]
+
+
+class Usage(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """How much of the rate limits is used, in percent (section 10.5)."""
+
+    call_count: int = 0
+    total_time: int = 0
+    total_cputime: int = 0
+    estimated_time_to_regain_access: int = 0
+    """In minutes."""
+
+    def headers(self, page: str) -> dict[str, str]:
+        """Returns the headers that say so."""
+        app = {"call_count": self.call_count, "total_time": self.total_time, "total_cputime": self.total_cputime}
+        business = {"type": "messenger"} | msgspec.to_builtins(self)
+        return {
+            "X-App-Usage": msgspec.json.encode(app).decode(),
+            "X-Business-Use-Case-Usage": msgspec.json.encode({page: [business]}).decode(),
+        }
 
 
 class Graph:
@@ -26,19 +48,32 @@ class Graph:
     Edges are named by method and name, like `("POST", "calls")`.
     """
 
-    def __init__(self, settings: Settings, faults: Faults, edges: Mapping[tuple[str, str], Edge]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        faults: Faults,
+        chaos: Chaos,
+        tokens: Tokens,
+        edges: Mapping[tuple[str, str], Edge],
+    ) -> None:
+        self._chaos = chaos
         self.requests: list[dict[str, Any]] = []
+        percent = settings.usage_percent
+        self.usage = Usage(call_count=percent) if percent is not None else None
+        """What every response says of the rate limits; None: nothing."""
+        self._tokens = tokens
         self._settings = settings
         self._faults = faults
         self._edges = edges
 
     async def take(self, request: Request) -> Response:
         """Takes one request; what was asked and answered goes on record, also if the line is cut."""
-        name = request.path_params["edge"]
+        page = request.path_params["page"]
+        name = request.path_params.get("edge", "" if page.isdecimal() else page)
         edge = self._edges.get((request.method, name))
-        if edge is None:
+        if edge is None or not (page.isdecimal() or name == page):
             raise HTTPException(NOT_FOUND)
-        asked = Asked(request.method, request.path_params["page"], request.query_params, await request.body())
+        asked = Asked(request.method, page, name, request.query_params, await request.body())
         body = asked.peek()
         action = body.get("action") if name == "calls" else name
         record: dict[str, Any] = {
@@ -55,7 +90,11 @@ class Graph:
         response = await self._answer(request, edge, asked, str(action))
         record["status"] = response.status_code if response is not None else None
         record["took_ms"] = now_ms() - record["at_ms"]
-        return response if response is not None else cut_the_line(request)
+        if response is None:
+            return cut_the_line(request)
+        if self.usage is not None:
+            response.headers.update(self.usage.headers(asked.page))
+        return response
 
     async def _answer(self, request: Request, edge: Edge, asked: Asked, action: str) -> Response | None:
         """Returns the response, or None where a fault cuts the line."""
@@ -65,13 +104,14 @@ class Graph:
                 await asyncio.sleep(fault.latency_ms / 1000)
             else:
                 last = fault
+        last = last or self._chaos.fault(action)
         match last:
             case Fault(kind="drop_before"):
                 return None
             case Fault(kind="error", text=str(text)):
-                return Response(text, last.status, media_type="text/html")
+                return Response(text, last.status, last.headers, media_type="text/html")
             case Fault(kind="error"):
-                return json_response({"error": {"fbtrace_id": trace_id()} | last.error}, last.status)
+                return json_response({"error": {"fbtrace_id": trace_id()} | last.error}, last.status, last.headers)
             case Fault(kind="drop_after"):
                 await self._do(request, edge, asked)
                 return None
@@ -81,13 +121,15 @@ class Graph:
     async def _do(self, request: Request, edge: Edge, asked: Asked) -> Response:
         token = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
         token = token or asked.params.get("access_token", "")
-        if not token or (self._settings.tokens and token not in self._settings.tokens):
-            return json_response(envelope(190, "Invalid OAuth access token."), UNAUTHORIZED)
+        if self._chaos.token_expires(asked.edge):
+            self._tokens.set(token, valid=False)
+            asyncio.get_running_loop().call_later(TOKEN_BACK_S, lambda: self._tokens.set(token, valid=True))
         try:
+            self._tokens.check(token, asked.params.get("appsecret_proof"))
             return json_response(await edge(asked))
         except Refused as refused:
             body = envelope(refused.code, refused.message, subcode=refused.subcode, errors_in=self._settings.errors_in)
-            return json_response(body, BAD_REQUEST)
+            return json_response(body, refused.status)
 
 
 def _without_sdp(body: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import struct
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import pairwise
@@ -21,8 +22,8 @@ from workers.media.dtmf import Digit, DigitReader
 from workers.media.encoding import SpeechEncoder
 from workers.media.host import Ear, Host
 from workers.media.leg import Leg
-from workers.media.live_call import IDLE_TICKS, LATE_TICKS, SILENCE, LiveCall
-from workers.media.opus import DTX_BYTES, encode_clip
+from workers.media.live_call import IDLE_TICKS, KEPT_TICKS, LATE_TICKS, SILENCE, LiveCall
+from workers.media.opus import DTX_BYTES, OpusDecoder, encode_clip
 from workers.media.playout import Playout
 from workers.media.rounds import SECOND_TURN_S, Rounds
 from workers.media.rtp import RtpPacket, parse
@@ -343,6 +344,34 @@ async def test_keys_fail_when_the_peer_takes_none_any_more() -> None:
 
 
 # --- comfort ---
+
+
+# --- a handler that begins to hear ---
+
+
+def first_heard(ticks_before_it_hears: int) -> list[Frame]:
+    """Let the peer speak from the beginning and a handler hear later; return what it is given in four ticks."""
+    live, leg = line()
+    now_s = time.monotonic()
+    for number in range(3):
+        leg.hears(CLIP[number], number, now_s + number * 0.02)
+    for _ in range(ticks_before_it_hears):
+        live.listen([])
+    live.add_ear(Ear(), 48_000)
+    heard: list[tuple[Ear, Frame]] = []
+    for _ in range(4):
+        live.listen(heard)
+    return [frame for _, frame in heard]
+
+
+@pytest.mark.parametrize("ticks", [0, 1, KEPT_TICKS])
+def test_a_handler_that_hears_soon_misses_nothing_that_the_consumer_said_meanwhile(ticks: int) -> None:
+    decoder = OpusDecoder()
+    assert [frame.pcm for frame in first_heard(ticks)[:3]] == [decoder.decode(packet) for packet in CLIP[:3]]
+
+
+def test_a_handler_that_hears_later_is_not_given_what_was_said_before() -> None:
+    assert first_heard(KEPT_TICKS + 1) == []
 
 
 def test_who_has_nothing_to_say_sends_silence_every_half_second() -> None:

@@ -41,9 +41,19 @@ def test_ticks_a_little_late_are_what_a_jitter_buffer_is_for(load: Load) -> None
     assert set(run(load, 10, 0.015)) == {CAPACITY}
 
 
-def test_one_stall_is_no_load(load: Load) -> None:
+@pytest.mark.parametrize("stall_s", [0.1, 0.3, 3600])
+def test_one_stall_is_no_load_however_long_it_was(load: Load, stall_s: float) -> None:
     run(load, 5)
-    load.note(0.1)
+    load.note(stall_s)
+    assert set(run(load, 5)) == {CAPACITY}
+
+
+def test_a_worker_that_stalls_twice_while_it_starts_takes_calls_all_the_same(load: Load) -> None:
+    """Seen on a busy machine: 95 and 55 ms within the first two seconds kept everybody waiting for three more."""
+    run(load, 1)
+    load.note(0.095)
+    run(load, 0.2)
+    load.note(0.055)
     assert set(run(load, 5)) == {CAPACITY}
 
 
@@ -52,12 +62,6 @@ def test_stalls_that_keep_coming_are(load: Load) -> None:
     for _ in range(3):
         load.note(0.1)
         run(load, 0.5)
-    assert load.slots(CAPACITY, held=4) == 0
-
-
-def test_ticks_that_were_skipped_count_as_late(load: Load) -> None:
-    run(load, 5)
-    load.note(0.3)
     assert load.slots(CAPACITY, held=4) == 0
 
 
@@ -85,12 +89,6 @@ def test_coming_to_a_tick_too_early_says_nothing(load: Load) -> None:
     for _ in range(10 * TICKS_PER_S):
         load.note(-0.0004)
     assert load.slots(CAPACITY, held=4) == 0
-
-
-def test_a_long_freeze_is_noted_in_no_time(load: Load) -> None:
-    load.note(3600.0)
-    assert load.slots(CAPACITY, held=4) == 0
-    assert run(load, 6)[-1] == CAPACITY
 
 
 def test_a_worker_that_holds_no_call_takes_one_however_busy_the_machine_is(load: Load) -> None:

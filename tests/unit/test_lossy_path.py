@@ -10,7 +10,9 @@ import pytest
 
 from tests.path import CALM, Line, Weather
 from tests.unit.test_playout import HZ, Sent, dominant_hz, listen, longest_quiet_ms, samples, stream, tone
-from workers.media.opus import CLIP_RATE, OpusEncoder, encode_clip
+from tests.unit.test_playout import voice as voice_with_pauses
+from workers.media.account import is_quiet
+from workers.media.opus import CLIP_RATE, OpusDecoder, OpusEncoder, carries_previous, encode_clip
 from workers.media.playout import Playout
 
 RATE = 16_000
@@ -72,6 +74,32 @@ def test_little_speech_is_missing_although_much_is_lost(loss_percent: int, aim: 
         assert playout.delay_ms <= 60
     assert lost / (4 * len(packets)) == pytest.approx(loss_percent / 100, rel=0.1)
     assert concealed_ms / played_ms * 100 <= aim
+
+
+@pytest.mark.parametrize(("loss_percent", "aim"), AIMS.items())
+def test_what_is_made_up_in_a_pause_is_told_from_missing_speech_and_never_too_much_of_it(
+    loss_percent: int, aim: float
+) -> None:
+    """The voice pauses a quarter of the time, in packets that are sent: what is lost of them has no FEC."""
+    packets = voice_with_pauses(24)
+    decoder = OpusDecoder(RATE)
+    spoken = [not is_quiet(decoder.decode(packet)) for packet in packets]
+    missing_ms = silent_ms = gone_ms = 0.0
+    for seed in range(4):
+        line = Line(Weather(loss=loss_percent / 100, delay_ms=20), seed=seed)
+        arrivals = over(line, stream(packets))
+        playout = Playout(RATE)
+        listen(playout, arrivals, 24, rate=RATE)
+        missing_ms += playout.concealed_ms - playout.silent_concealed_ms
+        silent_ms += playout.silent_concealed_ms
+        here = {packet.sequence for packet in arrivals}
+        gone_ms += 20 * sum(
+            spoken[lost] and not (lost + 1 in here and carries_previous(packets[lost + 1]))
+            for lost in set(range(len(packets) - 1)) - here
+        )
+    assert silent_ms > 4 * 24_000 * 0.2 * loss_percent / 100
+    assert gone_ms <= missing_ms <= gone_ms * 1.2 + 4 * 40, "the first loss teaches it to wait for FEC"
+    assert missing_ms / (4 * 20 * sum(spoken)) * 100 <= aim
 
 
 def test_there_is_fec_for_the_first_loss_that_nobody_has_reported_yet() -> None:

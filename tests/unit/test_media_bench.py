@@ -208,7 +208,11 @@ def report(*, pion: bool) -> dict[str, Any]:
         ],
         "echo_delay": [{"stack": "pageline", "echo_delay_p95_ms": 55.0}, {"stack": "stock"}],
         "echo_delay_under_load": [{"stack": "pageline", "echo_delay_p95_ms": 61.2}],
-        "missing_speech": {"pageline": {"0": 0.0, "5": 0.011, "10": 0.03, "20": 0.079}, "stock": {"5": 0.21}},
+        "missing_speech": {
+            "pageline": {"0": 0.0, "5": 0.011, "10": 0.03, "20": 0.079},
+            "stock": {"5": 0.21},
+            "made_up": {"0": 0.0, "5": 0.02, "10": 0.04, "20": 0.1},
+        },
         "greetings": [{"stack": "pageline", "mode": "answer", "p50_ms": 44.0, "p99_ms": 70.0}],
     }
 

@@ -22,6 +22,8 @@ QUEUED_FRAMES: Final = 3_000
 IDLE_TICKS: Final = 25
 """With nothing to say a packet of silence goes out this often; Meta ends calls that are silent for 20 s. A peer that
 pauses (DTX) sends one every 400 ms by itself, so that nothing is put between the packets passed on from it."""
+KEPT_TICKS: Final = 5
+"""So long is kept what nobody hears: between `answer` and `hear` passes a moment, and the consumer speaks already."""
 LATE_TICKS: Final = 2
 """A handler that is later than this has paused, and starts anew."""
 SILENCE: Final = encode_clip(bytes(1920))[0]
@@ -43,6 +45,7 @@ class LiveCall:
         self._decoded_to: WavRecorder | None = None
         self._rate: Rate = 48000
         self._speech: SpeechEncoder | None = None
+        self._unheard_ticks = 0
         self._idle_ticks = IDLE_TICKS
         self._due: deque[bool] = deque(maxlen=LATE_TICKS + 1)
         """A tick each for which the handler had no frame in time, and whether it is heard if it comes."""
@@ -65,9 +68,12 @@ class LiveCall:
             return
         pcm, room = None, self._participant
         if self._ears or self._decoded_to is not None or (room is not None and room.heard):
+            self._unheard_ticks = 0
             pcm = self.leg.pull(self._rate)
         else:
-            self.leg.hear(False)
+            self._unheard_ticks += 1
+            if self._unheard_ticks > KEPT_TICKS:
+                self.leg.hear(False)
         if room is not None:
             room.say(pcm)
         if pcm is not None:

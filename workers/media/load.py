@@ -20,7 +20,9 @@ IN_TIME_S: Final = 0.010
 """Recovered: of the last five seconds' ticks at least nineteen in twenty ran earlier than this."""
 RECOVERED_WINDOW: Final = 5 * TICKS_PER_S
 QUANTILE: Final = 0.95
-"""One stall, however long its sound is missed, is no load: up to 100 ms it makes four late ticks of a hundred."""
+STALL_TICKS: Final = 2
+"""Of one stall so many ticks count as late, however long it was. Two stalls in a hundred ticks are then no load, which
+fewer calls would not prevent: processes that start beside us make them, a neighbour of the machine, a collection."""
 
 
 class Load:
@@ -34,8 +36,8 @@ class Load:
         self.overloaded = False
 
     def note(self, late_s: float) -> None:
-        """Note that the loop came to a tick so late; those due meanwhile, made up for or not, are late as well."""
-        for _ in range(RECOVERED_WINDOW):
+        """Note that the loop came to a tick so late; the next one, if it was due meanwhile, is late as well."""
+        for _ in range(STALL_TICKS):
             if late_s < 0:  # nothing is due yet: timers count in whole milliseconds and may fire early
                 return
             self._late_s.append(late_s)

@@ -69,6 +69,7 @@ class Playout(Account):
         self._step = TICK  # how long the last packet played
         self._drought = 0  # samples made up since the buffer ran dry
         self._made_up = 0  # samples concealed since the last packet
+        self._last = b""  # what was decoded last
         self._hushed = False  # the last packet said that the sender is silent
         self._late_run = 0
         self._missed: deque[int] = deque(maxlen=16)  # timestamps of what was made up
@@ -186,12 +187,15 @@ class Playout(Account):
             self._passed = {number for number in self._passed if number > packet.sequence}
         self._waited_s += at_s - packet.arrived_s
         self._decoded += 1
-        self._made_up, self._hushed = 0, len(packet.payload) <= DTX_BYTES
         try:
-            return self._decoder.decode(packet.payload)
+            sound = self._decoder.decode(packet.payload)
         except OpusError:
             self._conceal(self._step)
             return self._decoder.conceal(self._at_rate(self._step))
+        if self._made_up:
+            self._end_hole(packet.payload, sound)
+        self._last, self._hushed = sound, len(packet.payload) <= DTX_BYTES
+        return sound
 
     def _bridge(self, following: _Packet, gap: int, step: int) -> bytes:
         """Fill `step` samples of the hole before `following`."""

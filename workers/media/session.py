@@ -66,7 +66,7 @@ class RtpSession:
         self.on_digit: Callable[[dtmf.Digit], None] | None = None
         self.on_sound: Callable[[int, int, bytes, float], None] | None = None
         """Called with the SSRC, timestamp, payload and time of arrival, s, of what is heard, decoded or not."""
-        self._hearing = False
+        self._hearing = True  # who hears from the beginning misses no packet that was faster
         self.may_speak: Callable[[], bool] = lambda: True
         """Asked before anything is sent, goodbyes included: whether the call is still ours."""
         self.muted = False

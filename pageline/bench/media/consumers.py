@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 import msgspec
@@ -156,16 +157,20 @@ class Consumers:
 
 
 class Pace:
-    """Turns that come at a steady rate."""
+    """Turns that come at a steady rate, with gaps of half to one and a half times the mean.
+
+    Gaps that are a multiple of 20 ms would meet a stack whose clock ticks so at one and the same moment of its tick.
+    """
 
     def __init__(self, per_s: float) -> None:
         self._every_s = 1 / per_s
         self._next_s = time.monotonic()
+        self._gaps = Random(per_s)
 
     async def next(self) -> None:
         """Wait for the next one; one that was missed is made up for."""
         await asyncio.sleep(self._next_s - time.monotonic())
-        self._next_s += self._every_s
+        self._next_s += self._every_s * self._gaps.uniform(0.5, 1.5)
 
 
 def _dropped(bound: socket.socket) -> int:

@@ -2,9 +2,9 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from pageline.bench.media import probe
+from pageline.bench.media import probe, speech
 from pageline.bench.media.contenders import OURS, STOCK
 from pageline.bench.media.orders import Measure, Ring
 from shared.bus import Bus
@@ -19,8 +19,17 @@ STOCK_CALLS_PER_SHARE: Final = 1
 SECONDS: Final = 30.0
 
 
-def ours(home: Path) -> dict[str, float]:
-    """Return the share of sound our playout had to make up, by share of packets lost."""
+class Missed(NamedTuple):
+    """What a playout had to make up."""
+
+    speech: float
+    """What was not silent of it, of the speech there was."""
+    sound: float
+    """All of it, pauses included, of all that was played."""
+
+
+def ours(home: Path) -> dict[str, Missed]:
+    """Return what our playout had to make up, by share of packets lost."""
     with probe.of(OURS, "answer", home) as ready:
         calls = _under_loss(ready, CALLS_PER_SHARE)
         ready.load.measure(Measure(SECONDS, ready.media.pid))
@@ -32,7 +41,8 @@ def ours(home: Path) -> dict[str, float]:
 def stock(home: Path) -> dict[str, float]:
     """Return the share of frames that stock aiortc's receiver never gave, by share of packets lost.
 
-    It plays them back, one packet for each.
+    It plays them back, one packet for each. What it loses does not depend on what is said, so that the share of all
+    frames is the share of speech as well.
     """
     with probe.of(STOCK, "answer", home) as ready:
         calls = _under_loss(ready, STOCK_CALLS_PER_SHARE)
@@ -50,18 +60,28 @@ def _under_loss(ready: probe.Probe, calls: int) -> dict[str, list[str]]:
     return rung
 
 
-async def _made_up(redis_url: str, call_ids: list[str]) -> float:
-    made_up_ms = played_ms = 0.0
+async def _made_up(redis_url: str, call_ids: list[str]) -> Missed:
+    made_up_ms = silent_ms = played_ms = 0.0
     async with Wire.from_url(redis_url, name="pageline-bench") as wire:
         bus = Bus(wire)
         for call_id in call_ids:
             for entry in await bus.read_log(call_id):
                 if isinstance(entry.fact, facts.LegClosed):
                     made_up_ms += entry.fact.concealed_ms or 0.0
+                    silent_ms += entry.fact.silent_concealed_ms or 0.0
                     played_ms += entry.fact.played_ms or 0.0
-    return round(made_up_ms / played_ms, 4) if played_ms else 1.0
+    if not played_ms:
+        return Missed(1.0, 1.0)
+    spoken_ms = played_ms * speech.spoken_share(EXPECTED_LOSS_PERCENT)
+    return Missed(round((made_up_ms - silent_ms) / spoken_ms, 4), round(made_up_ms / played_ms, 4))
 
 
 def table(home: Path) -> dict[str, Any]:
     """Return both."""
-    return {"seconds": SECONDS, "pageline": ours(home), "stock": stock(home)}
+    missed = ours(home)
+    return {
+        "seconds": SECONDS,
+        OURS: {name: each.speech for name, each in missed.items()},
+        STOCK: stock(home),
+        "made_up": {name: each.sound for name, each in missed.items()},
+    }

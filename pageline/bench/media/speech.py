@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from workers.media.opus import OpusEncoder
+from workers.media.account import is_quiet
+from workers.media.opus import OpusDecoder, OpusEncoder
 
 RATE: Final = 16_000
 FRAME: Final = RATE // 50
@@ -50,3 +51,10 @@ def words(expected_loss_percent: int) -> tuple[bytes, ...]:
     encoder = OpusEncoder(RATE, bitrate=24_000, fec=True, expected_loss_percent=expected_loss_percent)
     pcm = (sound() * 32767).astype(np.int16).tobytes()
     return tuple(encoder.encode(pcm[at : at + FRAME * 2]) for at in range(0, len(pcm), FRAME * 2))
+
+
+@cache
+def spoken_share(expected_loss_percent: int) -> float:
+    """Return which share of those packets holds more than silence."""
+    decoder, packets = OpusDecoder(RATE), words(expected_loss_percent)
+    return sum(not is_quiet(decoder.decode(packet)) for packet in packets) / len(packets)

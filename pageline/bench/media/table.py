@@ -70,11 +70,17 @@ def _delays(report: dict[str, Any]) -> list[Row]:
 
 def _missing(report: dict[str, Any]) -> list[Row]:
     by_loss = report["missing_speech"]
-    return [
-        _row(f"speech missing at {loss} % loss, %", {stack: by_loss[stack].get(loss) for stack in (OURS, STOCK)},
-             aim, lambda share: f"{share * 100:.1f}", scale=100)
-        for loss, aim in MISSING_PERCENT.items()
-    ]  # fmt: skip
+    made = []
+    for loss, aim in MISSING_PERCENT.items():
+        found = {stack: by_loss[stack].get(loss) for stack in (OURS, STOCK)}
+        made_up = {OURS: by_loss["made_up"].get(loss)}
+        made.append(_row(f"speech missing at {loss} % loss, %", found, aim, _percent, scale=100))
+        made.append(_row("sound made up, pauses included, %", made_up, None, _percent))
+    return made
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.1f}"
 
 
 def _first_sounds(report: dict[str, Any]) -> list[Row]:
