@@ -1,11 +1,11 @@
 """Changes of our own media in a live call, one at a time; pure, as `machine`, which calls it.
 
 Meta counts one version for both sides' changes (videocalling, "versions"), and takes one of ours only if it is made
-from the version in force. The counter is read from the log. It begins at 0, or at MEDIA_VERSION_START: whether the
-accept counts is UNKNOWN, for Meta's page and its sample differ. An offer of ours that Meta takes moves it on by one,
-and so does a `media_update` webhook, whose `session.version` is what counts. After a conflict the last version seen
-in a webhook is right; where that was just refused, or none was seen, Meta has counted something that we did not see,
-and the next number is tried.
+from the version in force. The counter is read from the log. It begins at 0, or at MEDIA_VERSION_START; an offer of
+ours that Meta takes moves it on by one, and so does a `media_update` webhook, whose `session.version` is what counts.
+Where Meta's pages contradict each other - whether the accept counts, whether the offer that comes with an answer does
+- the other number is tried after a conflict; most conflicts, though, mean that a change of Meta's is on its way to
+us, which the pause before the next attempt is for.
 
 A change that fails never ends the call.
 """
@@ -46,7 +46,7 @@ def transition(call: Call, fact: facts.Fact) -> Step:
         case facts.MediaAnswered(version=version) if call.media_out:
             overtaken = call.media_version > version  # by an offer of Meta's that knows of ours
             apply = orders.ApplyChange(*((None, None) if overtaken else (fact.sdp, fact.renegotiation)))
-            return replace(_back(call), media_attempts=0, agreed_version=version), (apply,)
+            return replace(_back(call), media_attempts=0), (apply,)
         case facts.ActionFailed(action="media_update", cause=cause) if call.media_out:
             if cause == CONFLICT and call.media_attempts < ATTEMPTS:
                 return _back(call), (orders.ChangeAgain(),)
@@ -68,17 +68,25 @@ def _back(call: Call) -> Call:
 
 
 def version_of(log: Iterable[facts.Fact], start: int = 0) -> int:
-    """Return the version that the next change of ours is made from."""
-    version, seen = start, -1
-    for fact in log:
+    """Return the version that the last change in the log was made from.
+
+    What Meta has changed since it was made does not count: Meta must see that we did not know of it.
+    """
+    told = tuple(log)
+    heard = next((fact.heard for fact in reversed(told) if isinstance(fact, facts.MediaOffered)), -1)
+    guesses, refused, seen = [start, start + 1], 0, -1
+    for fact in told:
         match fact:
-            case facts.MediaChanged(version=theirs) if theirs > seen:
+            case facts.MediaChanged(version=theirs) if seen < theirs <= heard:
                 seen = theirs
-                version = max(version, theirs)
+                if theirs >= guesses[0]:
+                    guesses, refused = [theirs], 0
             case facts.MediaAnswered(version=ours, renegotiation=renegotiation):
-                version = ours + (renegotiation is not None)  # Meta's own sample program counts that offer, too
+                # Meta's own sample program counts the offer that comes with an answer, too; its text does not
+                guesses, refused = [ours + 1, ours] if renegotiation is not None else [ours], 0
+                guesses += [seen] if seen >= 0 else []
             case facts.ActionFailed(action="media_update", cause=cause) if cause == CONFLICT:
-                version = seen if seen not in (-1, version) else version + 1
+                refused += 1
             case _:
                 pass
-    return version
+    return guesses[refused % len(guesses)]

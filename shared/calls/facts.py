@@ -202,6 +202,8 @@ class MediaOffered(Fact, frozen=True):
     sdp: str | None = None
     tracks: tuple[tuple[str, str, str], ...] = ()
     """Each track's msid, label and status."""
+    heard: int = -1
+    """The highest version of Meta's own changes that was applied before."""
 
 
 class MediaAnswerMade(Fact, frozen=True):

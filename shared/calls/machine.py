@@ -81,8 +81,6 @@ def transition(call: Call, fact: facts.Fact) -> Step:
         # Meta changes its media
         case _, facts.MediaChanged(version=version) if version <= call.media_version:
             return call, ()
-        case _, facts.MediaChanged(version=version) if version < call.agreed_version:  # our change has overtaken it
-            return call, ()
         case Phase.CONNECTING | Phase.LIVE, facts.MediaChanged(version=version, sdp=sdp):
             return replace(call, media_version=version), (orders.ApplyOffer(sdp),)
         case _, facts.MediaChanged(version=version, sdp=sdp):

@@ -84,8 +84,6 @@ class Call(msgspec.Struct, frozen=True):
     """Of the last change that was posted."""
     media_attempts: int = 0
     """How often Meta was asked for what the handler wants now."""
-    agreed_version: int = -1
-    """Of the last change of ours that Meta took."""
     answered_version: int = -1
     """Of the last offer of Meta's to which our answer was posted."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.calls import facts
-from tests.acceptance.line import PIPELINE, Line
+from tests.acceptance.line import PAGES, PIPELINE, Line
 from tests.acceptance.simulated import SimulatedMeta
 from tests.acceptance.standin import until
 
@@ -105,3 +105,13 @@ def test_a_consumer_that_changes_its_media_all_the_time_does_not_keep_us_from_ch
         fact.version for fact in line.log_of(call.call_id) if isinstance(fact, facts.MediaAnswered) and fact.sdp
     ]
     assert versions == sorted(set(versions))
+
+
+def test_a_handler_of_the_docs_shows_a_caller_its_own_camera(line: Line, simulated: SimulatedMeta) -> None:
+    call_id = simulated.ring(PAGES["mirror"], "3003")
+    simulated.wait(call_id, state="connected")
+    simulated.toggle(call_id, video=True)
+    until(lambda: simulated.view(call_id)["seen"]["frames"] >= 20, "its own pictures", timeout_s=WITHIN_S)
+    seen = simulated.view(call_id)["seen"]
+    assert (seen["width"], seen["height"], seen["moving"]) == (320, 240, True)
+    simulated.hang_up(call_id)

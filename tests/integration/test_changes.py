@@ -138,6 +138,7 @@ async def test_after_a_conflict_it_is_offered_anew_with_what_meta_has_changed_me
         assert first.sdp is not None
         assert second.sdp is not None
         assert (first.sdp.count("m=audio"), second.sdp.count("m=audio")) == (1, 2)
+        assert (first.heard, second.heard) == (-1, 1)
         assert not wanted.done()
         on.perform(orders.RefuseChange("four times"))
         with pytest.raises(MediaRefused):

@@ -26,9 +26,9 @@ async def desk(bus: Bus, graph_server: Server) -> AsyncIterator[Desk]:
         yield desk
 
 
-async def change(desk: Desk, sdp: str | None = "v=0 ours", *, number: int = 1, life_ms: int = 10_000) -> str:
-    await desk.bus.route(CALL, facts.MediaOffered(sdp=sdp, tracks=TRACKS, epoch=1))
-    return await act(desk, CALL, PAGE, "media_update", 1, desk.bus.now_ms() + life_ms, number)
+async def change(desk: Desk, sdp: str | None = "v=0 ours", *, number: int = 1, heard: int = 9) -> str:
+    await desk.bus.route(CALL, facts.MediaOffered(sdp=sdp, tracks=TRACKS, heard=heard, epoch=1))
+    return await act(desk, CALL, PAGE, "media_update", 1, desk.bus.now_ms() + 10_000, number)
 
 
 def bodies(server: Server) -> list[dict[str, Any]]:
@@ -84,7 +84,11 @@ async def test_where_the_accept_counts_it_is_set_so(desk: Desk, graph_server: Se
     assert bodies(graph_server)[0]["from_version"] == 1
 
 
-@pytest.mark.parametrize("conflict", [EMPTY, error(100, message="Conflicting media state")], ids=["empty", "error"])
+@pytest.mark.parametrize(
+    "conflict",
+    [EMPTY, error(100, message="Conflicting media state"), error(2018392, message="Invalid SDP parameter")],
+    ids=["empty", "error", "offer"],
+)
 async def test_a_conflict_is_told_at_once_and_buries_nothing(desk: Desk, graph_server: Server, conflict: Reply) -> None:
     graph_server.will(conflict)
     assert await change(desk) == "failed"
@@ -130,3 +134,13 @@ async def test_our_answer_to_metas_offer_is_posted_as_one(desk: Desk, graph_serv
             "session": {"sdp_type": "answer", "sdp": "v=0 our answer"},
         }
     ]
+
+
+async def test_a_change_that_was_made_without_knowing_of_metas_is_not_told_to_know_of_it(
+    desk: Desk, graph_server: Server
+) -> None:
+    await desk.bus.route(CALL, facts.MediaChanged(version=1, sdp="v=0"), identity="media_update:1")
+    graph_server.will(EMPTY, TAKEN)
+    assert await change(desk, heard=-1) == "failed"
+    assert await change(desk, heard=1, number=2) == "settled"
+    assert [body["from_version"] for body in bodies(graph_server)] == [0, 1]

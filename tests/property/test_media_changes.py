@@ -21,14 +21,17 @@ class Meta:
     """Counts one version for both sides' changes, and the accept where it does."""
 
     version: int
+    changed: int = -1
     webhooks: list[facts.MediaChanged] = field(default_factory=list)
 
     def change(self) -> None:
         self.version += 1
+        self.changed = self.version
         self.webhooks.append(facts.MediaChanged(version=self.version, sdp=f"meta {self.version}"))
 
-    def take(self, version: int) -> facts.Fact:
-        if version != self.version:
+    def take(self, version: int, heard: int) -> facts.Fact:
+        """Take a change of ours, unless it is made from another version or does not go on from what is there."""
+        if version != self.version or heard < self.changed:
             return facts.ActionFailed(action="media_update", cause=CONFLICT)
         self.version += 1
         return facts.MediaAnswered(version=self.version, sdp=f"answer {self.version}")
@@ -82,6 +85,11 @@ class Conversation(RuleBasedStateMachine):
                 case _:
                     pass
 
+    @property
+    def heard(self) -> int:
+        """What the offer that is out was made with."""
+        return next(fact.heard for fact in reversed(self.log) if isinstance(fact, facts.MediaOffered))
+
     def apply(self, sdp: str) -> None:
         version = int(sdp.rsplit(maxsplit=1)[-1])
         assert version > max(self.applied, default=-1), "what was applied is never older than what was before"
@@ -107,13 +115,13 @@ class Conversation(RuleBasedStateMachine):
     @rule()
     def the_handler_wants_a_change(self) -> None:
         self.wishes += 1
-        self.take(facts.MediaOffered(sdp="ours", epoch=1))
+        self.take(facts.MediaOffered(sdp="ours", heard=self.call.media_version, epoch=1))
 
     @precondition(lambda self: self.again)
     @rule()
     def the_change_is_made_anew(self) -> None:
         self.again = False
-        self.take(facts.MediaOffered(sdp="ours", epoch=1))
+        self.take(facts.MediaOffered(sdp="ours", heard=self.call.media_version, epoch=1))
 
     @precondition(lambda self: self.posted is not None and self.reply is None)
     @rule(mood=st.sampled_from(("", "", "", "", "lost", "refused", "silence")), at_once=st.booleans())
@@ -127,10 +135,10 @@ class Conversation(RuleBasedStateMachine):
             self.take(facts.DeadlinePassed(deadline_ms=self.call.deadline_ms))
             assert self.posted is None, "it is given up"
             return
-        reply = self.meta.take(version_of(self.log, self.start))
+        reply = self.meta.take(version_of(self.log, self.start), self.heard)
         if mood == "lost":  # and asked for once more
             self.lost |= isinstance(reply, facts.MediaAnswered)
-            reply = self.meta.take(version_of(self.log, self.start))
+            reply = self.meta.take(version_of(self.log, self.start), self.heard)
         self.reply = reply
         if at_once:
             self.the_reply_comes()
@@ -140,7 +148,7 @@ class Conversation(RuleBasedStateMachine):
     @rule()
     def redis_takes_an_offer_twice(self) -> None:
         if self.posted is not None:
-            self.take(facts.MediaOffered(sdp="ours", epoch=1))
+            self.take(facts.MediaOffered(sdp="ours", heard=self.call.media_version, epoch=1))
 
     @precondition(lambda self: self.reply is not None)
     @rule()
@@ -167,14 +175,14 @@ class Conversation(RuleBasedStateMachine):
         assert self.call.deadline_ms is None
         if not self.lost:
             assert self.applied[-1:] == ([self.meta.version] if self.applied else []), "the highest version wins"
-        self.take(facts.MediaOffered(sdp="ours", epoch=1))
-        agreed = self.call.agreed_version
+        self.take(facts.MediaOffered(sdp="ours", heard=self.call.media_version, epoch=1))
+        version = self.meta.version
         while self.posted is not None or self.again:
             self.the_change_is_made_anew() if self.again else self.the_change_reaches_meta("", at_once=False)
             if self.reply is not None:
                 self.the_reply_comes()
         if not self.lost and self.attempts == 0:
-            assert self.call.agreed_version > agreed, "a quiet Meta takes a change"
+            assert self.meta.version == version + 1, "a quiet Meta takes a change"
 
 
 def test_whatever_comes_in_whatever_order_the_highest_version_wins_and_the_call_goes_on() -> None:
@@ -182,7 +190,6 @@ def test_whatever_comes_in_whatever_order_the_highest_version_wins_and_the_call_
 
 
 MUTANTS: Final = (
-    Mutant("applies what our change has overtaken", "if version < call.agreed_version", "if version < -1", None),
     Mutant(
         "applies an overtaken answer", "overtaken = call.media_version > version", "overtaken = False", None, changing
     ),
@@ -205,17 +212,26 @@ def test_a_mutant_is_noticed_that(mutant: Mutant) -> None:
         run_state_machine_as_test(world, settings=hunt)
 
 
-def test_after_a_conflict_the_last_version_of_a_webhook_counts_and_then_the_next_one() -> None:
+def test_after_a_conflict_the_other_reading_of_metas_pages_is_tried() -> None:
     conflict = facts.ActionFailed(action="media_update", cause=CONFLICT)
     heard = facts.MediaChanged(version=4, sdp="")
     ours = facts.MediaAnswered(version=7)
-    assert version_of([]) == 0
-    assert version_of([], start=1) == 1
-    assert version_of([conflict]) == 1, "Meta has counted the accept"
-    assert version_of([heard]) == 4
-    assert version_of([heard, conflict]) == 5
-    assert version_of([heard, ours]) == 7
-    assert version_of([heard, ours, conflict]) == 4
-    assert version_of([heard, ours, facts.MediaChanged(version=3, sdp="late")]) == 7
-    assert version_of([ours, facts.ActionFailed(action="accept", cause=CONFLICT)]) == 7
-    assert version_of([facts.MediaAnswered(version=2, renegotiation="v=0")]) == 3
+
+    def version(*log: facts.Fact, knowing: int = 9, start: int = 0) -> int:
+        return version_of([*log, facts.MediaOffered(heard=knowing)], start)
+
+    assert version() == 0
+    assert version(start=1) == 1
+    assert version(conflict) == 1, "Meta may have counted the accept"
+    assert version(conflict, conflict) == 0
+    assert version(heard) == 4
+    assert version(heard, knowing=3) == 0, "the offer was made before it was heard"
+    assert version(heard, conflict) == 4, "another change of Meta's is on its way"
+    assert version(conflict, heard) == 4
+    assert version(heard, ours) == 7
+    assert version(heard, ours, conflict) == 4, "the last version that was seen in a webhook"
+    assert version(heard, ours, facts.MediaChanged(version=5, sdp="late")) == 7
+    assert version(heard, ours, facts.MediaChanged(version=8, sdp="")) == 8
+    assert version(ours, facts.ActionFailed(action="accept", cause=CONFLICT)) == 7
+    offered_back = facts.MediaAnswered(version=2, renegotiation="v=0")
+    assert [version(offered_back, *[conflict] * times) for times in range(3)] == [3, 2, 3]

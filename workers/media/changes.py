@@ -48,6 +48,7 @@ class Changes:
         self._showing: Showing = "nothing"
         self._offered: Showing = "nothing"
         """What Meta knows our video track as."""
+        self._heard = -1
         self._wanted: tuple[bool, Showing] = (False, "nothing")
         self._log = log.get()
 
@@ -87,6 +88,7 @@ class Changes:
         except LegFailed as failed:
             self._log.warning("leg.renegotiation_failed", reason=failed.reason)
             return
+        self._heard = version
         if self._post_answers:
             self._say(facts.MediaAnswerMade(version=version, sdp=answer))
 
@@ -172,4 +174,4 @@ class Changes:
             tracks.append((leg.video_track, LABELS[showing], "enabled"))
         elif self._offered != "nothing":
             tracks.append((leg.video_track, LABELS[self._offered], "disabled"))
-        self._say(facts.MediaOffered(sdp=sdp, tracks=tuple(tracks)))
+        self._say(facts.MediaOffered(sdp=sdp, tracks=tuple(tracks), heard=self._heard))

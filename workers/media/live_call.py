@@ -325,13 +325,14 @@ class LiveCall:
     def _refuse_if_connected(self) -> None:
         if self._bridged is not None:
             raise RuntimeError(
-                f"call {self.call_id} is bridged already, and one bridge carries both ways; end it before the next"
+                f"call {self.call_id} is bridged already, and one bridge carries both ways; end it first"
             )
         if self._participant is not None:
             raise RuntimeError(f"call {self.call_id} is in a room already; leave it before the next")
 
     def _meet(self, other: "LiveCall") -> None:
         self._bridged = other
+        self.leg.video.forward(other.leg.video)
         self._let_through()
 
     def _let_through(self) -> None:
@@ -339,13 +340,11 @@ class LiveCall:
         if self._bridged is not None:
             busy = self._last_words is not None or self._keyings
             self._bridged.leg.forward(None if busy else self.leg)
-            self._bridged.leg.video.forward(self.leg.video)
 
     def _part(self) -> None:
         self.leg.forward(None)
         self.leg.video.forward(None)
-        self._bridged = None
-        self._bridge_over = None
+        self._bridged = self._bridge_over = None
 
 
 def _takes_no_digits() -> RuntimeError:
