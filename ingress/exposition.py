@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 from shared.breaker import Trouble
 from shared.bus import Census
 from shared.dead import Standing
+from shared.page_notes import Note
 from shared.quality import Spread
 from shared.tally import Tallied
 
@@ -21,6 +22,7 @@ class Known(NamedTuple):
     troubles: list[Trouble]
     tallied: Tallied
     spreads: dict[str, Spread]
+    notes: list[Note]
 
 
 class Exposition(Collector):
@@ -50,6 +52,7 @@ def _families(known: Known | None) -> Iterator[Metric]:
     yield from _of_dead_letters(known.dead)
     yield from _of_graph(known.tallied)
     yield from _of_pages(known.troubles)
+    yield _of_notes(known.notes)
     yield from _of_calls(known.spreads)
 
 
@@ -86,6 +89,14 @@ def _of_pages(troubles: list[Trouble]) -> Iterator[Metric]:
         if trouble.percent:
             crowded.add_metric([trouble.page], trouble.percent)
     yield from (tripped, crowded)
+
+
+def _of_notes(notes: list[Note]) -> Metric:
+    said = "1 for a Page whose subscription, or call settings, are not at Meta what they should be."
+    family = GaugeMetricFamily("pageline_page_adrift", said, labels=["page", "about"])
+    for note in notes:
+        family.add_metric([note.page, note.about], 1)
+    return family
 
 
 def _of_calls(spreads: Mapping[str, Spread]) -> Iterator[Metric]:

@@ -12,6 +12,7 @@ from shared import quality, tally
 from shared.breaker import Breaker, Trouble
 from shared.bus import Bus
 from shared.errors import RedisAway
+from shared.page_notes import PageNotes
 
 
 class Health:
@@ -20,6 +21,7 @@ class Health:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._breaker = Breaker(bus.wire)
+        self._notes = PageNotes(bus.wire)
 
     async def healthz(self, request: Request) -> Response:
         """Say that the process runs."""
@@ -28,11 +30,14 @@ class Health:
     async def readyz(self, request: Request) -> Response:
         """Say 503 only when Redis is unreachable; what else is wrong is `degraded`. Who drains does not listen."""
         try:
-            census, troubles = await asyncio.gather(self._bus.census(), self._breaker.troubles())
+            census, troubles, notes = await asyncio.gather(
+                self._bus.census(), self._breaker.troubles(), self._notes.notes()
+            )
         except RedisAway:
             return JSONResponse({"status": "redis away"}, status_code=503)
         degraded = [] if any(w.capacity for w in census.workers) else ["no media worker takes calls"]
         degraded += [said for trouble in troubles for said in _said_of(trouble)]
+        degraded += [f"Page {note.page}: {note.said}" for note in notes]
         return JSONResponse(
             {
                 "status": "degraded" if degraded else "ready",
@@ -53,6 +58,7 @@ class Health:
                     self._breaker.troubles(),
                     tally.read(self._bus.wire),
                     quality.spreads(self._bus.wire),
+                    self._notes.notes(),
                 )
             )
         except RedisAway:

@@ -19,6 +19,7 @@ from shared.dead import Letter
 from shared.errors import RedisAway
 from shared.meta import signature, webhook
 from shared.outbound import Outbound
+from shared.page_notes import PageNotes
 from shared.settings import Settings
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
@@ -55,6 +56,7 @@ class Webhook:
 
     def __init__(self, bus: Bus, settings: Settings) -> None:
         self._bus = bus
+        self._notes = PageNotes(bus.wire)
         self._outbound = Outbound(bus)
         self._secrets = settings.app_secrets
         self._verify_token = settings.verify_token
@@ -108,6 +110,7 @@ class Webhook:
             self._bus.bury(Letter(why="webhook_unreadable", body=odd.alone, detail=odd.why[:500]))
             for odd in received.unreadable
         ]
+        steps += [self._notes.report(told.page, told.settings, sent_ms=told.sent_ms) for told in received.settings]
         steps += [
             self._outbound.permission_replied(reply.page, reply.consumer, reply.fact) for reply in received.replies
         ]

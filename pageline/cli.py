@@ -10,6 +10,7 @@ import typer
 
 from pageline.command import BAD_USAGE, FAILED, Json, die, print_json
 from pageline.letters import letters
+from pageline.pages import call_settings, doctor
 from shared import log, settings
 from shared.errors import BadSetting, HandlerUnusable, PagelineError
 from shared.line import RING_S
@@ -22,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(letters, name="dead")
+app.add_typer(call_settings, name="settings")
+app.command()(doctor)
 
 
 def main() -> NoReturn:

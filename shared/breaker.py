@@ -1,11 +1,13 @@
-"""Which Pages Graph refuses, and whose limits are nearly used up: shown by the web process, gating nothing.
+"""Which Pages Graph refuses, and whose limits are nearly used up: shown by the web process, gating no call.
 
     pl:breaker:pages     set   Pages of which there may be something to say
     pl:breaker:run:<page>    hash  run (actions given up since the last success), because
     pl:breaker:usage:<page>    hash  percent, because; for as long as it lasts
+    pl:breaker:pause:<page>    string  there while what may wait has to
 
 Every call is tried all the same: the next one is the probe that closes the breaker again. Decided in
-docs/decisions/0004-dead-letters.md.
+docs/decisions/0004-dead-letters.md. Near a limit of Graph's all workers leave what can wait undone for a while, so that
+what is left of the limit is there for callers.
 """
 
 import asyncio
@@ -71,6 +73,15 @@ class Breaker:
         note = ("HSET", key, "percent", percent, "because", because)
         await self._wire.transaction([note, ("EXPIRE", key, int(for_s)), *_remember(page)])
 
+    async def pause(self, page: str, *, for_s: float) -> None:
+        """Let everything about this Page wait that may; the latest word counts."""
+        await self._wire.call("SET", _pause(page), 1, "PX", max(1, int(for_s * 1000)))
+
+    async def paused_s(self, page: str) -> float:
+        """Return how long everything about this Page has to wait that may; 0 where it need not."""
+        left_ms: int = await self._wire.call("PTTL", _pause(page))
+        return max(0, left_ms) / 1000
+
     async def troubles(self) -> list[Trouble]:
         """Return what there is to say of each Page."""
         pages = sorted(page.decode() for page in await self._wire.call("SMEMBERS", PAGES))
@@ -95,3 +106,7 @@ def _run(page: str) -> str:
 
 def _usage(page: str) -> str:
     return f"pl:breaker:usage:{page}"
+
+
+def _pause(page: str) -> str:
+    return f"pl:breaker:pause:{page}"

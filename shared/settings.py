@@ -1,17 +1,17 @@
 """Settings from the environment, or a Page's table in `PAGES_FILE`; the names are a contract (docs/settings.md)."""
 
 import os
-import tomllib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from shared.errors import BadSetting
 from shared.ice_servers import IceServer, read_servers
+from shared.pages import Page, read_pages
 
 DEFAULT_HANDLER: Final = "workers.handlers.announce:answer"
 
@@ -56,6 +56,8 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     ice_password: str = ""
     ice_transport_policy: Literal["all", "relay"] = "all"
     webhook_forward_url: str = ""
+    meta_app_id: str = ""
+    pages_watch_seconds: Annotated[float, msgspec.Meta(ge=0)] = 300
     pageline_api_keys: str = ""
     log_format: str = ""
 
@@ -150,9 +152,13 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
         return self.redis_url
 
     @cached_property
-    def pages(self) -> dict[str, "Page"]:
-        """Return what is configured per Page, from PAGES_FILE and PAGE_TOKENS."""
-        pages = _pages_in(Path(self.pages_file)) if self.pages_file else {}
+    def pages(self) -> dict[str, Page]:
+        """Return what is configured per Page, from PAGES_FILE and PAGE_TOKENS, as it was when first asked for."""
+        return self.read_pages()
+
+    def read_pages(self) -> dict[str, Page]:
+        """Read what is configured per Page, as it is now."""
+        pages = read_pages(Path(self.pages_file)) if self.pages_file else {}
         for pair in _listed(self.page_tokens):
             page, equals, token = pair.partition("=")
             if not (page and equals and token):
@@ -163,19 +169,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     @property
     def page_token_by_page(self) -> dict[str, str]:
         """Return the Page access tokens; refuse to go on without any."""
-        tokens = {page: token for page, table in self.pages.items() if (token := table.secret(page))}
-        if not tokens:
-            raise BadSetting(
-                "PAGE_TOKENS (or PAGES_FILE) is not set. Write PAGE_TOKENS=<page id>=<Page access token>; the token is "
-                "made in the App Dashboard under Messenger > Messenger API settings > Generate access tokens."
-            )
-        for page, token in tokens.items():
-            if not _is_header_text(token):
-                raise BadSetting(
-                    f"The access token of Page {page} holds a space, a line break or another thing no token has. "
-                    "PAGE_TOKENS separates its pairs by commas."
-                )
-        return tokens
+        return tokens_of(self.pages)
 
     @property
     def handlers(self) -> frozenset[str]:
@@ -194,29 +188,6 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
         return (table and table.handler) or self.call_handler
 
 
-class Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A Page's table in PAGES_FILE."""
-
-    token: str = ""
-    token_env: str = ""
-    token_file: str = ""
-    handler: str = ""
-
-    def secret(self, page: str) -> str:
-        """Return the Page's access token from wherever it is kept, or ""."""
-        if self.token_env:
-            token = os.environ.get(self.token_env, "")
-            if not token:
-                raise BadSetting(f"{self.token_env} is not set; PAGES_FILE names it as the token of Page {page}.")
-            return token
-        if self.token_file:
-            try:
-                return Path(self.token_file).read_text().strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise BadSetting(f"{self.token_file}, token_file of Page {page}, cannot be read: {error}") from error
-        return self.token
-
-
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings from the environment.
 
@@ -232,19 +203,30 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         raise BadSetting(f"{name}={given.get(name, '')!r} is not usable: {what[0].lower()}{what[1:]}.") from error
 
 
+def tokens_of(pages: Mapping[str, Page]) -> dict[str, str]:
+    """Return the access tokens of these Pages, read from wherever they are kept.
+
+    Raises:
+        BadSetting: there is none, or one cannot be used.
+    """
+    tokens = {page: token for page, table in pages.items() if (token := table.secret(page))}
+    if not tokens:
+        raise BadSetting(
+            "PAGE_TOKENS (or PAGES_FILE) is not set. Write PAGE_TOKENS=<page id>=<Page access token>; the token is "
+            "made in the App Dashboard under Messenger > Messenger API settings > Generate access tokens."
+        )
+    for page, token in tokens.items():
+        if not _is_header_text(token):
+            raise BadSetting(
+                f"The access token of Page {page} holds a space, a line break or another thing no token has. "
+                "PAGE_TOKENS separates its pairs by commas."
+            )
+    return tokens
+
+
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
 def _is_header_text(token: str) -> bool:
     return token.isascii() and token.isprintable() and " " not in token
-
-
-def _pages_in(path: Path) -> dict[str, Page]:
-    try:
-        tables: dict[str, Any] = tomllib.loads(path.read_text())
-        return msgspec.convert(tables, dict[str, Page])
-    except OSError as error:
-        raise BadSetting(f"PAGES_FILE={path} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
-        raise BadSetting(f"PAGES_FILE={path} is not usable: {error}.") from error

@@ -27,14 +27,33 @@ class Line:
     """One media section as the business and Meta share it.
 
     The business sends on `microphone` and `lens`, its own sections; the consumer is heard on `voice` and seen on
-    `camera`, Meta's.
+    `camera`, Meta's. A business may also show its picture on one of Meta's, for sections are reused (RFC 8829, 5.2.2).
     """
 
     mid: str
     purpose: Purpose
     codec: Codec
     offered: Section | None = None
+    """As in the business's latest offer, if it was in there."""
     ssrc: str | None = None
+
+    @property
+    def agreed(self) -> Codec:
+        """Returns its codec with the payload type that the business last gave it: some give it a new one."""
+        if self.offered is None or self.purpose in ("microphone", "voice"):
+            return self.codec
+        kept = any(codec.payload_type == self.codec.payload_type for codec in self.offered.codecs)
+        return self.codec if kept else self.offered.video_codec() or self.codec
+
+    @property
+    def is_taken(self) -> bool:
+        """Tells whether the business sends here."""
+        return self.offered.sends if self.offered else self.purpose in ("microphone", "lens")
+
+    @property
+    def is_wanted(self) -> bool:
+        """Tells whether the business takes what is sent here."""
+        return self.offered is None or self.offered.direction in ("sendrecv", "recvonly")
 
 
 class Media:
@@ -121,17 +140,17 @@ class Media:
 
         What is new are the sections in which the business shows something.
         """
-        before = len(self._lines)
+        known = {name for name, _, _ in self._pictures}
         self._latest = offer
-        for section, line in zip(offer.sections, self._lines, strict=False):
-            if line.offered is not None:
-                line.offered = section
         for section in offer.sections[len(self._lines) :]:
             codec = section.video_codec()
             assert codec is not None  # noqa: S101 - `check` has seen to it
-            self._lines.append(Line(section.mid, "lens", codec, section))
-            self._pictures.append((section.mid, codec, section))
-        return len(self._lines) > before
+            self._lines.append(Line(section.mid, "lens", codec))
+        for section, line in zip(offer.sections, self._lines, strict=True):
+            line.offered = section
+            if section.kind == "video" and section.sends and section.mid not in known:
+                self._pictures.append((section.mid, line.agreed, section))
+        return len(self._pictures) > len(known)
 
     def track_ids(self) -> set[str]:
         """Returns the ids of the business's tracks."""
@@ -199,7 +218,7 @@ class Media:
         tcp = [f"a=candidate:{f}9 1 tcp 1518280448 {host} 3478 typ host tcptype passive generation 1"
                for f, _, host, _ in device.candidates[:1]]  # fmt: skip
         audio = line.purpose in ("microphone", "voice")
-        codecs = [line.codec, *(self.digits if audio and (self._digits_in_answer or not answers) else [])]
+        codecs = [line.agreed, *(self.digits if audio and (self._digits_in_answer or not answers) else [])]
         direction, msid = self._direction(line, answers=answers), self._msid(line)
         kept = self._first.sections[0].extensions
         return [
@@ -228,14 +247,18 @@ class Media:
     def _direction(self, line: Line, *, answers: bool) -> str:
         """Returns what Meta does in a section; in an answer, only what the business's offer allows."""
         match line.purpose:
-            case "microphone" if answers and len(self._lines) == 1:
-                return "sendrecv"
-            case "microphone" | "lens":
-                return "recvonly" if line.offered is None or line.offered.sends else "inactive"
-            case "camera" if not self.camera_on:
-                return "inactive"
+            case "microphone":
+                sends = answers and len(self._lines) == 1
+            case "placeholder":
+                sends = not line.is_taken
+            case "camera":
+                sends = self.camera_on
             case _:
-                return "sendonly"
+                sends = line.purpose == "voice"
+        sends = sends and (line.is_wanted or not answers)
+        return {(True, True): "sendrecv", (True, False): "sendonly", (False, True): "recvonly"}.get(
+            (sends, line.is_taken), "inactive"
+        )
 
     def _msid(self, line: Line) -> str | None:
         """Returns a section's `a=msid`: the business's own track comes back to it."""

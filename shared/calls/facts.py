@@ -300,7 +300,8 @@ class ActionFailed(Fact, frozen=True):
 
     action: str
     cause: str
-    """`graph`, `unreachable`, `too_late`, `refused` (by the fence), `redis_away`, `no_token` or `broken` (by us)."""
+    """`graph`, `unreachable`, `too_late`, `limited` (not asked, near a limit of Graph's), `refused` (by the fence),
+    `redis_away`, `no_token` or `broken` (by us)."""
     message: str = ""
     code: int | None = None
     subcode: int | None = None

@@ -11,9 +11,11 @@ from typing import Any, Final
 import msgspec
 
 from shared.calls import facts
+from shared.meta.call_settings import CallSettings, of_meta
 from shared.meta.sdp import EitherSpelling, digest_of, text_of
 
 CALL_FIELD: Final = "calls"
+SETTINGS_FIELD: Final = "call_settings"
 REPLY_FIELD: Final = "call_permission_reply"
 _NOT_FIELDS: Final = frozenset({"id", "time", "sender", "recipient", "timestamp", CALL_FIELD})
 _DIRECTIONS: Final = ("user_initiated", "business_initiated")
@@ -107,6 +109,15 @@ class Unreadable(msgspec.Struct, frozen=True):
         return self.body.join(self.around)
 
 
+class SettingsTold(msgspec.Struct, frozen=True):
+    """The call settings of a Page have changed (callsettings, `call_settings_update`)."""
+
+    page: str
+    settings: CallSettings
+    sent_ms: int
+    """Unix milliseconds."""
+
+
 class Received(msgspec.Struct, frozen=True):
     """What one POST said."""
 
@@ -115,12 +126,15 @@ class Received(msgspec.Struct, frozen=True):
     unreadable: list[Unreadable]
     other_fields: list[str]
     """Names of fields that are not calls, one per entry that has them."""
+    settings: list[SettingsTold] = []
 
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_entry = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_element = msgspec.json.Decoder(_Element, strict=False).decode
+_decode_settings = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_any = msgspec.json.Decoder().decode
 _decode_message = msgspec.json.Decoder(_Message, strict=False).decode
 _decode_page = msgspec.json.Decoder(str | int).decode
 
@@ -145,6 +159,8 @@ def read(body: bytes, *, now_ms: int, answer_window_ms: int) -> Received:
             received.unreadable.append(Unreadable(bytes(raw_entry), f"entry: {error!r}", _AROUND_AN_ENTRY))
             continue
         received.other_fields.extend(name for name in entry if name not in _NOT_FIELDS)
+        if SETTINGS_FIELD in entry and (told := _settings_told(entry, now_ms)):
+            received.settings.append(told)
         if REPLY_FIELD in entry or "messaging" in entry:
             _read_replies(raw_entry, entry, received)
         for raw_element in elements:
@@ -155,6 +171,16 @@ def read(body: bytes, *, now_ms: int, answer_window_ms: int) -> Received:
             except (*_UNREADABLE, ValueError, OverflowError) as error:
                 received.unreadable.append(Unreadable(bytes(raw_element), str(error), _around_an_element(page)))
     return received
+
+
+def _settings_told(entry: dict[str, msgspec.Raw], now_ms: int) -> SettingsTold | None:
+    """Read what an entry tells of call settings; what is odd about it is passed over: Graph can be asked."""
+    try:
+        settings = _decode_settings(entry[SETTINGS_FIELD])
+        page, sent_ms = str(_decode_page(entry["id"])), _ms(_decode_any(entry.get("time", b"0")))
+    except (*_UNREADABLE, KeyError):
+        return None
+    return SettingsTold(page, of_meta(settings), sent_ms or now_ms)
 
 
 def _read_replies(raw_entry: msgspec.Raw, entry: dict[str, msgspec.Raw], received: Received) -> None:

@@ -72,9 +72,6 @@ class Webhooks:
         assert [event.get("call_status", event["event"]) for event in events] == list(names)
         return events
 
-    def waiting(self) -> int:
-        return self._events.qsize()
-
     async def next_entry(self) -> dict[str, Any]:
         """Take the next entry that is not about calls."""
         return await asyncio.wait_for(self._entries.get(), 10)

@@ -18,6 +18,7 @@ class Request(NamedTuple):
     path: str
     headers: dict[str, str]
     body: bytes
+    method: str = "POST"
 
 
 class Reply(NamedTuple):
@@ -71,14 +72,18 @@ class Server:
     def will_for_ever(self, reply: Reply) -> None:
         self._for_ever = reply
 
+    def reply_to(self, request: Request) -> Reply:
+        return self.replies.popleft() if self.replies else self._for_ever
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
                 headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in head[1:] if line)}
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
-                self.requests.append(Request(head[0].split()[1], headers, body))
-                reply = self.replies.popleft() if self.replies else self._for_ever
+                method, path, _ = head[0].split()
+                self.requests.append(Request(path, headers, body, method))
+                reply = self.reply_to(self.requests[-1])
                 if reply.first is not None:
                     await reply.first()
                 if reply is HANGS_UP:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.integration.test_leg import until
 from workers.media import intake
-from workers.media.intake import IDLE_LOOKS, LOOK_EVERY_S, MOST_EACH, STALE_MS, Datagrams, Intake
+from workers.media.intake import IDLE_LOOKS, LOOK_EVERY_MS, MOST_EACH, STALE_MS, Datagrams, Intake
 from workers.media.sockets import bind
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -110,7 +110,8 @@ async def test_a_look_that_brings_many_is_followed_by_a_longer_pause() -> None:
                 for box in group:
                     out.transport.send_soon(name, box.address)
             await until(lambda: len(pauses.get(name, ())) > number)  # noqa: B023  # awaited here
-    assert max(pauses[b"few"]) <= LOOK_EVERY_S[0] < max(pauses[b"many"]) <= LOOK_EVERY_S[1]
+    few_ms, many_ms = (max(pauses[name]) * 1000 for name in (b"few", b"many"))
+    assert few_ms <= LOOK_EVERY_MS[0] + 0.5 < many_ms <= LOOK_EVERY_MS[1] + 0.5, "by a clock of whole milliseconds"
     for box in (*boxes, out):
         box.transport.close()
 
@@ -178,6 +179,19 @@ async def test_what_a_process_had_to_send_when_it_stood_still_is_not_sent_when_i
     assert other.kept == [b"fresh"]
     one.transport.close()
     other.transport.close()
+
+
+async def test_whether_we_may_send_is_asked_once_a_batch_and_outside_of_one_each_time() -> None:
+    box, answers = Mailbox(), iter([False, True, False, True])
+    may_send = intake.once_a_batch(lambda: next(answers))
+    assert [may_send(), may_send()] == [False, True]
+    for answer in (False, True):
+        with intake.batch():
+            with intake.batch():  # within another, which sends
+                assert may_send() is answer
+            assert may_send() is answer
+    assert next(answers, None) is None
+    box.transport.close()
 
 
 @on_both_loops

@@ -162,12 +162,16 @@ async def test_business_shows_a_picture(webhooks: Webhooks, business: Business, 
     assert {track["label"] for track in call["tracks"].values()} == {"default_audio", "default_video"}
 
 
-async def test_both_show_pictures_in_one_call(webhooks: Webhooks, business: Business) -> None:
+@pytest.mark.parametrize("reused", [False, True], ids=["in a section of its own", "in one of Meta's"])
+async def test_both_show_pictures_in_one_call(webhooks: Webhooks, business: Business, reused: bool) -> None:
     async with meta(webhooks) as graph:
         call_id = await talk(graph, webhooks, business, tone_hz=620)
         version, offer = await toggle(graph, webhooks, call_id, video=True)
         await business.renegotiate(offer)
-        business.peer.addTransceiver(Stripes(), direction="sendonly")
+        if reused:
+            business.peer.addTrack(Stripes())
+        else:
+            business.peer.addTransceiver(Stripes(), direction="sendonly")
         await business.apply((await show(graph, business, call_id, version)).json()["session"])
         await sees(camera(business))
         await until_seen(graph, call_id, 10)

@@ -206,6 +206,8 @@ async def test_usage_is_told_in_headers_while_it_is_set(webhooks: Webhooks) -> N
         await graph.post("/sim/faults", json=fault | {"headers": {"Retry-After": "7"}})
         limited = await ask(graph, "GET", SETTINGS)
         assert (limited.json()["error"]["code"], limited.headers["Retry-After"]) == (80006, "7")
+    async with meta(webhooks, usage_percent=40) as graph:
+        assert json.loads((await ask(graph, "GET", SETTINGS)).headers["X-App-Usage"])["call_count"] == 40
 
 
 def template(**payload: Any) -> dict[str, Any]:

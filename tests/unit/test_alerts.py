@@ -18,6 +18,7 @@ from shared.bus import Census, WorkerCensus
 from shared.calls import facts
 from shared.calls.state import Outcome
 from shared.dead import Gone, Standing
+from shared.page_notes import Note
 from shared.quality import LIMITS, Spread
 from shared.tally import Latency, Tallied
 from workers.action.usage import HIGH_PERCENT
@@ -65,6 +66,7 @@ def exposed() -> dict[str, dict[str, set[str]]]:
         [Trouble("106378625516323", TRIPS_AT, "code 190", HIGH_PERCENT, "x-app-usage")],
         Tallied(actions, {"accept": Latency([("0.05", 1), ("+Inf", 1)], 0.01)}),
         {figure: Spread([(str(limits[0]), 1), ("+Inf", 1)], 0.1) for figure, limits in LIMITS.items()},
+        [Note("106378625516323", about, "adrift") for about in ("subscription", "settings")],
     )
     of_redis = CollectorRegistry()
     of_redis.register(Exposition(known))

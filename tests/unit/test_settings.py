@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import BadSetting
-from shared.settings import Page, Settings, load
+from shared.pages import Page
+from shared.settings import Settings, load
 
 
 def test_the_defaults_are_those_of_the_contract() -> None:

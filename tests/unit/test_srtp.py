@@ -49,7 +49,7 @@ def test_what_is_sealed_in_place_is_what_pylibsrtp_seals_and_opens(profile: SRTP
     ours, theirs, ear = Seal(sender(profile)), sender(profile), receiver(profile)
     for number in range(65_530, 65_545):
         plain = rtp(number, random.Random(number).randbytes(number % 200))
-        sealed = taken(ours.close(put(plain)))
+        sealed = ours.close(put(plain))
         assert sealed == theirs.protect(plain)
         assert ear.unprotect(sealed) == plain
 
@@ -61,17 +61,15 @@ def test_what_pylibsrtp_sealed_is_opened_in_place_in_whichever_order_it_comes(pr
     sealed = [theirs.protect(plain) for plain in plains]
     order = sorted(range(60), key=lambda place: place + chance.uniform(0, 10))
     for place in order:
-        assert taken(ours.open(put(sealed[place]))) == plains[place]
+        assert taken(ours.open(sealed[place])) == plains[place]
 
 
 @every_profile
 def test_a_packet_that_comes_twice_is_refused(profile: SRTPProtectionProfile) -> None:
     theirs, ours = sender(profile), Seal(receiver(profile))
     sealed = [theirs.protect(rtp(number)) for number in range(WINDOW + 100)]
-    assert all(ours.open(put(data)) for data in sealed)
-    assert [ours.open(put(data)) for data in sealed] == [0] * len(sealed), (
-        "the oldest as well, of which nobody keeps a note"
-    )
+    assert all(ours.open(data) for data in sealed)
+    assert [ours.open(data) for data in sealed] == [0] * len(sealed), "the oldest as well, of which nobody keeps a note"
 
 
 @every_profile
@@ -83,23 +81,23 @@ def test_a_packet_changed_anywhere_is_refused_and_the_true_one_is_taken_after_it
     for place in range(len(sealed)):
         changed = bytearray(sealed)
         changed[place] ^= 0x04
-        assert ours.open(put(changed)) == 0, place
+        assert ours.open(bytes(changed)) == 0, place
     for length in range(len(sealed)):
-        assert ours.open(put(sealed[:length])) == 0, length
-    assert taken(ours.open(put(sealed))) == rtp(1)
+        assert ours.open(sealed[:length]) == 0, length
+    assert taken(ours.open(sealed)) == rtp(1)
 
 
 @every_profile
 def test_a_packet_under_other_keys_is_refused(profile: SRTPProtectionProfile) -> None:
-    assert Seal(receiver(profile)).open(put(sender(profile, seed=2).protect(rtp(1)))) == 0
+    assert Seal(receiver(profile)).open(sender(profile, seed=2).protect(rtp(1))) == 0
 
 
 @every_profile
 def test_what_is_no_packet_is_neither_sealed_nor_opened(profile: SRTPProtectionProfile) -> None:
     ours, inward = Seal(sender(profile)), Seal(receiver(profile))
     for data in (b"", b"\x80", rtp(1)[:11], b"\x90" + rtp(1)[1:12] + b"\xbe\xde\xff\xff"):
-        assert ours.close(put(data)) == 0
-        assert inward.open(put(data)) == 0
+        assert ours.close(put(data)) == b""
+        assert inward.open(data) == 0
 
 
 @every_profile
@@ -107,8 +105,8 @@ def test_packets_up_to_the_longest_pass_and_leave_what_lies_behind_them_alone(pr
     ours, inward, long = Seal(sender(profile)), Seal(receiver(profile)), rtp(1, bytes(MAX_RTP_BYTES - 12))
     srtp.packet[:] = b"\xaa" * srtp.PACKET_BYTES
     sealed = ours.close(put(long))
-    assert MAX_RTP_BYTES < sealed <= MAX_RTP_BYTES + 16
-    assert taken(srtp.PACKET_BYTES)[sealed:] == b"\xaa" * (srtp.PACKET_BYTES - sealed)
+    assert MAX_RTP_BYTES < len(sealed) <= MAX_RTP_BYTES + 16
+    assert taken(srtp.PACKET_BYTES)[len(sealed) :] == b"\xaa" * (srtp.PACKET_BYTES - len(sealed))
     assert inward.open(sealed) == MAX_RTP_BYTES
     assert taken(MAX_RTP_BYTES) == long
 
@@ -118,4 +116,4 @@ def test_a_packet_that_is_too_long_is_refused(profile: SRTPProtectionProfile) ->
     """Up to the end of the buffer, behind which its seal would be written."""
     ours = Seal(sender(profile))
     for sequence, length in enumerate((MAX_RTP_BYTES + 1, srtp.PACKET_BYTES - 4, srtp.PACKET_BYTES)):
-        assert ours.close(put(rtp(sequence, bytes(length - 12)))) == 0
+        assert ours.close(put(rtp(sequence, bytes(length - 12)))) == b""

@@ -1,5 +1,6 @@
 """What every job works with; one per action worker."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from shared.breaker import Breaker
@@ -15,10 +16,12 @@ class Desk:
 
     bus: Bus
     graph: Graph
-    tokens: dict[str, str]
+    tokens: Mapping[str, str]
     forward_url: str = ""
     media_version_start: int = 0
-    """See `shared.calls.media`."""
+    """See `shared.calls.changing`."""
+    look_again: Callable[[], None] = lambda: None
+    """Reads the tokens again, where they are kept in files that have changed."""
     tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:

@@ -28,6 +28,7 @@ from workers.action.verdict import (
     Attempt,
     Sent,
     Verdict,
+    is_about_the_token,
     is_ambiguous,
     is_conflict,
     is_throttled,
@@ -105,10 +106,6 @@ class Errand:
             OutOfOffice: it is somebody else's now.
             RedisAway: there was no asking for leave in all the time there was.
         """
-        if self.page not in self.desk.tokens:
-            raise GivenUp(None, "no_token")
-        if self._left_s() <= 0:
-            raise GivenUp(None, "too_late")
         retries = stamina.retry_context(
             on=self._pause_before_next,
             attempts=None,
@@ -141,11 +138,14 @@ class Errand:
 
     async def _attempt(self) -> Attempt:
         """Ask whether we may, send once, and judge."""
+        token = self.desk.tokens.get(self.page)
+        if token is None:
+            raise GivenUp(None, "no_token")
         if self._left_s() <= 0:
             raise GivenUp(None, "too_late") if self._last is None else TryAgain(self._last)
         _, request = await asyncio.gather(self._pass_fence(), self._made())  # one round trip
         probing = self.ambiguous and self.action == "accept"
-        at_ms, token = self.desk.bus.now_ms(), self.desk.tokens[self.page]
+        at_ms = self.desk.bus.now_ms()
         attempt = await self.desk.graph.request(
             request.method, self.page, request.edge, token, body=request.body, params=request.params
         )
@@ -154,6 +154,8 @@ class Errand:
             self._note(at_ms, attempt, Verdict.HOPELESS)
             raise GivenUp(attempt, CONFLICT, "Meta's media has another version than ours")
         verdict = judge(self.action, attempt, probing=probing)
+        if verdict is Verdict.HOPELESS and is_about_the_token(attempt) and self._has_another_token_than(token):
+            verdict = Verdict.AGAIN
         self._note(at_ms, attempt, verdict)
         self.ambiguous |= is_ambiguous(self.action, attempt)
         match verdict:
@@ -164,6 +166,11 @@ class Errand:
                 raise TryAgain(attempt)
             case Verdict.HOPELESS:
                 raise GivenUp(attempt, "unreachable" if attempt.sent is not Sent.REPLIED else "graph")
+
+    def _has_another_token_than(self, token: str) -> bool:
+        """Tell whether the Page's token was renewed meanwhile, perhaps this very second."""
+        self.desk.look_again()
+        return self.desk.tokens.get(self.page, token) != token
 
     def _note(self, at_ms: int, attempt: Attempt, verdict: Verdict) -> None:
         error = attempt.error or GraphError()

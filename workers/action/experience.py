@@ -1,14 +1,19 @@
 """What an attempt at Graph says about the Page: noted for the breaker. Notes may get lost; nothing waits for them."""
 
+import asyncio
 from typing import Final
 
 from shared import log
 from shared.errors import RedisAway
 from workers.action.desk import Desk
-from workers.action.verdict import Attempt, is_about_this_call
+from workers.action.verdict import Attempt, is_about_this_call, is_throttled
 
 CROWDED_FOR_S: Final = 300.0
 """High usage is shown for so long after the reply that told of it, or until access returns."""
+
+PAUSE_S: Final = 60.0
+"""Near a limit, and where Graph does not say when access returns, what may wait is tried once in so long."""
+
 
 GRAPHS_DOING: Final = frozenset({"graph", "unreachable", "no_token"})
 """Causes that count against a Page; the others are our own."""
@@ -39,13 +44,26 @@ async def note_failure(desk: Desk, page: str, attempt: Attempt | None, *, cause:
 
 
 async def note_usage(desk: Desk, page: str, attempt: Attempt) -> None:
-    """Note that a limit of Graph's is nearly used up, where the reply says so."""
-    usage = attempt.usage
-    if usage is None or not usage.is_high:
+    """Note that a limit of Graph's is nearly used up, or more than that, where the reply says so."""
+    usage = attempt.usage if attempt.usage and attempt.usage.is_high else None
+    if usage is None and not is_throttled(attempt):
         return
-    returns = f"; access returns in about {usage.regain_s / 60:.0f} min" if usage.regain_s else ""
-    because = f"{usage.of} is at {usage.percent:g} %{returns}. Calls are tried all the same; fewer would help."
+    regain_s = max(attempt.retry_after_s or 0.0, usage.regain_s if usage else 0.0)
+    steps = [desk.breaker.pause(page, for_s=regain_s or PAUSE_S)]
+    if usage is not None:
+        returns = f"; access returns in about {usage.regain_s / 60:.0f} min" if usage.regain_s else ""
+        meanwhile = "Whoever calls is answered all the same; no call is placed for a while."
+        because = f"{usage.of} is at {usage.percent:g} %{returns}. {meanwhile}"
+        steps.append(desk.breaker.crowded(page, usage.percent, because, for_s=max(CROWDED_FOR_S, usage.regain_s)))
     try:
-        await desk.breaker.crowded(page, usage.percent, because, for_s=max(CROWDED_FOR_S, usage.regain_s))
+        await asyncio.gather(*steps)
     except RedisAway as away:
         _log.warning("breaker.not_told", page=page, because=str(away))
+
+
+async def paused(desk: Desk, page: str) -> float:
+    """Return for how long what may wait has to, s; without Redis there is no telling, and Graph tells by itself."""
+    try:
+        return await desk.breaker.paused_s(page)
+    except RedisAway:
+        return 0.0

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Final, Self
 
 import httpx
@@ -107,6 +108,7 @@ class Graph:
             retry_after_s=_retry_after_s(response),
             took_ms=_since_ms(started),
             usage=read_usage(response.headers),
+            date_s=_date_s(response),
         )
 
     async def pass_on(self, url: str, body: bytes, signature: bytes) -> int:
@@ -145,3 +147,10 @@ async def _read(response: httpx.Response) -> bytes | None:
 def _retry_after_s(response: httpx.Response) -> float | None:
     value = response.headers.get("retry-after", "")
     return float(value) if value.isascii() and value.isdigit() else None
+
+
+def _date_s(response: httpx.Response) -> float | None:
+    try:
+        return parsedate_to_datetime(response.headers["date"]).timestamp()
+    except (KeyError, ValueError):
+        return None

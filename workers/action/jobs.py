@@ -20,7 +20,7 @@ from shared.wire import patiently
 from workers.action import outcome
 from workers.action.desk import Desk
 from workers.action.errand import Errand, GivenUp, OutOfOffice
-from workers.action.experience import note_failure, note_success, note_usage
+from workers.action.experience import note_failure, note_success, note_usage, paused
 from workers.action.verdict import MEDIA, Verdict, is_over, is_unknown_path
 
 __all__ = ["Desk", "act", "forward", "pass_on"]
@@ -36,8 +36,13 @@ _log = log.get()
 
 
 async def act(desk: Desk, call_id: str, page: str, action: str, epoch: int, deadline_ms: int, number: int = 0) -> str:
-    """Send one Graph action for a call, again while that can help and time allows, and report what came of it."""
+    """Send one Graph action for a call, again while that can help and time allows, and report what came of it.
+
+    Near a limit of Graph's no call is placed, so that what is left of it is there for who calls us.
+    """
     errand = Errand(desk, call_id, page, action, epoch, deadline_ms, number=number)
+    if action == "check_permission" and (paused_s := await paused(desk, page)):
+        return await _give_up(errand, GivenUp(None, "limited", outcome.limited(page, paused_s)))
     try:
         attempt = await errand.run()
     except OutOfOffice:

@@ -14,7 +14,9 @@ from shared.settings import Settings
 from shared.wire import Wire
 from workers.action.desk import Desk
 from workers.action.graph import Graph
+from workers.action.pages import Pages
 from workers.action.pool import PoolWorker
+from workers.action.watch import Watch
 
 LAST_JOBS_S = 5.0
 DRAINING_KNOWN_AFTER_S = 0.5
@@ -29,12 +31,12 @@ def serve(settings: Settings) -> None:
     Raises:
         BadSetting: a setting is missing.
     """
-    url, tokens = settings.required_redis_url, settings.page_token_by_page
+    url, pages = settings.required_redis_url, Pages(settings)
     heap.settle()
-    uvloop.run(_work(settings, url, tokens))
+    uvloop.run(_work(settings, url, pages))
 
 
-async def _work(settings: Settings, url: str, tokens: dict[str, str]) -> None:
+async def _work(settings: Settings, url: str, pages: Pages) -> None:
     client = redis.Redis.from_url(url)
     worker = PoolWorker(jobs.QUEUES, connection=client, url=url, grace_s=LAST_JOBS_S)
     async with (
@@ -45,23 +47,30 @@ async def _work(settings: Settings, url: str, tokens: dict[str, str]) -> None:
         desk = Desk(
             bus=bus,
             graph=graph,
-            tokens=tokens,
+            tokens=pages,
             forward_url=settings.webhook_forward_url,
             media_version_start=settings.media_version_start,
+            look_again=pages.look,
         )
-        log.get().info("pages.loaded", pages=sorted(tokens))
-        sweeper = asyncio.create_task(bus.look_after(lease_ms=settings.lease_ms))
-        counting = asyncio.create_task(desk.tally.keep_adding_to(wire))
+        log.get().info("pages.loaded", pages=sorted(pages))
+        beside: list[asyncio.Task[None]] = [
+            asyncio.create_task(bus.look_after(lease_ms=settings.lease_ms)),
+            asyncio.create_task(desk.tally.keep_adding_to(wire)),
+            asyncio.create_task(pages.keep_looking()),
+        ]
+        if settings.pages_watch_seconds:
+            watch = Watch(desk, pages.wanted, every_s=settings.pages_watch_seconds, app_id=settings.meta_app_id)
+            beside.append(asyncio.create_task(watch.keep()))
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(
                 number, lambda: worker.stop() if stop.is_set() else stop.set()
             )
-        stopping = asyncio.create_task(_stop_last(stop, worker, bus, settings.drain_seconds + LAST_WORDS_S))
+        beside.append(asyncio.create_task(_stop_last(stop, worker, bus, settings.drain_seconds + LAST_WORDS_S)))
         try:
             await worker.serve(desk, handle_signals=False)
         finally:
-            for task in (sweeper, counting, stopping):
+            for task in beside:
                 task.cancel()
             with contextlib.suppress(RedisAway):
                 await desk.tally.add_to(wire)

@@ -78,6 +78,14 @@ def letter(errand: Errand, end: GivenUp) -> Letter:
     )
 
 
+def limited(page: str, for_s: float) -> str:
+    """Return why a call is not placed while Graph limits the Page."""
+    return (
+        f"Graph's limits for Page {page} are nearly used up, and what is left of them is for who calls; no call is "
+        f"placed for {for_s / 60:.0f} min more."
+    )
+
+
 def explanation(errand: Errand, end: GivenUp) -> str:
     """Return the cause and the remedy, as far as they are known."""
     error = end.attempt and end.attempt.error

@@ -3,13 +3,13 @@
 from typing import Final
 
 from shared.meta.graph import GraphError
-from workers.action.verdict import THROTTLED_CODES
+from workers.action.verdict import THROTTLED_CODES, TOKEN_CODES
 
 HOW_TO_RENEW: Final = (
-    "Make a new Page access token (App Dashboard, Messenger > Messenger API settings > Generate access tokens), put it "
-    "into PAGE_TOKENS or PAGES_FILE and restart the action workers."
+    "Make a new Page access token (App Dashboard, Messenger > Messenger API settings > Generate access tokens) and put "
+    "it into the Page's token_file or PAGES_FILE, which are read again by themselves, or into PAGE_TOKENS, and then "
+    "restart the action workers."
 )
-_TOKEN_CODES: Final = frozenset({102, 190})
 _WHY_THE_TOKEN: Final = {
     458: "The app was removed from the Page.",
     459: "Whoever made the token must log in at Facebook and pass a security check.",
@@ -21,11 +21,11 @@ _WHY_THE_TOKEN: Final = {
 _REMEDIES: Final = {
     341: "The app is over its limit: look at App Dashboard > Rate limiting, and wait.",
     368: "Meta has blocked the Page for a while: look at its Page Quality tab; the block ends by itself.",
-    2018389: "Calling is not enabled for this Page: check business_messaging_feature_status.",
+    2018389: "Calling is not enabled for this Page: `pageline doctor` says what is missing.",
     2018392: "Meta could not read our SDP: report this with `pageline call ID --export`.",
     2018393: "The Page has no part in that call: check that PAGE_TOKENS gives each Page its own token.",
     2018394: "The call is another Page's: check that PAGE_TOKENS gives each Page its own token.",
-    1893056: "Calling is switched off in the Page's call settings.",
+    1893056: "Calling is switched off in the Page's call settings: `pageline doctor --fix` switches it on.",
 }
 _PERMISSION: Final = (
     "A permission is missing: the app needs pages_messaging with Advanced Access (App Review), and the token the task "
@@ -43,7 +43,7 @@ def remedy_for(error: GraphError | None) -> str:
     for code in (error.error_subcode, error.code):
         if code in _REMEDIES:
             return _REMEDIES[code]
-    if error.code in _TOKEN_CODES:
+    if error.code in TOKEN_CODES:
         return f"{_WHY_THE_TOKEN.get(error.error_subcode or 0, 'The access token is not valid.')} {HOW_TO_RENEW}"
     if error.code in _PERMISSION_CODES:
         return _PERMISSION

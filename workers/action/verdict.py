@@ -41,6 +41,8 @@ class Attempt(NamedTuple):
     usage: Usage | None = None
     body: bytes | None = None
     """The reply as it came, for edges that answer with more than `CallsReply`."""
+    date_s: float | None = None
+    """What time it was there, Unix seconds."""
 
     @property
     def error(self) -> GraphError | None:
@@ -57,6 +59,7 @@ MEDIA: Final = frozenset({"media_update", "media_answer"})
 """Changes of a running call's media; nothing is lost with one that fails but itself."""
 _TRANSIENT: Final = frozenset({1, 2})
 THROTTLED_CODES: Final = frozenset({4, 17, 32, 341, 613, *range(80000, 80015)})
+TOKEN_CODES: Final = frozenset({102, 190})
 _RECIPIENT_CODES: Final = frozenset({551, 1545041, 2018001, 2018108})
 """The person cannot be reached, whoever asks."""
 
@@ -113,6 +116,11 @@ def is_throttled(attempt: Attempt) -> bool:
     """Tell whether Graph asks us to slow down."""
     error = attempt.error
     return attempt.status == 429 or (error is not None and bool({error.code, error.error_subcode} & THROTTLED_CODES))
+
+
+def is_about_the_token(attempt: Attempt) -> bool:
+    """Tell whether Graph does not take the access token (any more)."""
+    return attempt.error is not None and attempt.error.code in TOKEN_CODES
 
 
 def is_about_this_call(error: GraphError) -> bool:

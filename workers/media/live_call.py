@@ -111,6 +111,8 @@ class LiveCall:
         Were the latter left to the ticks that follow, every one would delay all that comes after it by 20 ms for good.
         So would those that something else was sent in place of: they are dropped.
         """
+        if not self.outbound:
+            return
         if self._waited > LATE_TICKS + 1:
             while len(self._due) > 1:
                 self._due.popleft()
@@ -235,8 +237,10 @@ class LiveCall:
         for side in (self, other):
             side._refuse_if_connected()
         over = self._bridge_over = other._bridge_over = asyncio.get_running_loop().create_future()
-        self._meet(other)
-        other._meet(self)
+        for one, another in ((self, other), (other, self)):
+            one._bridged = another
+            one.leg.video.forward(another.leg.video)
+            one._let_through()
         try:
             await over
         finally:
@@ -325,15 +329,10 @@ class LiveCall:
     def _refuse_if_connected(self) -> None:
         if self._bridged is not None:
             raise RuntimeError(
-                f"call {self.call_id} is bridged already, and one bridge carries both ways; end it first"
+                f"call {self.call_id} is bridged already, and one bridge carries both ways; end it before the next"
             )
         if self._participant is not None:
             raise RuntimeError(f"call {self.call_id} is in a room already; leave it before the next")
-
-    def _meet(self, other: "LiveCall") -> None:
-        self._bridged = other
-        self.leg.video.forward(other.leg.video)
-        self._let_through()
 
     def _let_through(self) -> None:
         """Pass on what the bridged call says, unless something else is sent in its place."""

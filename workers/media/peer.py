@@ -66,8 +66,8 @@ class MediaTransport(RTCDtlsTransport):
 
     def send(self, length: int) -> bool:
         """Seal the RTP packet of so many bytes that lies in `srtp.packet` and send it; tell whether it could leave."""
-        sealed = self._outward.close(length) if self._outward is not None else 0
-        return sealed > 0 and self._path.send_now(bytes(srtp.packet[:sealed]))
+        sealed = self._outward.close(length) if self._outward is not None else b""
+        return bool(sealed) and self._path.send_now(sealed)
 
     def send_rtcp(self, data: bytes) -> bool:
         """Seal a compound RTCP packet and send it now; tell whether it left."""
@@ -85,8 +85,7 @@ class MediaTransport(RTCDtlsTransport):
         length = len(data)
         if not (12 <= length <= MAX_DATAGRAM_BYTES and 127 < data[0] < 192) or 192 <= data[1] < 224:
             return False
-        srtp.packet[:length] = data
-        opened = self._inward.open(length) if self._inward is not None else 0
+        opened = self._inward.open(data) if self._inward is not None else 0
         if opened:
             self._pulse.heard_at_s = now_s = time.monotonic()
             self._ear.take_rtp(opened, now_s)

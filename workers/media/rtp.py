@@ -94,18 +94,19 @@ class ReceivedStream:
 
     def take(self, packet: RtpPacket, at_s: float, *, timed: bool) -> None:
         """Count a packet; only a `timed` one (audio, no DTMF) says something about jitter."""
+        _, _, sequence, timestamp, _, _, _ = packet
         self.received += 1
         self.last_at_s = at_s
-        ahead = (packet.sequence - self.highest) & 0xFFFF
+        ahead = (sequence - self.highest) & 0xFFFF
         if self._base is None or _MAX_DROPOUT < ahead < 0x10000 - _MAX_MISORDER:
             self._lost_before = self.lost
-            self._base = self.highest = packet.sequence
+            self._base = self.highest = sequence
             self._counted, self._transit_s, self._reported = 0, None, (0, 0)
         elif ahead <= _MAX_DROPOUT:
             self.highest += ahead
         self._counted += 1
         if timed:
-            transit_s = at_s - packet.timestamp / CLOCK_RATE
+            transit_s = at_s - timestamp / CLOCK_RATE
             if self._transit_s is not None:
                 change_ms = abs(transit_s - self._transit_s) * 1000
                 if change_ms < 60_000:  # beyond that the timestamp wrapped or restarted
@@ -168,25 +169,26 @@ class IncomingAudio:
 
         Events count on every stream: who is muted, or was just moved to another section, has none that is heard yet.
         """
-        timed = packet.payload_type in self._opus
-        if not timed and packet.payload_type not in self.events:
+        ssrc, payload_type, _, _, _, _, _ = packet
+        timed = payload_type in self._opus
+        if not timed and payload_type not in self.events:
             return Heard.NOTHING
-        stream = self.streams.get(packet.ssrc)
-        if stream is not None and packet.ssrc == self.heard:  # nearly always
+        stream = self.streams.get(ssrc)
+        if stream is not None and ssrc == self.heard:  # nearly always
             stream.take(packet, at_s, timed=timed)
             return Heard.SOUND if timed else Heard.EVENT
         new = stream is None
         if stream is None:
             while len(self.streams) >= _MAX_STREAMS:  # a peer that keeps changing its SSRC
-                gone = self.streams.pop(next(ssrc for ssrc in self.streams if ssrc != self.heard))
+                gone = self.streams.pop(next(known for known in self.streams if known != self.heard))
                 self._gone = (self._gone[0] + gone.received, self._gone[1] + gone.lost)
-            stream = self.streams[packet.ssrc] = ReceivedStream()
+            stream = self.streams[ssrc] = ReceivedStream()
         stream.take(packet, at_s, timed=timed)
-        if packet.ssrc != self.heard and timed and self._goes_first(packet.ssrc, at_s, new=new):
-            self.heard = packet.ssrc
+        if ssrc != self.heard and timed and self._goes_first(ssrc, at_s, new=new):
+            self.heard = ssrc
         if not timed:
             return Heard.EVENT
-        return Heard.SOUND if packet.ssrc == self.heard else Heard.NOTHING
+        return Heard.SOUND if ssrc == self.heard else Heard.NOTHING
 
     def _goes_first(self, ssrc: int, at_s: float, *, new: bool) -> bool:
         if self.heard is None:
@@ -278,27 +280,27 @@ class OutgoingAudio:
 
     def pass_on(self, buffer: memoryview, packet: RtpPacket, payload_type: int, at_s: float) -> int:
         """Rewrite another leg's packet, in `buffer`, as one of our stream; return its length, 0 if it is too late."""
-        marker = packet.marker
-        ahead = (packet.sequence + self._shift - self._sequence) & 0xFFFF
-        if packet.ssrc != self._source or _MAX_DROPOUT < ahead < 0x10000 - _MAX_MISORDER:
+        ssrc, _, sequence, timestamp, marker, start, end = packet
+        ahead = (sequence + self._shift - self._sequence) & 0xFFFF
+        if ssrc != self._source or _MAX_DROPOUT < ahead < 0x10000 - _MAX_MISORDER:
             marker = self._catch_up(at_s, SAMPLES_20_MS) or marker
-            self._source = packet.ssrc
-            self._shift = self._sequence - packet.sequence
-            self._delay = self._next - packet.timestamp
+            self._source = ssrc
+            self._shift = self._sequence - sequence
+            self._delay = self._next - timestamp
             self._passed = ahead = 0
-        sequence = (packet.sequence + self._shift) & 0xFFFF
+        sequence = (sequence + self._shift) & 0xFFFF
         if ahead <= _MAX_DROPOUT:
             self._passed += ahead + 1
             self._sequence = (sequence + 1) & 0xFFFF
-            self._next += _signed(packet.timestamp + self._delay + SAMPLES_20_MS - self._next)
+            self._next += _signed(timestamp + self._delay + SAMPLES_20_MS - self._next)
         elif 0x10000 - ahead > self._passed:  # from before we began to pass on: its number is taken
             return 0
-        length = packet.end - packet.start
-        if packet.start != HEADER_BYTES:
-            buffer[HEADER_BYTES : HEADER_BYTES + length] = bytes(buffer[packet.start : packet.end])
-        stamp = self._origin + packet.timestamp + self._delay
-        self._put(buffer, payload_type, sequence, stamp, HEADER_BYTES + length, marker=marker)
-        return HEADER_BYTES + length
+        if start != HEADER_BYTES:
+            moved_to = HEADER_BYTES + end - start
+            buffer[HEADER_BYTES:moved_to] = bytes(buffer[start:end])
+            end = moved_to
+        self._put(buffer, payload_type, sequence, self._origin + timestamp + self._delay, end, marker=marker)
+        return end
 
     def _catch_up(self, at_s: float, samples: int) -> bool:
         """Bring the timestamp up to the clock after a pause, and tell whether there was one."""

@@ -162,13 +162,13 @@ class RtpSession:
             self._first_packet_s = at_s
         before = self._incoming.heard
         heard = self._incoming.take(packet, at_s)
-        if heard is Heard.EVENT:
-            self._take_event(packet, at_s)
-        elif heard is Heard.SOUND:
+        if heard is Heard.SOUND:
             if self._hearing or self.on_sound is not None:
                 self._keep(packet, at_s, another=before is not None and before != packet.ssrc)
             if self._onward is not None:
                 self._onward.pass_on(packet, at_s)
+        elif heard is Heard.EVENT:
+            self._take_event(packet, at_s)
         elif self.video.terms.arriving:
             self.video.take(packet, at_s)
 

@@ -37,7 +37,7 @@ class Ticker:
 
     async def run(self) -> None:
         """Tick until cancelled."""
-        due_s = monotonic_s() + self._every_s
+        due_s = (monotonic_s() // self._every_s + 1) * self._every_s  # when the intake looks: one waking for both
         while True:
             await asyncio.sleep(due_s - monotonic_s())
             if self.froze:

@@ -17,6 +17,7 @@ from shared.clock import boot_ms
 from shared.errors import LeaseLost, RedisAway, RedisForgot
 from shared.settings import Settings
 from shared.wire import patiently
+from workers.media import intake
 from workers.media.doorway import Doorway
 from workers.media.drive import drive
 from workers.media.handler import Script
@@ -62,6 +63,7 @@ class Worker:
         self._rounds = Rounds(host)
         self._make_free_leg = make_leg
         self._legs = SpareLegs(self._make_leg)
+        self._may_send = intake.once_a_batch(self._may_speak)
         self._doorway = Doorway()
         self._sampler = Sampler(bus.wire, lambda: sounding(self._held), retention_hours=settings.retention_hours)
         self._handled = ""
@@ -268,7 +270,7 @@ class Worker:
 
     def _make_leg(self) -> Leg:
         leg = self._make_free_leg()
-        leg.may_speak = self._may_speak
+        leg.may_speak = self._may_send
         return leg
 
     def _may_speak(self) -> bool:

@@ -13,22 +13,23 @@ _alone: list[tuple[Call, asyncio.Event]] = []
 
 
 async def bridged(call: Call) -> None:
-    """Bridge each call with the next one; who came first waits, and both end together."""
+    """Bridge each call with another; who has no partner, or no longer, is there for the next who comes."""
     await call.answer()
-    if _alone:
-        other, over = _alone.pop()
-        try:
-            await other.bridge(call)
-        finally:
-            over.set()
-        return
-    over = asyncio.Event()
-    _alone.append((call, over))
-    try:
-        await over.wait()
-    finally:
-        if (call, over) in _alone:
-            _alone.remove((call, over))
+    while True:
+        if _alone:
+            other, over = _alone.pop()
+            try:
+                await other.bridge(call)
+            finally:
+                over.set()
+        else:
+            waiting = call, asyncio.Event()
+            _alone.append(waiting)
+            try:
+                await waiting[1].wait()
+            finally:
+                if waiting in _alone:
+                    _alone.remove(waiting)
 
 
 async def listen(call: Call) -> None:

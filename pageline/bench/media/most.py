@@ -36,7 +36,7 @@ def most(ready: Probe, first: int, *, seconds: float, looks: int) -> dict[str, A
     best: dict[str, Any] | None = None
     failed: int | None = None
     while len(taken) < looks and (target := next_to_try(first, best["calls"] if best else 0, failed)) is not None:
-        _bring_to(ready, target, fresh=not taken)
+        bring_to(ready, target, fresh=not taken)
         for _ in range(2):
             taken.append(look := ready.look(target, seconds))
             if look["all_held"]:
@@ -47,7 +47,7 @@ def most(ready: Probe, first: int, *, seconds: float, looks: int) -> dict[str, A
     return {"held": best["calls"] if best else 0, "at": best, "failed_at": failed, "looks": taken}
 
 
-def _bring_to(ready: Probe, target: int, *, fresh: bool) -> None:
+def bring_to(ready: Probe, target: int, *, fresh: bool) -> None:
     """Let calls come or go until so many are up; who was refused tries once more."""
     for _ in range(2):
         up = ready.up()

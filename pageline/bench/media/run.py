@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from pageline.bench.media import cores, probe, whole
+from pageline.bench.media import cores, most, probe, whole
 from pageline.bench.media.contenders import MODES, OURS, STACKS
 from pageline.bench.show import Show
 from shared.errors import BadSetting
@@ -36,7 +36,7 @@ def measure(home: Path, show: Show, order: Order) -> dict[str, Any]:
         report = whole.measure(home, order.seconds, show.stage)
         return {"own_core": separate, **report, "load_1min_after": round(os.getloadavg()[0], 2)}
     with probe.of(order.stack, order.mode, home) as ready:
-        ready.ring(order.calls)
+        most.bring_to(ready, order.calls, fresh=True)
         held = ready.look(order.calls, order.seconds, listen_to=3 if order.mode == "answer" else 0)
     after = {"load_1min_after": round(os.getloadavg()[0], 2)}
     return {"stack": order.stack, "mode": order.mode, "own_core": separate, **held, **after}
