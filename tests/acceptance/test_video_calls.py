@@ -31,6 +31,8 @@ def line(
     simulated: SimulatedMeta, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Line]:
     settings = {"PAGE_TOKENS": f"{PAGE}=x", "CALL_HANDLER": "onlooker:answer"}
+    if request.param:
+        settings["MEDIA_UPDATE_ANSWER"] = "on"  # of which this Meta wants to know nothing
     with Line(tmp_path_factory.mktemp("video"), simulated, **settings) as running:
         shutil.copy(Path(__file__).with_name("onlooker.py"), running.home)
         running.processes["sim"] = simulated.start(running.home, *request.param)
@@ -85,6 +87,7 @@ def test_cameras_a_screen_and_a_microphone_go_on_and_off(line: Line, simulated: 
     simulated.hang_up(call.call_id)
     call.note("ended")
     log = line.log_of(call.call_id)
+    assert not line.dead_letters()
     assert [fact.outcome for fact in log if isinstance(fact, facts.Closed)] == ["completed"]
 
 

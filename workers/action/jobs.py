@@ -78,7 +78,7 @@ async def _give_up(errand: Errand, end: GivenUp) -> str:
     if failed.ambiguous and errand.action == "connect":
         await _seek(errand)
     desk.tally.ended(errand.action, errand.verdict)
-    if errand.action not in PLACING:  # a consumer whom we may not call says nothing about the Page
+    if errand.action not in PLACING | MEDIA:  # these say nothing about the Page
         await note_failure(desk, page, end.attempt, cause=end.cause, because=outcome.explanation(errand, end))
     elif end.attempt is not None:
         await note_usage(desk, page, end.attempt)
