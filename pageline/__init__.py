@@ -10,6 +10,7 @@ Point `CALL_HANDLER=module:function` at it. `async def on_lost(call)` beside it,
 with the call in its hands.
 """
 
+from shared.errors import MessageFailed
 from shared.handling import AnswerRefused, Call, CallEnded, Frame, Recording, Room
 from shared.line import line
 from shared.video import Image, MediaRefused, Picture
@@ -21,6 +22,7 @@ __all__ = [
     "Frame",
     "Image",
     "MediaRefused",
+    "MessageFailed",
     "Picture",
     "Recording",
     "Room",

@@ -45,7 +45,7 @@ class Scene:
 
     def __init__(self, line: Line, simulated: SimulatedMeta, psid: str) -> None:
         self.line, self.simulated, self.psid = line, simulated, psid
-        self.call_id = simulated.ring(PAGE, psid)
+        self.call_id = simulated.ring(PAGE, psid)["call_id"]
 
     def note(self, what: str) -> dict[str, Any]:
         """Wait until the handler has come so far."""
@@ -111,7 +111,7 @@ def test_a_consumer_that_changes_its_media_all_the_time_does_not_keep_us_from_ch
 
 
 def test_a_handler_of_the_docs_shows_a_caller_its_own_camera(line: Line, simulated: SimulatedMeta) -> None:
-    call_id = simulated.ring(PAGES["mirror"], "3003")
+    call_id = simulated.ring(PAGES["mirror"], "3003")["call_id"]
     simulated.wait(call_id, state="connected")
     simulated.toggle(call_id, video=True)
     until(lambda: simulated.view(call_id)["seen"]["frames"] >= 20, "its own pictures", timeout_s=WITHIN_S)

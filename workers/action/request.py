@@ -1,14 +1,13 @@
 """What an action says to Graph, made of its call's log: a job's arguments hold no SDP and no consumer."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
-
-import msgspec
+from typing import Final, NamedTuple
 
 from shared.bus import LogEntry
 from shared.calls import facts
 from shared.calls.changing import version_of
 from shared.meta.graph import connect_body, media_body, request_body
+from shared.meta.messages import optin_body
 from shared.outbound import is_ours
 
 FAREWELLS: Final = frozenset({"reject", "terminate"})
@@ -70,12 +69,6 @@ def change_for(action: str, call_id: str, epoch: int, log: Sequence[LogEntry], s
             case "media_answer", facts.MediaAnswerMade(epoch=of, sdp=sdp) if of == epoch:
                 return Request("POST", "calls", media_body(meta_id, sdp, kind="answer"))
     return None
-
-
-def optin_body(consumer: str) -> bytes:
-    """Return the JSON body that asks a consumer for leave to call (call-flow, "calling_optin")."""
-    attachment: dict[str, Any] = {"type": "template", "payload": {"template_type": "calling_optin"}}
-    return msgspec.json.encode({"recipient": {"id": consumer}, "message": {"attachment": attachment}})
 
 
 def _reports(fact: facts.Fact, action: str, epoch: int) -> bool:

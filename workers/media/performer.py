@@ -16,13 +16,14 @@ from shared.bus import Bus, Fenced
 from shared.calls import facts, orders, state
 from shared.errors import HandlerUnusable, RedisAway
 from shared.handling import AnswerRefused, Call, CallEnded
+from shared.messenger import Messenger
 from shared.outbound import Outbound
 from workers.media import sounds
 from workers.media.changes import Changes
 from workers.media.handler import Script
 from workers.media.held_call import HeldCall
 from workers.media.host import STOP_GRACE_S, Host
-from workers.media.leg import Leg, LegFailed
+from workers.media.leg import LegFailed
 from workers.media.live_call import LiveCall
 from workers.media.recorder import recorder, recording_name
 from workers.media.spare_legs import SpareLegs
@@ -50,10 +51,12 @@ class Performer(Teller):
         legs: SpareLegs,
         lives: dict[LiveCall, None],
         recordings: Path,
+        messenger: Messenger,
         post_answers: bool = False,
     ) -> None:
         super().__init__(call_id, epoch, bus=bus)
         self._outbound = Outbound(bus)
+        self.messenger = messenger
         self._worker = worker
         self._host = host
         self._script_of = script_of
@@ -71,7 +74,7 @@ class Performer(Teller):
         self._recorded = 0
         self._log = log.get().bind(call=call_id, epoch=epoch)
         self.live: LiveCall | None = None
-        self.changes = Changes(self._leg, self.say, self._spawn, post_answers=post_answers)
+        self.changes = Changes(lambda: self.live and self.live.leg, self.say, self._spawn, post_answers=post_answers)
         self.shelved = False
         self._spawn(self.tell_all())
 
@@ -123,7 +126,8 @@ class Performer(Teller):
             case orders.CloseLeg():
                 self._spawn(self._close_leg())
             case orders.CloseCall(outcome=outcome):
-                await self._close_call(outcome)
+                done = functools.partial(self._bus.done, self.call_id, self._worker, self.epoch, outcome)
+                await self.insist(lambda: done(owes_metrics=call.granted))
             case _:
                 raise AssertionError(f"no such order: {order!r}")
 
@@ -315,9 +319,6 @@ class Performer(Teller):
         """Whether both sides can speak, or could."""
         return self._answered is not None and self._answered.done()
 
-    def _leg(self) -> Leg | None:
-        return None if self.live is None else self.live.leg
-
     async def _close_leg(self) -> None:
         live, self.live = self.live, None
         if live is None:
@@ -326,9 +327,6 @@ class Performer(Teller):
         live.leg.on_ended = None
         self._lives.pop(live, None)
         self.say(await live.close())
-
-    async def _close_call(self, outcome: str) -> None:
-        await self.insist(lambda: self._bus.done(self.call_id, self._worker, self.epoch, outcome))
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine)
