@@ -74,7 +74,9 @@ class Performer(Teller):
         self._recorded = 0
         self._log = log.get().bind(call=call_id, epoch=epoch)
         self.live: LiveCall | None = None
-        self.changes = Changes(lambda: self.live and self.live.leg, self.say, self._spawn, post_answers=post_answers)
+        self.changes = Changes(
+            lambda: self.live.leg if self.live else None, self.say, self._spawn, post_answers=post_answers
+        )
         self.shelved = False
         self._spawn(self.tell_all())
 
