@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from shared.calls import facts
@@ -14,6 +15,7 @@ from tests.acceptance.simulated import SimulatedMeta
 from tests.acceptance.standin import until
 
 PAGE = "108812345678977"
+KEY = "a-key-for-the-tests"
 WITHIN_S = 30
 
 
@@ -30,7 +32,7 @@ OTHERWISE = ("--first-version", "1", "--conflict", "error", "--update-renegotiat
 def line(
     simulated: SimulatedMeta, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Line]:
-    settings = {"PAGE_TOKENS": f"{PAGE}=x", "CALL_HANDLER": "onlooker:answer"}
+    settings = {"PAGE_TOKENS": f"{PAGE}=x", "CALL_HANDLER": "onlooker:answer", "PAGELINE_API_KEYS": KEY}
     if request.param:
         settings["MEDIA_UPDATE_ANSWER"] = "on"  # of which this Meta wants to know nothing
     with Line(tmp_path_factory.mktemp("video"), simulated, **settings) as running:
@@ -43,9 +45,16 @@ def line(
 class Scene:
     """One call, and what its handler has written down."""
 
-    def __init__(self, line: Line, simulated: SimulatedMeta, psid: str) -> None:
+    def __init__(self, line: Line, simulated: SimulatedMeta, psid: str, *, placed: bool = False) -> None:
         self.line, self.simulated, self.psid = line, simulated, psid
-        self.call_id = simulated.ring(PAGE, psid)["call_id"]
+        self.call_id = self._placed() if placed else simulated.ring(PAGE, psid)["call_id"]
+
+    def _placed(self) -> str:
+        self.simulated.permit(PAGE, self.psid)
+        body, headers = {"page": PAGE, "to": self.psid}, {"authorization": f"Bearer {KEY}"}
+        httpx.post(f"{self.line.base}/v1/calls", json=body, headers=headers).raise_for_status()
+        call_id: str = self.simulated.call_to(self.psid)["call_id"]
+        return call_id
 
     def note(self, what: str) -> dict[str, Any]:
         """Wait until the handler has come so far."""
@@ -118,3 +127,14 @@ def test_a_handler_of_the_docs_shows_a_caller_its_own_camera(line: Line, simulat
     seen = simulated.view(call_id)["seen"]
     assert (seen["width"], seen["height"], seen["moving"]) == (320, 240, True)
     simulated.hang_up(call_id)
+
+
+def test_a_call_that_we_placed_shows_and_sees_as_well(line: Line, simulated: SimulatedMeta) -> None:
+    call = Scene(line, simulated, "3004", placed=True)
+    call.note("started")
+    until(lambda: call.view()["seen"]["frames"] >= 20, "our pictures at the consumer's", timeout_s=WITHIN_S)
+    simulated.toggle(call.call_id, video=True)
+    call.note("watched")
+    call.note("unmuted")
+    simulated.hang_up(call.call_id)
+    call.note("ended")
