@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, Self
 if TYPE_CHECKING:
     from av import VideoFrame
 
+LARGEST_SHOWN: Final = 1280 * 720
+"""Pixels; H264 is agreed on at level 3.1, which has no more (H.264 table A-1)."""
+
 Showing = Literal["camera", "screen", "nothing"]
 
 
@@ -103,14 +106,14 @@ class Seeing:
         Where the consumer sees no video of ours it is dropped.
 
         Raises:
-            ValueError: its size is odd, or above 1920 x 1088, or not that of its bytes.
+            ValueError: its size is odd, or above 1280 x 720, or not that of its bytes.
         """
         size = image.width * image.height
         odd = image.width % 2 or image.height % 2 or min(image.width, image.height) < 2
-        if odd or size > 1920 * 1088 or len(image.i420) * 2 != size * 3:
+        if odd or size > LARGEST_SHOWN or len(image.i420) * 2 != size * 3:
             raise ValueError(
                 f"{len(image.i420)} bytes are no I420 picture of {image.width} x {image.height}, "
-                "whose sides must be even, and which must be no larger than 1920 x 1088"
+                "whose sides must be even, and which must be no larger than 1280 x 720"
             )
         self.holder.show(image)
 

@@ -2,10 +2,10 @@
 
 Meta counts one version for both sides' changes (videocalling, "versions"), and takes one of ours only if it is made
 from the version in force. The counter is read from the log. It begins at 0, or at MEDIA_VERSION_START; an offer of
-ours that Meta takes moves it on by one, and so does a `media_update` webhook, whose `session.version` is what counts.
-Where Meta's pages contradict each other - whether the accept counts, whether the offer that comes with an answer does
-- the other number is tried after a conflict; most conflicts, though, mean that a change of Meta's is on its way to
-us, which the pause before the next attempt is for.
+ours that Meta takes moves it on by one (tracks that are only switched do not), and so does a `media_update` webhook,
+whose `session.version` is what counts. Where Meta's pages contradict each other - whether the accept counts, whether
+the offer that comes with an answer does - the other number is tried after a conflict; most conflicts, though, mean
+that a change of Meta's is on its way to us, which the pause before the next attempt is for.
 
 A change that fails never ends the call.
 """
@@ -81,7 +81,7 @@ def version_of(log: Iterable[facts.Fact], start: int = 0) -> int:
                 seen = theirs
                 if theirs >= guesses[0]:
                     guesses, refused = [theirs], 0
-            case facts.MediaAnswered(version=ours, renegotiation=renegotiation):
+            case facts.MediaAnswered(sdp=str(), version=ours, renegotiation=renegotiation):
                 # Meta's own sample program counts the offer that comes with an answer, too; its text does not
                 guesses, refused = [ours + 1, ours] if renegotiation is not None else [ours], 0
                 guesses += [seen] if seen >= 0 else []

@@ -282,6 +282,7 @@ class MediaAnswered(Fact, frozen=True):
     """Graph took our `media_update`; the SDP answers our offer, where there was one."""
 
     version: int
+    """Of the media from then on; 0 where known tracks were switched, which makes no version."""
     sdp: str | None = None
     renegotiation: str | None = None
     graph_ms: int = 0

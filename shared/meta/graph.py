@@ -66,7 +66,12 @@ def request_body(action: str, call_id: str, offer: str | None = None) -> bytes:
 
 
 def media_body(
-    call_id: str, sdp: str | None, *, kind: str, tracks: Iterable[tuple[str, str, str]] = (), version: int | None = None
+    call_id: str,
+    sdp: str | None,
+    *,
+    kind: str = "offer",
+    tracks: Iterable[tuple[str, str, str]] = (),
+    version: int | None = None,
 ) -> bytes:
     """Return the JSON body of a `media_update` (videocalling).
 
@@ -75,7 +80,7 @@ def media_body(
         sdp: our description; none where tracks are switched that Meta knows.
         kind: `offer`, or `answer` to an offer of Meta's.
         tracks: msid, label and status of each.
-        version: of the media as it is; the change makes the next. Integers: the guide's strings are its alone.
+        version: of the media as it is; an offer makes the next. Integers: the guide's strings are its alone.
     """
     body: dict[str, Any] = {"platform": "messenger", "call_id": call_id, "action": "media_update"}
     if version is not None:

@@ -52,6 +52,8 @@ async def answer(call: Call) -> None:
         await asyncio.sleep(1)  # of nothing being heard
         await call.unmute()
         note("unmuted")
+        await call.start_video()
+        note("started again")
     except MediaRefused as refused:
         note("refused", why=str(refused))
     try:

@@ -90,7 +90,7 @@ def test_cameras_a_screen_and_a_microphone_go_on_and_off(line: Line, simulated: 
     assert call.labels("enabled") >= {"default_audio", "screen_video"}
     call.note("muted")
     assert call.labels("disabled") >= {"default_audio", "screen_video"}
-    call.note("unmuted")
+    call.note("started again")
     assert "default_audio" in call.labels("enabled")
     assert call.view()["heard"]["lost_packets"] == 0
     simulated.hang_up(call.call_id)
@@ -110,7 +110,7 @@ def test_a_consumer_that_changes_its_media_all_the_time_does_not_keep_us_from_ch
     call.note("started")
     simulated.toggle(call.call_id, video=True)
     call.note("watched")
-    call.note("unmuted")
+    call.note("started again")
     simulated.hang_up(call.call_id)
     call.note("ended")
     versions = [
@@ -135,6 +135,6 @@ def test_a_call_that_we_placed_shows_and_sees_as_well(line: Line, simulated: Sim
     until(lambda: call.view()["seen"]["frames"] >= 20, "our pictures at the consumer's", timeout_s=WITHIN_S)
     simulated.toggle(call.call_id, video=True)
     call.note("watched")
-    call.note("unmuted")
+    call.note("started again")
     simulated.hang_up(call.call_id)
     call.note("ended")

@@ -62,9 +62,12 @@ async def test_tracks_that_meta_knows_are_switched_without_a_description(desk: D
     graph_server.will(DONE)
     assert await change(desk, None) == "settled"
     (body,) = bodies(graph_server)
-    assert "session" not in body
+    assert body.keys() == {"platform", "call_id", "action", "tracks"}
     assert len(body["tracks"]) == 2
     assert await found(desk.bus, facts.MediaAnswered)
+    graph_server.will(TAKEN)
+    assert await change(desk, number=2) == "settled"
+    assert bodies(graph_server)[1]["from_version"] == 0, "only an offer makes a new version"
 
 
 async def test_versions_follow_our_changes_and_metas(desk: Desk, graph_server: Server) -> None:

@@ -215,7 +215,7 @@ def test_a_mutant_is_noticed_that(mutant: Mutant) -> None:
 def test_after_a_conflict_the_other_reading_of_metas_pages_is_tried() -> None:
     conflict = facts.ActionFailed(action="media_update", cause=CONFLICT)
     heard = facts.MediaChanged(version=4, sdp="")
-    ours = facts.MediaAnswered(version=7)
+    ours = facts.MediaAnswered(version=7, sdp="v=0")
 
     def version(*log: facts.Fact, knowing: int = 9, start: int = 0) -> int:
         return version_of([*log, facts.MediaOffered(heard=knowing)], start)
@@ -229,9 +229,10 @@ def test_after_a_conflict_the_other_reading_of_metas_pages_is_tried() -> None:
     assert version(heard, conflict) == 4, "another change of Meta's is on its way"
     assert version(conflict, heard) == 4
     assert version(heard, ours) == 7
+    assert version(heard, ours, facts.MediaAnswered(version=0)) == 7, "tracks were switched"
     assert version(heard, ours, conflict) == 4, "the last version that was seen in a webhook"
     assert version(heard, ours, facts.MediaChanged(version=5, sdp="late")) == 7
     assert version(heard, ours, facts.MediaChanged(version=8, sdp="")) == 8
     assert version(ours, facts.ActionFailed(action="accept", cause=CONFLICT)) == 7
-    offered_back = facts.MediaAnswered(version=2, renegotiation="v=0")
+    offered_back = facts.MediaAnswered(version=2, sdp="v=0", renegotiation="v=0")
     assert [version(offered_back, *[conflict] * times) for times in range(3)] == [3, 2, 3]

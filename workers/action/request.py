@@ -63,9 +63,11 @@ def change_for(action: str, call_id: str, epoch: int, log: Sequence[LogEntry], s
             case "media_update", facts.MediaAnswered() | facts.ActionFailed(action="media_update"):
                 break  # the job is delivered once more: its worker died after it had reported
             case "media_update", facts.MediaOffered(epoch=of, sdp=sdp, tracks=tracks) if of == epoch:
+                if sdp is None:
+                    return Request("POST", "calls", media_body(meta_id, None, tracks=tracks))
                 version = version_of(told, start)
-                body = media_body(meta_id, sdp, kind="offer", tracks=tracks, version=version)
-                return Request("POST", "calls", body, makes_version=version + 1, offers=sdp is not None)
+                body = media_body(meta_id, sdp, tracks=tracks, version=version)
+                return Request("POST", "calls", body, makes_version=version + 1, offers=True)
             case "media_answer", facts.MediaAnswerMade(epoch=of, sdp=sdp) if of == epoch:
                 return Request("POST", "calls", media_body(meta_id, sdp, kind="answer"))
     return None

@@ -109,7 +109,7 @@ class Changes:
     async def _again(self) -> None:
         await asyncio.sleep(random.uniform(*AGAIN_AFTER_S))
         leg = self._leg()
-        if leg is not None and self._settled is not None and not self._settled.done():
+        if leg is not None and leg.live and self._settled is not None and not self._settled.done():
             self._offer(leg)
 
     async def _refuse(self, order: orders.RefuseChange) -> None:
@@ -139,8 +139,8 @@ class Changes:
         """Finish a change whether or not the handler waits for it; one that is refused is no failure of the call's."""
         try:
             await change
-        except MediaRefused as refused:
-            done.set_exception(refused)
+        except (MediaRefused, LegFailed) as refused:
+            done.set_exception(refused if isinstance(refused, MediaRefused) else MediaRefused(refused.reason))
         else:
             done.set_result(None)
         finally:
@@ -167,10 +167,7 @@ class Changes:
             if showing != self._offered or leg.video.peer_takes is None:
                 if self._offered not in ("nothing", showing):
                     leg.video_track = str(uuid.uuid4())
-                try:
-                    sdp = leg.offer_again()
-                except LegFailed as failed:
-                    self._log.warning("leg.not_offered", reason=failed.reason)
+                sdp = leg.offer_again()
             tracks.append((leg.video_track, LABELS[showing], "enabled"))
         elif self._offered != "nothing":
             tracks.append((leg.video_track, LABELS[self._offered], "disabled"))
