@@ -49,6 +49,7 @@ class SimLeg(Leg):
         self._air = air
         self._offer = f"offer {number}"
         self._onward: Leg | None = None
+        self.video_track = "video"
         self.muted = False
         self.video = Video(self)
         self._sent = 0
@@ -75,6 +76,21 @@ class SimLeg(Leg):
         """See `Leg.renegotiate`."""
         await asyncio.sleep(0.001)  # virtual seconds
         return f"answer to {offer}"
+
+    def offer_again(self) -> str:
+        """See `Leg.offer_again`."""
+        return f"{self._offer} again"
+
+    async def take_answer_again(self, answer: str) -> None:
+        """See `Leg.take_answer_again`."""
+        await asyncio.sleep(0.001)  # virtual seconds
+        if answer != f"answer to {self._offer} again":
+            raise LegFailed("the answer to our change was refused")
+
+    @property
+    def audio_track(self) -> str:
+        """See `Leg.audio_track`."""
+        return "audio"
 
     async def connected(self, timeout_s: float = 10.0) -> None:
         """See `Leg.connected`."""
