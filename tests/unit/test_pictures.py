@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 
 from shared.video import Image, Seeing
-from workers.media.pictures import BACKLOG, PICTURES_WAITING, Viewer, _encoder
+from tests.unit.test_video import Wire
+from workers.media.host import Host
+from workers.media.pictures import BACKLOG, PICTURES_WAITING, SAME_RATE_S, Camera, Viewer, _encoder
+from workers.media.video import Video
 from workers.media.video_in import Encoded, is_key
+from workers.media.video_sdp import VideoTerms
 
 WIDTH, HEIGHT = 64, 48
 
@@ -130,3 +134,19 @@ def test_an_image_is_rgb_and_back() -> None:
 def test_what_is_no_picture_is_refused_where_it_is_shown(image: Image) -> None:
     with pytest.raises(ValueError, match="no I420 picture"):
         Seeing().show(image)
+
+
+async def test_the_bit_rate_follows_what_the_peer_bears_but_not_with_every_word_of_it() -> None:
+    loop = asyncio.get_running_loop()
+    video = Video(Wire())
+    video.agree(VideoTerms(sending={"vp8": 96}))
+    camera = Camera(video, Host(loop, loop))
+    first = camera._encoded(grey(50), "vp8", 1_000_000, False)
+    assert is_key("vp8", first)
+    assert not is_key("vp8", camera._encoded(grey(60), "vp8", 300_000, False)), "too soon for another encoder"
+    camera._made_s -= SAME_RATE_S
+    assert is_key("vp8", camera._encoded(grey(70), "vp8", 300_000, False))
+    assert camera._encoder is not None
+    assert camera._encoder.bit_rate == 300_000
+    assert is_key("vp8", camera._encoded(grey(70), "vp8", 300_000, True)), "when it is asked for"
+    assert not is_key("vp8", camera._encoded(grey(70), "vp8", 310_000, False))

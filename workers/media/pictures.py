@@ -32,6 +32,8 @@ BACKLOG: Final = 90
 """Pictures kept for the decoder; three seconds."""
 LARGEST_PIXELS: Final = 1920 * 1088
 MOST_PER_S: Final = 25
+SAME_RATE_S: Final = 2.0
+"""An encoder is made anew for another bit rate no more often than this: each begins with a key picture."""
 CROWDED_PACKETS: Final = 150
 """With so many of our packets waiting, pictures are left out."""
 
@@ -135,7 +137,7 @@ class Camera:
         self._latest: Image | None = None
         self._work: asyncio.Task[None] | None = None
         self._encoder: VideoCodecContext | None = None
-        self._made_for = ""
+        self._made_for, self._made_s = "", 0.0
         self._key = True
         video.on_key_wanted = self._want_key
 
@@ -175,9 +177,10 @@ class Camera:
         frame.pts, frame.time_base = int(time.monotonic() * CLOCK_RATE), Fraction(1, CLOCK_RATE)
         frame.pict_type = PictureType.I if key else PictureType.NONE
         encoder = self._encoder
-        wanted = f"{codec}{image.width}x{image.height}"
-        if encoder is None or wanted != self._made_for or abs(bits_s - (encoder.bit_rate or 1)) * 10 > bits_s:
-            self._made_for = wanted
+        wanted, now_s = f"{codec}{image.width}x{image.height}", time.monotonic()
+        other_rate = encoder is not None and abs(bits_s - (encoder.bit_rate or 1)) * 10 > bits_s
+        if encoder is None or wanted != self._made_for or (other_rate and now_s - self._made_s > SAME_RATE_S):
+            self._made_for, self._made_s = wanted, now_s
             encoder = self._encoder = _encoder(codec, image.width, image.height, bits_s)
         return b"".join(bytes(packet) for packet in encoder.encode(frame))
 
