@@ -46,6 +46,8 @@ class Request:
     offer: str | None
     sent_s: float
     sender: object
+    version: int | None = None
+    """Of the media, from which a change is made."""
 
 
 class SimGraph(Graph):
@@ -93,8 +95,8 @@ class SimGraph(Graph):
             action, named = "optin", said["recipient"]["id"]
         else:
             action, named = "check_permission", (params or {})["psid"]
-        offer = said.get("session", {}).get("sdp")
-        request = Request(call_id, epoch, action, named, offer, self._loop.time(), self._trace.who())
+        offer, version = said.get("session", {}).get("sdp"), said.get("from_version")
+        request = Request(call_id, epoch, action, named, offer, self._loop.time(), self._trace.who(), version)
         self._on_request(request)
         attempt = await self._attempt(request)
         error = attempt.error
@@ -129,8 +131,10 @@ class SimGraph(Graph):
         elif chance.random() < temper.throttled:
             answer = (400, THROTTLED)
         else:
-            acts = self._meta.serve if request.action in PLACING else self._meta.act
-            answer = acts(request.action, request.named, request.offer or "")
+            if request.action in PLACING:
+                answer = self._meta.serve(request.action, request.named, request.offer or "")
+            else:
+                answer = self._meta.act(request.action, request.named, request.offer, request.version)
             self._trace.note(f"{request.action} {request.named}: {answer[0]}", who="meta")
             if chance.random() < temper.broken_after_acting:
                 answer = (502, GATEWAY)
