@@ -322,7 +322,7 @@ _again = st.builds(Told, fact=st.integers(-4, 12), by=st.just("owner"), after_ms
 _anything = st.builds(
     Told,
     fact=st.one_of(
-        st.one_of(*(HAPPENINGS[kind] for kind in _INERT)),
+        st.one_of(*(of for kind, of in HAPPENINGS.items() if kind in _INERT)),  # a set has another order in each run
         *(of for kind, of in HAPPENINGS.items() if kind not in _INERT),
     ),
     by=st.sampled_from(("nobody", "owner", "owner", "former", "next")),

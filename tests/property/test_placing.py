@@ -92,7 +92,8 @@ def what_may_ring_at_metas_is_owed_a_goodbye(life: Life) -> None:
         )
         if ends and call.placed and call.phase in (*UNDERWAY, Phase.LIVE) and not told:
             expected = {Phase.PLACING: None, Phase.DIALLING: "withdraw"}.get(call.phase, "terminate")
-            knows = isinstance(step.fact, facts.ConnectAnswered | facts.ActionFailed)
+            doubt = isinstance(step.fact, facts.ActionFailed) and step.fact.action == "connect"
+            knows = doubt or isinstance(step.fact, facts.ConnectAnswered)
             claimed = isinstance(step.fact, facts.Claimed)
             if call.granted or knows:
                 expected = "terminate"
