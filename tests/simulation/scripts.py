@@ -131,6 +131,7 @@ CALLERS: Final = (
     "break_down",
     "ignore",
     "linger",
+    "show",
     "lose_patience",
     "sleep",
 )
