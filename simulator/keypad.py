@@ -42,7 +42,7 @@ class Keypad:
             self._event, self._rate_hz = event
 
     async def press(self, digits: str) -> bool:
-        """Presses keys one after another and waits for the last gap, or the end of the call; False where the business knows no events."""
+        """Presses keys and waits for the last gap, or the call's end; False where the business knows no events."""
         if self._event is None:
             return False
         self._queue.extend(digits)
