@@ -10,7 +10,8 @@ Point `CALL_HANDLER=module:function` at it. `async def on_lost(call)` beside it,
 with the call in its hands.
 """
 
+from shared.errors import MessageFailed
 from shared.handling import AnswerRefused, Call, CallEnded, Frame, Recording, Room
 from shared.line import line
 
-__all__ = ["AnswerRefused", "Call", "CallEnded", "Frame", "Recording", "Room", "line"]
+__all__ = ["AnswerRefused", "Call", "CallEnded", "Frame", "MessageFailed", "Recording", "Room", "line"]

@@ -10,6 +10,7 @@ import typer
 
 from pageline.command import BAD_USAGE, FAILED, Json, die, print_json
 from pageline.letters import letters
+from pageline.messages import messages
 from pageline.pages import call_settings, doctor
 from shared import log, settings
 from shared.errors import BadSetting, HandlerUnusable, PagelineError
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(letters, name="dead")
+app.add_typer(messages)
 app.add_typer(call_settings, name="settings")
 app.command()(doctor)
 

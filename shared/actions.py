@@ -11,10 +11,17 @@ from shared.dead import Letter
 ACT: Final = "workers.action.jobs.act"
 FORWARD: Final = "workers.action.jobs.forward"
 RETRY: Final = "workers.action.letters.retry"
+REPORT: Final = "workers.action.reports.report"
+SEND: Final = "workers.action.messages.send"
 FORWARD_KEPT_S: Final = 3600
 FORWARD_WITHIN_S: Final = 60
 ACT_WITHIN_S: Final = 660
 """Longer than any action is useful: an action has a deadline of its own, and what it learnt must land."""
+
+REPORT_WITHIN_S: Final = 60
+SEND_WITHIN_S: Final = 60
+SEND_STARTED_AGAIN: Final = 3
+"""A run that finds its message taken by an earlier one, whose worker died, sends nothing and says so."""
 
 RETRIABLE_AGAIN_S: Final = 60
 """After a retry that RQ gave up, such as one of a worker too old to know it."""
@@ -57,6 +64,34 @@ async def retry(bus: Bus, letter: Letter, *, deadline_ms: int) -> bool:
         job_id=f"retry-{letter.id}",
         timeout_s=ACT_WITHIN_S,
         failure_ttl_s=RETRIABLE_AGAIN_S,
+    )
+
+
+async def message(bus: Bus, parcel_id: str, *, urgent: bool) -> None:
+    """Queue a message that is in the outbox."""
+    await jobs.enqueue(
+        bus.wire,
+        jobs.CONTROL if urgent else jobs.BULK,
+        SEND,
+        [parcel_id],
+        job_id=f"message-{parcel_id}",
+        timeout_s=SEND_WITHIN_S,
+        retries=SEND_STARTED_AGAIN,
+    )
+
+
+async def report(bus: Bus, call_id: str) -> bool:
+    """Queue the report of a call's metrics; False if it waits or runs already. What fails stays owed."""
+    return await jobs.enqueue(
+        bus.wire,
+        jobs.BULK,
+        REPORT,
+        [call_id],
+        job_id=job_id_of("report", call_id, 0),
+        timeout_s=REPORT_WITHIN_S,
+        result_ttl_s=0,
+        failure_ttl_s=RETRIABLE_AGAIN_S,
+        retries=0,
     )
 
 

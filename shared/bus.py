@@ -187,10 +187,10 @@ class Bus:
         verdict = await self._handoff.run(self.wire, [hash_of(call_id)], args)
         return verdict in (b"placed", b"waiting")
 
-    async def done(self, call_id: str, worker: str, epoch: int, outcome: str) -> None:
-        """Close the call and free its slot."""
+    async def done(self, call_id: str, worker: str, epoch: int, outcome: str, *, owes_metrics: bool = False) -> None:
+        """Close the call and free its slot; its metrics are owed to Meta if it has an id of Meta's beside its own."""
         fact = facts.Closed(outcome=outcome)
-        args = (call_id, worker, epoch, _encode(fact), self.retention_ms, outcome)
+        args = (call_id, worker, epoch, _encode(fact), self.retention_ms, outcome, int(owes_metrics))
         verdict = await self._done.run(self.wire, [hash_of(call_id)], args)
         refuse_forgotten(verdict, call_id)
         if verdict == b"stale":

@@ -27,3 +27,31 @@ class HandlerUnusable(PagelineError):
 
 class NoValkey(PagelineError):
     """No server binary was found for the embedded Valkey, or it would not start."""
+
+
+class MessageFailed(PagelineError):
+    """A message was not sent, or, where `ambiguous`, perhaps it was; the text has the cause and any known remedy."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        cause: str,
+        code: int | None = None,
+        subcode: int | None = None,
+        fbtrace_id: str | None = None,
+        remedy: str = "",
+        ambiguous: bool = False,
+    ) -> None:
+        named = {"code": code, "subcode": subcode, "fbtrace_id": fbtrace_id}
+        codes = ", ".join(f"{name} {value}" for name, value in named.items() if value)
+        said = message.rstrip(".") + (f" ({codes})." if codes else ".")
+        doubt = "It is not known whether the message was sent." if ambiguous else ""
+        super().__init__(" ".join(sentence for sentence in (said, doubt, remedy) if sentence))
+        self.cause = cause
+        """`graph`, `unreachable`, `no_reply`, `no_token`, `not_taken` (by an action worker) or `redis_away`."""
+        self.code = code
+        self.subcode = subcode
+        self.fbtrace_id = fbtrace_id
+        self.remedy = remedy
+        self.ambiguous = ambiguous

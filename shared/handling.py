@@ -15,6 +15,8 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, Self
 
 import structlog
 
+from shared.meta import messages
+
 FRAME_MS: Final = 20
 
 Rate = Literal[16000, 48000]
@@ -74,6 +76,7 @@ class Holder(Protocol):
     def start_recording(self, path: str | None) -> Awaitable[str]: ...
     def stop_recording(self) -> Awaitable[None]: ...
     def bridge(self, other: "Call") -> Awaitable[None]: ...
+    def message(self, page: str, psid: str, message: messages.Message) -> Awaitable[str]: ...
     def join(self, room: "Room", *, listen_only: bool) -> AbstractAsyncContextManager[None]: ...
 
 
@@ -239,6 +242,29 @@ class Call:
             RuntimeError: one of them is bridged already, be it with the other, or in a room.
         """
         await self.holder.bridge(other)
+
+    async def message(
+        self, text: str, *, title: str = "", call_button: str = "", days: int = messages.MOST_DAYS
+    ) -> str:
+        """Write to the consumer and return Meta's id of the message; it is never sent twice.
+
+        With a `call_button`, a button of that name below the text calls the Page, for so many `days`; with a `title` as
+        well, it is a card.
+
+        Raises:
+            MessageFailed: it was not sent, or nobody knows.
+            ValueError: Meta would not take it: too long, empty, or not 1 to 7 days.
+        """
+        written = messages.composed(text, title=title, call_button=call_button, days=days)
+        return await self.holder.message(self.page, self.caller, written)
+
+    async def prompt_call(self, *, ttl_days: int = messages.MOST_DAYS) -> str:
+        """Send Meta's invitation to call the Page, good for so many days; otherwise as `message`."""
+        return await self.holder.message(self.page, self.caller, messages.call_prompt(ttl_days))
+
+    async def ask_permission(self) -> str:
+        """Ask the consumer whether the Page may call, which Meta allows twice a day; otherwise as `message`."""
+        return await self.holder.message(self.page, self.caller, messages.optin())
 
     def join(self, room: Room, *, listen_only: bool = False) -> AbstractAsyncContextManager[None]:
         """Talk with all others in the room while the returned context is open; `listen_only` hears and is not heard.

@@ -26,7 +26,15 @@ RETRIES: Final = {ACCEPT: 1, CONTROL: 160, BULK: 1}
 """How often a job is started again. A farewell is tried for ten minutes, however many workers die meanwhile: a death is
 noticed after 4 s at the earliest (`PoolWorker`), so there is time for 150. An `accept` has none for a second one."""
 
-ALLOWED: Final = frozenset({"workers.action.jobs.act", "workers.action.jobs.forward", "workers.action.letters.retry"})
+ALLOWED: Final = frozenset(
+    {
+        "workers.action.jobs.act",
+        "workers.action.jobs.forward",
+        "workers.action.letters.retry",
+        "workers.action.messages.send",
+        "workers.action.reports.report",
+    }
+)
 """The functions a job may name. The action worker runs no other, whatever somebody writes into Redis."""
 
 Command: TypeAlias = tuple[Argument, ...]

@@ -4,6 +4,7 @@ from collections.abc import Awaitable
 from typing import Final, Protocol
 
 from shared.handling import Handler
+from shared.meta import messages
 
 RING_S: Final = 45.0
 """How long it rings at a consumer's, unless somebody says otherwise; what Meta allows is UNKNOWN."""
@@ -18,6 +19,7 @@ class LineHolder(Protocol):
     def call(
         self, page: str, psid: str, handler: str, *, ask_permission: bool, within_s: float, ring_s: float, key: str
     ) -> Awaitable[str]: ...
+    def message(self, page: str, psid: str, message: messages.Message) -> Awaitable[str]: ...
 
 
 class Line:
@@ -60,14 +62,43 @@ class Line:
             ValueError: the handler is no function by itself, or in a module that is not configured.
             ConnectionError: Redis did not confirm; with the same `key`, try again.
         """
-        if self._holder is None:
-            raise RuntimeError("line.call works in handlers only; elsewhere use `pageline dial` or POST /v1/calls")
+        holder = self._held("`pageline dial` or POST /v1/calls")
         name = _name_of(handler) if callable(handler) else handler or ""
         if within_s is None:
             within_s = WITHIN_ASKED_S if ask_permission else WITHIN_S
-        return await self._holder.call(
+        return await holder.call(
             page, psid, name, ask_permission=ask_permission, within_s=within_s, ring_s=ring_s, key=key
         )
+
+    async def message(
+        self,
+        page: str,
+        psid: str,
+        text: str,
+        *,
+        title: str = "",
+        call_button: str = "",
+        days: int = messages.MOST_DAYS,
+    ) -> str:
+        """Write to any consumer of a Page; otherwise as `Call.message`."""
+        written = messages.composed(text, title=title, call_button=call_button, days=days)
+        return await self._held("`pageline message`").message(page, psid, written)
+
+    async def prompt_call(self, page: str, psid: str, *, ttl_days: int = messages.MOST_DAYS) -> str:
+        """Send any consumer of a Page Meta's invitation to call; otherwise as `Call.prompt_call`."""
+        return await self._held("`pageline call-prompt`").message(page, psid, messages.call_prompt(ttl_days))
+
+    async def ask_permission(self, page: str, psid: str) -> str:
+        """Ask any consumer of a Page whether it may call; otherwise as `Call.ask_permission`.
+
+        `call(..., ask_permission=True)` asks by itself, and calls once that is granted.
+        """
+        return await self._held("`pageline optin`").message(page, psid, messages.optin())
+
+    def _held(self, elsewhere: str) -> LineHolder:
+        if self._holder is None:
+            raise RuntimeError(f"`line` works in handlers only; elsewhere use {elsewhere}")
+        return self._holder
 
 
 line: Final = Line()

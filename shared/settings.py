@@ -54,6 +54,8 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     ice_password: str = ""
     ice_transport_policy: Literal["all", "relay"] = "all"
     webhook_forward_url: str = ""
+    call_metrics: Literal["on", "off"] = "on"
+    meta_metrics_spelling: Literal["sec", "ms"] = "sec"
     meta_app_id: str = ""
     pages_watch_seconds: Annotated[float, msgspec.Meta(ge=0)] = 300
     pageline_api_keys: str = ""

@@ -32,11 +32,13 @@ KEYS_ARE_KNOWN_BY: Final = (
     "shared/breaker.py",
     "shared/tally.py",
     "shared/quality.py",
+    "shared/messenger.py",
+    "shared/owed.py",
     "shared/page_notes.py",
     "shared/lua/",
 )
-"""Calls on the bus; dead letters, what the action workers have to say of Graph and of Pages, and how calls sounded,
-which no step on the bus depends on, in a small place each."""
+"""Calls on the bus; dead letters, what the action workers have to say of Graph and of Pages, how calls sounded,
+messages under way, and what is owed to Meta, which no step on the bus depends on, in a small place each."""
 
 
 def files(*suffixes: str, under: tuple[str, ...] = ()) -> Iterator[Path]:

@@ -302,34 +302,29 @@ class ActionFailed(Fact, frozen=True):
     ambiguous: bool = False
 
 
-CallFact = (
-    Arrived
-    | StatusChanged
-    | MediaChanged
-    | Terminated
-    | PermissionReplied
-    | Placed
-    | Unrecognized
-    | Claimed
-    | HandedBack
-    | LogRestored
-    | DeadlinePassed
-    | ActionGranted
-    | Closed
-    | OfferMade
-    | LegConnected
-    | LegFailed
-    | LegClosed
-    | MediaOffered
-    | RejectAsked
-    | HangUpAsked
-    | RecordingStarted
-    | HandlerStarted
-    | HandlerEnded
-    | AnswerReceived
-    | PermissionRead
-    | ConnectAnswered
-    | MediaAnswered
-    | ActionSettled
-    | ActionFailed
-)
+class MessageSent(Fact, frozen=True):
+    """Graph took a message that belongs to the call."""
+
+    kind: str
+    """`text`, `call_button`, `call_prompt` or `calling_optin`; what it says is nowhere kept."""
+    message_id: str
+
+
+class MessageFailed(Fact, frozen=True):
+    """A message that belongs to the call was not sent; or perhaps it was, where `ambiguous`."""
+
+    kind: str
+    cause: str
+    message: str = ""
+    code: int | None = None
+    subcode: int | None = None
+    fbtrace_id: str | None = None
+    ambiguous: bool = False
+
+
+FromMeta = Arrived | StatusChanged | MediaChanged | Terminated | PermissionReplied | Unrecognized
+FromUs = Placed | RejectAsked | HangUpAsked | RecordingStarted | HandlerStarted | HandlerEnded
+FromBus = Claimed | HandedBack | LogRestored | DeadlinePassed | ActionGranted | Closed
+FromLeg = OfferMade | LegConnected | LegFailed | LegClosed | MediaOffered
+FromGraph = AnswerReceived | PermissionRead | ConnectAnswered | MediaAnswered | ActionSettled | ActionFailed
+CallFact = FromMeta | FromUs | FromBus | FromLeg | FromGraph | MessageSent | MessageFailed

@@ -1,5 +1,5 @@
 -- done: the owner closes the call. Its log and seen marks stay for the retention; its slot goes to whoever waits.
--- ARGV 1 call, 2 worker, 3 epoch, 4 fact (Closed), 5 retention ms, 6 outcome
+-- ARGV 1 call, 2 worker, 3 epoch, 4 fact (Closed), 5 retention ms, 6 outcome, 7 '1' if Meta was asked to connect it
 local call, worker, epoch = ARGV[1], ARGV[2], ARGV[3]
 local key = hash(call)
 if redis.call('HGET', key, 'st') == 'closed' then return 'closed' end
@@ -16,5 +16,11 @@ redis.call('PEXPIRE', log(call), ARGV[5])
 redis.call('PEXPIRE', P .. 'quality:' .. call, ARGV[5])
 local theirs = redis.call('HGET', key, 'meta')
 if theirs then redis.call('PEXPIRE', hash(theirs), ARGV[5]) end
+if theirs or ARGV[7] == '1' then
+  -- its metrics are owed to Meta, which takes them for a day, and none of a call that it has not ended yet
+  redis.call('ZREMRANGEBYSCORE', P .. 'owed', '-inf', now - 86400000)
+  redis.call('ZADD', P .. 'owed', now + 5000, call)
+  redis.call('PEXPIRE', P .. 'owed', 90000000)
+end
 admit(4)
 return 'closed'

@@ -12,6 +12,7 @@
 --   unsure:<page:consumer>    call whose connect Meta may have taken without saying so
 --   stranger:<page:consumer>  Meta's id of a call to this consumer that nobody here is known to have placed
 --   closed     hash    outcome -> calls ever closed with it
+--   owed       zset    call -> when to tell Meta its metrics, ms; filled by `done`, emptied by shared/owed.py
 --   beaten     when anybody last beat, ms             memory    made anew by the first beat after the server was emptied
 local P = 'pl:{0}:'
 local clock = redis.call('TIME')

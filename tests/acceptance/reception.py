@@ -51,3 +51,14 @@ async def menu(call: Call) -> None:
     choice = await call.ask("tone.wav", digits=1, timeout_s=20)
     number = await call.ask("tone.wav", digits=12, timeout_s=20)
     Path(f"{call.id}.json").write_text(json.dumps([choice, number]))  # noqa: ASYNC240 a user would
+
+
+async def write(call: Call) -> None:
+    """Say it in writing, too; and once more when the caller has gone."""
+    try:
+        await call.message("We will call you back.")
+        await call.answer()
+        await call.message("Or call us.", call_button="Call us", days=2)
+        await call.play(*["tone.wav"] * 8)
+    finally:
+        await call.prompt_call(ttl_days=5)

@@ -42,6 +42,12 @@ class SimulatedMeta:
         """Grant a permission, or take it back."""
         self._http.post("/sim/permissions", json={"page": page, "psid": psid, "granted": granted}).raise_for_status()
 
+    def ring(self, page: str, psid: str, **how: Any) -> dict[str, Any]:
+        """Let a consumer call a Page."""
+        reply = self._http.post("/sim/calls", json={"page": page, "psid": psid, **how}).raise_for_status()
+        call: dict[str, Any] = reply.json()
+        return call
+
     def call_to(self, psid: str) -> dict[str, Any]:
         """Wait until a consumer is called and return the call."""
         return until(lambda: self.calls_to(psid), f"a call to {psid}", timeout_s=WITHIN_S)[0]

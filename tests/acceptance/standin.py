@@ -196,7 +196,11 @@ class Consumer:
 
     def actions(self, action: str = "") -> list[Request]:
         """Return what Graph was asked to do with this call."""
-        asked = [request for request in self._meta.requests if request.body.get("call_id") == self.call_id]
+        asked = [
+            request
+            for request in self._meta.requests
+            if request.path.endswith("/calls") and request.body.get("call_id") == self.call_id
+        ]
         return [request for request in asked if action in ("", request.action)]
 
     def await_action(self, action: str, *, timeout_s: float = 20.0) -> Request:

@@ -274,6 +274,8 @@ _happenings: Final[dict[type[facts.Fact], st.SearchStrategy[facts.Fact]]] = {
     facts.AnswerReceived: st.builds(facts.AnswerReceived, sdp=_sdp, renegotiation=st.one_of(st.none(), _sdp)),
     facts.ActionSettled: st.builds(facts.ActionSettled, action=st.sampled_from(("accept", *FAREWELLS))),
     facts.ActionFailed: _failures,
+    facts.MessageSent: st.just(facts.MessageSent(kind="text", message_id="m_1")),
+    facts.MessageFailed: st.just(facts.MessageFailed(kind="text", cause="graph")),
     facts.MediaOffered: st.builds(facts.MediaOffered, sdp=st.one_of(st.none(), _sdp)),
     facts.MediaAnswered: st.builds(facts.MediaAnswered, version=st.integers(0, 3), sdp=st.one_of(st.none(), _sdp)),
     facts.Placed: st.builds(
@@ -301,6 +303,8 @@ _INERT: Final[frozenset[type[facts.Fact]]] = frozenset(
         facts.LogRestored,
         facts.RecordingStarted,
         facts.HandlerStarted,
+        facts.MessageSent,
+        facts.MessageFailed,
         facts.MediaOffered,
         facts.MediaAnswered,
         facts.Placed,

@@ -77,6 +77,9 @@ PLANTS: Final = (
         lua=("if h[1] == 'open' then\n    local", "if nil then local"),
     ),
     Plant("a close that keeps the slot", kind="calm", lua=("redis.call('SREM', owned(worker), call)\nredis", "redis")),
+    Plant(
+        "a close that forgets what is owed", kind="calm", handler="talk", lua=("redis.call('ZADD', P .. 'owed'", "--")
+    ),
     Plant("a worker that ignores its lease", kind="frozen", handler="talk", bus=Deaf),
     Plant("an ingress that says 200 too early", kind="redis", webhook=Polite),
 )

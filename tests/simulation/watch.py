@@ -18,6 +18,7 @@ from workers.action.verdict import Attempt, Sent
 from workers.media.live_call import IDLE_TICKS
 
 LOG: Final = f"{PREFIX}log:".encode()
+OWED: Final = f"{PREFIX}owed"
 TICK_S: Final = 0.2
 """Ten times the real one, so that a virtual minute is cheap."""
 TICKS_TOO_LATE: Final = 2
@@ -61,6 +62,7 @@ class Watch:
 
     def __init__(self, server: MemoryRedis, trace: Trace, meta: Meta) -> None:
         self.stories: defaultdict[str, Story] = defaultdict(Story)
+        self._server = server
         self._trace = trace
         self._meta = meta
         self._accepts: defaultdict[str, Accepts] = defaultdict(Accepts)
@@ -194,6 +196,8 @@ class Watch:
                 self._violated(call_id, "completed means that both were connected")
             if story.outcome == "lost" and not story.grants:
                 self._violated(call_id, "only an accepted call can be lost")
+            if story.outcome and story.grants and self._server.run("ZSCORE", OWED, call_id) is None:
+                self._violated(call_id, "of every call that was accepted the metrics are owed")
 
     def _violated(self, call_id: str, promise: str) -> None:
         self._trace.violated(f"{call_id}: {promise}")

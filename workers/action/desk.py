@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from shared.breaker import Breaker
 from shared.bus import Bus
+from shared.meta.metrics import Spelling
 from shared.outbound import Outbound
 from shared.tally import Tally
 from workers.action.graph import Graph
@@ -18,6 +19,7 @@ class Desk:
     graph: Graph
     tokens: Mapping[str, str]
     forward_url: str = ""
+    metrics_spelling: Spelling = "sec"
     look_again: Callable[[], None] = lambda: None
     """Reads the tokens again, where they are kept in files that have changed."""
     tally: Tally = field(default_factory=Tally)

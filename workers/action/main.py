@@ -12,6 +12,7 @@ from shared.bus import Bus
 from shared.errors import RedisAway
 from shared.settings import Settings
 from shared.wire import Wire
+from workers.action import reports
 from workers.action.desk import Desk
 from workers.action.graph import Graph
 from workers.action.pages import Pages
@@ -44,13 +45,22 @@ async def _work(settings: Settings, url: str, pages: Pages) -> None:
         Graph(settings.graph_url, settings.graph_version, app_secret=settings.proving_secret) as graph,
     ):
         bus = Bus(wire, retention_hours=settings.retention_hours)
-        desk = Desk(bus=bus, graph=graph, tokens=pages, forward_url=settings.webhook_forward_url, look_again=pages.look)
+        desk = Desk(
+            bus=bus,
+            graph=graph,
+            tokens=pages,
+            forward_url=settings.webhook_forward_url,
+            metrics_spelling=settings.meta_metrics_spelling,
+            look_again=pages.look,
+        )
         log.get().info("pages.loaded", pages=sorted(pages))
         beside: list[asyncio.Task[None]] = [
             asyncio.create_task(bus.look_after(lease_ms=settings.lease_ms)),
             asyncio.create_task(desk.tally.keep_adding_to(wire)),
             asyncio.create_task(pages.keep_looking()),
         ]
+        if settings.call_metrics == "on":
+            beside.append(asyncio.create_task(reports.look_after(desk)))
         if settings.pages_watch_seconds:
             watch = Watch(desk, pages.wanted, every_s=settings.pages_watch_seconds, app_id=settings.meta_app_id)
             beside.append(asyncio.create_task(watch.keep()))

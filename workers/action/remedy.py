@@ -18,6 +18,8 @@ _WHY_THE_TOKEN: Final = {
     464: "Whoever made the token has not confirmed their account.",
     467: "The access token is no longer valid.",
 }
+_OUTSIDE_WINDOW: Final = "The consumer has to write or call first: Meta's 24 hours for an answer are over."
+_ASKED_TOO_OFTEN: Final = "Meta allows two permission requests a day in one conversation: ask again tomorrow."
 _REMEDIES: Final = {
     341: "The app is over its limit: look at App Dashboard > Rate limiting, and wait.",
     368: "Meta has blocked the Page for a while: look at its Page Quality tab; the block ends by itself.",
@@ -25,6 +27,11 @@ _REMEDIES: Final = {
     2018392: "Meta could not read our SDP: report this with `pageline call ID --export`.",
     2018393: "The Page has no part in that call: check that PAGE_TOKENS gives each Page its own token.",
     2018394: "The call is another Page's: check that PAGE_TOKENS gives each Page its own token.",
+    2018278: _OUTSIDE_WINDOW,
+    2018065: _OUTSIDE_WINDOW,
+    2534022: _OUTSIDE_WINDOW,
+    1893016: _ASKED_TOO_OFTEN,
+    2534040: _ASKED_TOO_OFTEN,
     1893056: "Calling is switched off in the Page's call settings: `pageline doctor --fix` switches it on.",
 }
 _PERMISSION: Final = (

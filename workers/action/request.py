@@ -1,13 +1,12 @@
 """What an action says to Graph, made of its call's log: a job's arguments hold no SDP and no consumer."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
-
-import msgspec
+from typing import Final, NamedTuple
 
 from shared.bus import LogEntry
 from shared.calls import facts
 from shared.meta.graph import connect_body, request_body
+from shared.meta.messages import optin_body
 from shared.outbound import is_ours
 
 FAREWELLS: Final = frozenset({"reject", "terminate"})
@@ -45,12 +44,6 @@ def request_for(action: str, call_id: str, epoch: int, log: Sequence[LogEntry]) 
         case _:
             meta_id = _meta_id(log) if is_ours(call_id) else call_id
             return Request("POST", "calls", request_body(action, meta_id)) if meta_id else None
-
-
-def optin_body(consumer: str) -> bytes:
-    """Return the JSON body that asks a consumer for leave to call (call-flow, "calling_optin")."""
-    attachment: dict[str, Any] = {"type": "template", "payload": {"template_type": "calling_optin"}}
-    return msgspec.json.encode({"recipient": {"id": consumer}, "message": {"attachment": attachment}})
 
 
 def _reports(fact: facts.Fact, action: str, epoch: int) -> bool:

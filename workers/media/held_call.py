@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from shared.calls import facts
 from shared.handling import Call, Frame, Rate, Room, Sound
+from shared.meta.messages import Message
 from workers.media import sounds
 from workers.media.dtmf import Digit
 from workers.media.host import Ear, Host, Keypad
@@ -99,6 +100,12 @@ class HeldCall:
         live = self.performer.live
         if live is not None:
             await self._host.on_media_loop(live.stop_recording())
+
+    async def message(self, page: str, psid: str, message: Message) -> str:
+        """See `Call.message`; works after the call's end as well."""
+        performer = self.performer
+        sending = performer.messenger.send(page, psid, message, call_id=performer.call_id)
+        return await self._host.on_media_loop(sending)
 
     async def bridge(self, other: Call) -> None:
         """See `Call.bridge`."""

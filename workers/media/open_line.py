@@ -1,8 +1,10 @@
-"""The handlers' side of the line: how one asks for a call to be placed."""
+"""The handlers' side of the line: how one asks for a call to be placed, or for a message to be sent."""
 
 from shared.bus import Bus
 from shared.calls import facts
 from shared.errors import RedisAway
+from shared.messenger import Messenger
+from shared.meta.messages import Message
 from shared.outbound import Outbound
 from shared.settings import Settings
 from workers.media.host import Host
@@ -15,6 +17,7 @@ class OpenLine:
         self._host = host
         self._bus = bus
         self._outbound = Outbound(bus)
+        self._messenger = Messenger(bus)
         self._settings = settings
 
     async def call(
@@ -36,3 +39,7 @@ class OpenLine:
             return await self._host.on_media_loop(self._outbound.place(placed, key=key, digest=digest))
         except RedisAway as away:
             raise ConnectionError(f"the call to Page {page}'s consumer may not be placed: {away}") from away
+
+    async def message(self, page: str, psid: str, message: Message) -> str:
+        """See `Line.message`."""
+        return await self._host.on_media_loop(self._messenger.send(page, psid, message))

@@ -16,6 +16,7 @@ from shared.bus import Bus, Fenced
 from shared.calls import facts, orders, state
 from shared.errors import HandlerUnusable, RedisAway
 from shared.handling import AnswerRefused, Call, CallEnded
+from shared.messenger import Messenger
 from shared.outbound import Outbound
 from workers.media import sounds
 from workers.media.handler import Script
@@ -49,9 +50,11 @@ class Performer(Teller):
         legs: SpareLegs,
         lives: dict[LiveCall, None],
         recordings: Path,
+        messenger: Messenger,
     ) -> None:
         super().__init__(call_id, epoch, bus=bus)
         self._outbound = Outbound(bus)
+        self.messenger = messenger
         self._worker = worker
         self._host = host
         self._script_of = script_of
@@ -120,7 +123,8 @@ class Performer(Teller):
             case orders.CloseLeg():
                 self._spawn(self._close_leg())
             case orders.CloseCall(outcome=outcome):
-                await self._close_call(outcome)
+                done = functools.partial(self._bus.done, self.call_id, self._worker, self.epoch, outcome)
+                await self.insist(lambda: done(owes_metrics=call.granted))
             case _:
                 raise AssertionError(f"no such order: {order!r}")
 
@@ -324,9 +328,6 @@ class Performer(Teller):
         live.leg.on_ended = None
         self._lives.pop(live, None)
         self.say(await live.close())
-
-    async def _close_call(self, outcome: str) -> None:
-        await self.insist(lambda: self._bus.done(self.call_id, self._worker, self.epoch, outcome))
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine)

@@ -15,6 +15,7 @@ from shared.calls import facts
 from shared.calls.state import Call
 from shared.clock import boot_ms
 from shared.errors import LeaseLost, RedisAway, RedisForgot
+from shared.messenger import Messenger
 from shared.settings import Settings
 from shared.wire import patiently
 from workers.media import intake
@@ -65,6 +66,7 @@ class Worker:
         self._legs = SpareLegs(self._make_leg)
         self._may_send = intake.once_a_batch(self._may_speak)
         self._doorway = Doorway()
+        self._messenger = Messenger(bus)
         self._sampler = Sampler(bus.wire, lambda: sounding(self._held), retention_hours=settings.retention_hours)
         self._handled = ""
         self._draining = False
@@ -265,6 +267,7 @@ class Worker:
             legs=self._legs,
             lives=self._rounds.lives,
             recordings=self._settings.recordings,
+            messenger=self._messenger,
         )
 
     def _make_leg(self) -> Leg:
