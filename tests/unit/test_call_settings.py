@@ -115,6 +115,13 @@ def test_the_webhook_tells_of_the_settings_with_routing_as_a_bare_word() -> None
     assert not received.unreadable
 
 
+@pytest.mark.parametrize("time", [1671644824, 1671644824000, "1671644824"])
+def test_an_entry_was_sent_at_so_many_seconds_or_milliseconds(time: object) -> None:
+    entry = {"id": "1", "time": time, "recipient_id": "1", "call_settings": {"icon_enabled": True}}
+    (told,) = read(json.dumps({"object": "page", "entry": [entry]}).encode(), now_ms=1, answer_window_ms=1).settings
+    assert told.sent_ms == 1_671_644_824_000
+
+
 @pytest.mark.parametrize("odd", ["null", "[]", '"x"', "7", '{"a":'])
 def test_odd_settings_in_a_webhook_spoil_nothing(odd: str) -> None:
     call = '{"id":"c_1","event":"terminate","status":"Completed"}'

@@ -75,6 +75,12 @@ def test_an_error_names_file_table_and_key(tmp_path: Path, table: str, key: str,
     assert why in message
 
 
+def test_a_day_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    """Meta takes one interval a day."""
+    with pytest.raises(BadSetting, match="line 4"):
+        read(tmp_path, f'[{PAGE}.hours]\ntimezone = "UTC"\nmonday = "09:00-12:00"\nmonday = "13:00-17:00"\n')
+
+
 def test_a_value_outside_of_any_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match=r"\[handler\]"):
         read(tmp_path, 'handler = "shop:answer"\n')
