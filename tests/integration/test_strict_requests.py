@@ -157,6 +157,25 @@ EVERYTHING: Final = {
 }
 
 
+@pytest.mark.meta(
+    "4.2-platform",
+    "4.2-action",
+    "4.2-call-id",
+    "4.2-to",
+    "4.2-schema",
+    "4.4-reject",
+    "4.4-terminate",
+    "5.1-check",
+    "5.3-request",
+    "5.4-connect",
+    "7.1-video",
+    "7.1-icon",
+    "7.2-hours",
+    "7.4-prompt",
+    "7.5-template",
+    "7.5-generic",
+    "8-edge",
+)
 async def test_every_request_that_we_make_is_taken_by_a_strict_meta(webhooks: Webhooks, business: Business) -> None:
     async with strict(webhooks, pickup="ignore") as sim:
         await inbound(sim, webhooks, business, "reject")
@@ -172,6 +191,7 @@ async def test_every_request_that_we_make_is_taken_by_a_strict_meta(webhooks: We
     assert {request[3] for request in record} == {200}, record
 
 
+@pytest.mark.meta("8-spelling", "8-stats-ended")
 @pytest.mark.parametrize("spelling", ["sec", "ms"])
 async def test_metrics_are_taken_in_the_spelling_that_meta_is_said_to_want(
     webhooks: Webhooks, spelling: Spelling
@@ -246,6 +266,7 @@ def _log(ended_ms: int, *, measured: bool) -> tuple[facts.Fact, ...]:
     return (*rings, *live, over[0], figures, over[1])
 
 
+@pytest.mark.meta("4.2-schema")
 async def test_a_strict_meta_refuses_what_is_off_the_schema_by_one_field(webhooks: Webhooks) -> None:
     """Or all of the above would prove nothing."""
     async with strict(webhooks) as sim:

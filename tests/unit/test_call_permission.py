@@ -19,6 +19,7 @@ def action(name: str, **flags: Any) -> dict[str, Any]:
 HAS = {"status": "has_permission", "expiration_time": 1745343479}
 
 
+@pytest.mark.meta("5.1-wrapper", "5.1-status", "5.1-expiry", "5.1-actions", "5.1-flag")
 @pytest.mark.parametrize("wrapped", [False, True], ids=["flat", "in data"])
 @pytest.mark.parametrize("status", ["has_permission", "HAS_PERMISSION"])
 @pytest.mark.parametrize("flag", ["can_perform", "can_perform_action"])
@@ -28,11 +29,13 @@ def test_every_mixture_of_the_documented_spellings_is_read(wrapped: bool, status
     assert read({"data": [told]} if wrapped else told) == CallPermission("has_permission", True, False, 1745343479)
 
 
+@pytest.mark.meta("5.1-expiry")
 def test_without_permission_there_is_no_time_at_which_it_ends() -> None:
     told = {"permission": {"status": "no_permission"}, "actions": [action("start_call", can_perform=False)]}
     assert read(told) == CallPermission("no_permission", may_call=False, may_ask=True, expires_s=None)
 
 
+@pytest.mark.meta("5.1-quota")
 def test_the_flag_decides_and_not_the_permission() -> None:
     """`start_call` depends on a quota, too, whose size is UNKNOWN."""
     told = read({"permission": HAS, "actions": [action("start_call", can_perform=False)]})
@@ -40,6 +43,7 @@ def test_the_flag_decides_and_not_the_permission() -> None:
     assert (told.status, told.may_call) == ("has_permission", False)
 
 
+@pytest.mark.meta("5.1-quota")
 @pytest.mark.parametrize(("status", "may_call"), [("has_permission", True), ("no_permission", False)])
 def test_without_a_flag_the_permission_decides(status: str, may_call: bool) -> None:
     told = read({"permission": {"status": status}})
@@ -47,6 +51,7 @@ def test_without_a_flag_the_permission_decides(status: str, may_call: bool) -> N
     assert told.may_call is may_call
 
 
+@pytest.mark.meta("5.1-limits")
 @pytest.mark.parametrize("most", ["max_allowed", "max_allowed_per_user"])
 @pytest.mark.parametrize("usage", [0, 1, 2, "2", None])
 def test_limits_are_left_to_the_flag_beside_them(most: str, usage: object) -> None:

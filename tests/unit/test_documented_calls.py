@@ -63,6 +63,7 @@ def terminated(status: str, duration_s: int | None = None, at_ms: int = 30_000) 
 # -- a consumer calls --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.meta("3.1-no-sdp", "4.1-order", "4.1-local")
 def test_a_consumers_call_goes_as_documented() -> None:
     """The answer and Meta's offer are applied in one order, one right after the other."""
     call, ordered = lived(*LIVE)
@@ -74,12 +75,14 @@ def test_a_consumers_call_goes_as_documented() -> None:
     assert not any(isinstance(order, orders.ApplyOffer) for order in ordered), "it is no change of the media"
 
 
+@pytest.mark.meta("4.1-window")
 def test_an_accept_is_not_sent_after_the_consumer_has_seen_not_answered() -> None:
     late = facts.OfferMade(sdp="v=0", epoch=1, at_ms=54_000)
     (accept,) = (order for order in lived(*RINGING, late)[1] if isinstance(order, orders.PostAction))
     assert (accept.action, accept.deadline_ms) == ("accept", ARRIVED.answer_by_ms)
 
 
+@pytest.mark.meta("3.3-version", "3.3-direction")
 def test_of_media_updates_the_highest_version_is_applied_in_calls_of_either_direction() -> None:
     updates = [facts.MediaChanged(version=version, sdp=f"v=0 {version}", at_ms=40_000) for version in (2, 1, 2, 4, 3)]
     for log in (LIVE, (*RINGS, PICKED_UP, facts.LegConnected(setup_ms=1, epoch=1, at_ms=9_100))):
@@ -87,6 +90,7 @@ def test_of_media_updates_the_highest_version_is_applied_in_calls_of_either_dire
         assert [order.sdp for order in ordered if isinstance(order, orders.ApplyOffer)] == ["v=0 2", "v=0 4"]
 
 
+@pytest.mark.meta("3.4-own", "4.4-webhook")
 def test_the_webhook_of_our_own_terminate_is_no_second_end() -> None:
     hung_up = facts.HangUpAsked(by="handler", epoch=1, at_ms=20_000)
     settled = facts.ActionSettled(action="terminate", epoch=1, at_ms=20_100)
@@ -97,6 +101,7 @@ def test_the_webhook_of_our_own_terminate_is_no_second_end() -> None:
         assert because([*LIVE, hung_up, *echo]) == "hung_up_by_handler"
 
 
+@pytest.mark.meta("3.4-own", "4.4-reject", "4.4-webhook")
 def test_the_webhook_of_our_own_reject_is_no_second_end() -> None:
     call, ordered = lived(
         *RINGING,
@@ -108,6 +113,7 @@ def test_the_webhook_of_our_own_reject_is_no_second_end() -> None:
     assert call.outcome is Outcome.DECLINED
 
 
+@pytest.mark.meta("3.1-direction", "3.2-no-declined", "3.4-unanswered", "3.4-outcome")
 @pytest.mark.parametrize(
     ("before", "told", "outcome"),
     [
@@ -137,11 +143,13 @@ def test_the_outcome_follows_from_status_duration_and_how_far_it_had_come(
 # -- we call -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.meta("3.2-ringing")
 def test_ringing_alone_lets_nobody_speak() -> None:
     call, _ = lived(*RINGS, facts.LegConnected(setup_ms=1, epoch=1, at_ms=300))
     assert call.phase is Phase.CALLING
 
 
+@pytest.mark.meta("3.2-accepted", "3.5-implicit", "5.2-implicit", "5.4-webhook", "5.4-picked-up")
 @pytest.mark.parametrize("with_connect", [False, True], ids=["without", "with a connect webhook"])
 @pytest.mark.parametrize(
     "picked_up",
@@ -160,6 +168,7 @@ def test_a_call_we_place_is_live_once_it_is_picked_up_and_connected(
     assert actions(ordered) == ["check_permission", "connect"]
 
 
+@pytest.mark.meta("5.4-renegotiation")
 @pytest.mark.parametrize("renegotiation", [None, "v=0 offer"])
 def test_an_answer_to_connect_may_bring_an_offer_along(renegotiation: str | None) -> None:
     answered = facts.ConnectAnswered(meta_id=OURS, sdp="v=0 answer", renegotiation=renegotiation, for_epoch=1, at_ms=6)
@@ -167,6 +176,7 @@ def test_an_answer_to_connect_may_bring_an_offer_along(renegotiation: str | None
     assert ordered[-1] == orders.ApplyAnswer("v=0 answer", renegotiation)
 
 
+@pytest.mark.meta("5.4-ring-time")
 def test_nobody_picks_up_within_the_time_we_set() -> None:
     """How long Meta lets it ring is UNKNOWN: the clock is ours."""
     call, _ = lived(*RINGS)
@@ -176,12 +186,14 @@ def test_nobody_picks_up_within_the_time_we_set() -> None:
     assert call.outcome is Outcome.UNREACHED
 
 
+@pytest.mark.meta("5.4-cancel")
 def test_a_call_is_taken_back_before_it_is_picked_up() -> None:
     call, ordered = lived(*RINGS, facts.HangUpAsked(by="api", at_ms=8_000))
     assert actions(ordered)[-1] == "terminate"
     assert call.outcome is Outcome.CANCELLED
 
 
+@pytest.mark.meta("5.4-once")
 def test_a_connect_that_may_have_been_sent_is_not_sent_again() -> None:
     unsure = facts.ActionFailed(action="connect", cause="unreachable", ambiguous=True, at_ms=7)
     successor = facts.Claimed(worker="two", epoch=2, at_ms=8)
@@ -189,6 +201,7 @@ def test_a_connect_that_may_have_been_sent_is_not_sent_again() -> None:
         assert actions(lived(*log)[1]).count("connect") == 1
 
 
+@pytest.mark.meta("5.1-actions")
 def test_a_consumer_is_asked_only_where_we_may_and_are_told_to() -> None:
     for may_ask, told_to in ((True, True), (False, True), (True, False)):
         placed = facts.Placed(page=PAGE, consumer=CONSUMER, call_by_ms=60_001, ask_permission=told_to, at_ms=1)

@@ -31,6 +31,27 @@ def both(message: str, code: int) -> tuple[Attempt, Attempt]:
 PERMISSION: Final = (refused("(#10) Permission denied", 10, status=403), refused("Requires pages_messaging", 200))
 
 
+@pytest.mark.meta(
+    "4.2-errors",
+    "4.3-invalid-id",
+    "4.3-invalid-sdp",
+    "4.3-permission",
+    "4.3-already",
+    "4.3-over",
+    "4.3-owner",
+    "4.4-already",
+    "4.4-over",
+    "4.4-invalid-id",
+    "4.4-permission",
+    "5.1-invalid",
+    "5.1-permission",
+    "5.1-audio",
+    "5.3-window",
+    "5.3-limit",
+    "5.4-errors",
+    "5.4-no-leave",
+    "5.4-quota",
+)
 @pytest.mark.parametrize(
     ("action", "attempts", "verdict"),
     [
@@ -105,6 +126,7 @@ RINGS: Final = (
 )
 
 
+@pytest.mark.meta("4.3-already", "4.3-over", "4.3-owner")
 @pytest.mark.parametrize(
     ("message", "code", "ambiguous", "farewell"),
     [
@@ -127,6 +149,9 @@ def test_after_an_accept_that_was_refused_meta_is_told_what_is_left_to_tell(
     assert [order.action for order in todo if isinstance(order, PostAction)] == ([farewell] if farewell else [])
 
 
+@pytest.mark.meta(
+    "4.3-permission", "5.1-permission", "5.1-audio", "5.3-window", "7.1-audio", "7.4-errors", "7.5-errors"
+)
 @pytest.mark.parametrize(
     ("error", "word"),
     [
@@ -144,6 +169,7 @@ def test_who_can_do_something_about_a_listed_error_is_told_what(error: GraphErro
     assert not is_over(error)
 
 
+@pytest.mark.meta("8-once", "8-in-progress", "8-errors")
 @pytest.mark.parametrize(
     ("attempt", "fate"),
     [
@@ -159,6 +185,7 @@ def test_each_listed_error_of_metrics_is_judged(attempt: Attempt, fate: Fate) ->
     assert judge_report(attempt) is fate
 
 
+@pytest.mark.meta("5.4-quota")
 def test_what_is_asked_of_one_consumer_too_often_is_no_reason_to_call_later() -> None:
     """`connect` has a quota whose size and code are UNKNOWN; where it has a code of a limit, it is one."""
     assert is_throttled(refused("Call rate limit exceeded", 613))

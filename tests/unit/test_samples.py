@@ -140,6 +140,21 @@ ROWS: Final[dict[str, Callable[[str], None]]] = {
 }
 
 
+@pytest.mark.meta(
+    "4.2-call-id",
+    "4.2-to",
+    "4.2-session",
+    "4.2-new-id",
+    "4.3-accept",
+    "5.1-wrapper",
+    "5.1-status",
+    "5.1-flag",
+    "5.3-request",
+    "5.4-connect",
+    "5.4-answer",
+    "6.3-conflict",
+    "8-reason",
+)
 @pytest.mark.parametrize("name", ROWS)
 def test_every_sample_of_graph_s_is_what_it_should_be(name: str) -> None:
     ROWS[name](name)
