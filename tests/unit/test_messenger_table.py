@@ -91,4 +91,4 @@ def test_a_proof_is_shown_by_the_path_it_leads_to() -> None:
 def test_whatever_links_to_a_section_finds_it() -> None:
     text = PAGE.read_text()
     headings = {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in re.findall(r"^#+ (.+)$", text, re.M)}
-    assert {link for link in re.findall(r"\(#([\w-]+)\)", text)} <= headings
+    assert set(re.findall(r"\(#([\w-]+)\)", text)) <= headings
