@@ -41,7 +41,7 @@ def double_accept() -> None:
 
 def lose_webhook() -> None:
     """In one millisecond of fifty, say of a webhook that it was kept when it was not."""
-    keep = "local seq = append(call, fact, epoch)"
+    keep = "local seq = append(call, fact, epoch)\nif seq == 1 then"
     _rewrite("route", keep, f"if epoch == '0' and now % 50 == 0 then return {{'logged', 0}} end\n{keep}")
 
 
