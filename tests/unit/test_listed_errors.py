@@ -149,9 +149,7 @@ def test_after_an_accept_that_was_refused_meta_is_told_what_is_left_to_tell(
     assert [order.action for order in todo if isinstance(order, PostAction)] == ([farewell] if farewell else [])
 
 
-@pytest.mark.meta(
-    "4.3-permission", "5.1-permission", "5.1-audio", "5.3-window", "7.1-audio", "7.4-errors", "7.5-errors"
-)
+@pytest.mark.meta("4.3-permission", "5.1-audio", "5.3-window", "7.1-audio", "7.4-errors", "7.5-errors")
 @pytest.mark.parametrize(
     ("error", "word"),
     [
