@@ -203,7 +203,7 @@ async def test_versions_that_collide_are_told_and_the_call_goes_on(
         await until_seen(graph, call_id, 5)
 
 
-@pytest.mark.meta("6.2-versions", "6.2-msid", "6.2-errors")
+@pytest.mark.meta("6.2-versions", "6.2-msid", "6.2-invalid-sdp", "6.2-over")
 async def test_what_media_update_cannot_do_is_said(webhooks: Webhooks, business: Business) -> None:
     async with meta(webhooks) as graph:
         call_id = await ring(graph, webhooks)

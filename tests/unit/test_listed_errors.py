@@ -51,6 +51,12 @@ PERMISSION: Final = (refused("(#10) Permission denied", 10, status=403), refused
     "5.4-errors",
     "5.4-no-leave",
     "5.4-quota",
+    "6.2-invalid-id",
+    "6.2-invalid-sdp",
+    "6.2-permission",
+    "6.2-over",
+    "6.2-bad-msid",
+    "6.2-owner",
 )
 @pytest.mark.parametrize(
     ("action", "attempts", "verdict"),
@@ -106,6 +112,13 @@ PERMISSION: Final = (refused("(#10) Permission denied", 10, status=403), refused
             HOPELESS,
             id="check: audio not enabled",
         ),
+        pytest.param("media_update", both("Invalid call id", 2018390), HOPELESS, id="media: invalid call id"),
+        pytest.param("media_update", both("Invalid call participant page", 2018393), HOPELESS, id="media: Page id"),
+        pytest.param("media_update", both("Invalid SDP parameter", 2018392), HOPELESS, id="media: SDP"),
+        pytest.param("media_update", PERMISSION, HOPELESS, id="media: permission"),
+        pytest.param("media_update", (refused("Cannot update a terminated call"),), HOPELESS, id="media: over"),
+        pytest.param("media_update", (refused("Invalid track msid"),), HOPELESS, id="media: msid"),
+        pytest.param("media_update", (refused("Calling app is not call owner"),), HOPELESS, id="media: not owner"),
         pytest.param(
             "optin", (refused("outside of allowed window", 10, 2018278), refused("", 10, 2534022)), HOPELESS, id="optin"
         ),
