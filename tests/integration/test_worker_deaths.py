@@ -13,7 +13,7 @@ from rq.job import Job
 from shared import actions, jobs
 from shared.bus import Bus
 from shared.calls import facts
-from shared.calls.machine import FAREWELL_USEFUL_MS
+from shared.calls.ending import FAREWELL_USEFUL_MS
 from shared.wire import Wire
 from tests.integration.graph_server import DONE, TRANSIENT, Server
 from workers.action.pool import PoolWorker
