@@ -13,5 +13,18 @@ with the call in its hands.
 from shared.errors import MessageFailed
 from shared.handling import AnswerRefused, Call, CallEnded, Frame, Recording, Room
 from shared.line import line
+from shared.video import Image, MediaRefused, Picture
 
-__all__ = ["AnswerRefused", "Call", "CallEnded", "Frame", "MessageFailed", "Recording", "Room", "line"]
+__all__ = [
+    "AnswerRefused",
+    "Call",
+    "CallEnded",
+    "Frame",
+    "Image",
+    "MediaRefused",
+    "MessageFailed",
+    "Picture",
+    "Recording",
+    "Room",
+    "line",
+]

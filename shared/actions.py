@@ -30,19 +30,23 @@ _QUEUE_OF: Final = {
     "accept": jobs.ACCEPT,
     "reject": jobs.CONTROL,
     "terminate": jobs.CONTROL,
+    "media_update": jobs.CONTROL,
+    "media_answer": jobs.CONTROL,
     "connect": jobs.CONTROL,
     "check_permission": jobs.BULK,
     "optin": jobs.BULK,
 }
 
 
-async def post(bus: Bus, *, call_id: str, page: str, action: str, epoch: int, deadline_ms: int) -> None:
-    """Queue a Graph action for a call; the same action of the same epoch is queued once."""
+async def post(
+    bus: Bus, *, call_id: str, page: str, action: str, epoch: int, deadline_ms: int, number: int = 0
+) -> None:
+    """Queue a Graph action for a call; the same action, or change of media, of the same epoch is queued once."""
     await bus.enqueue(
         _QUEUE_OF[action],
         ACT,
-        [call_id, page, action, epoch, deadline_ms],
-        job_id=job_id_of(action, call_id, epoch),
+        [call_id, page, action, epoch, deadline_ms, *([number] if number else [])],
+        job_id=job_id_of(action, call_id, epoch, number),
         within_s=ACT_WITHIN_S,
     )
 
@@ -95,7 +99,7 @@ async def report(bus: Bus, call_id: str) -> bool:
     )
 
 
-def job_id_of(action: str, call_id: str, epoch: int) -> str:
+def job_id_of(action: str, call_id: str, epoch: int, number: int = 0) -> str:
     """Return the job's id: letters, digits, `-` and `_` only, as RQ wants."""
     encoded = base64.urlsafe_b64encode(call_id.encode()).decode().rstrip("=")
-    return f"{action}-{encoded}-{epoch}"
+    return f"{action}-{encoded}-{epoch}" + (f"-{number}" if number else "")

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, Self
 import structlog
 
 from shared.meta import messages
+from shared.video import Seeing, VideoHolder
 
 FRAME_MS: Final = 20
 
@@ -62,7 +63,7 @@ class Frame(NamedTuple):
         return len(self.pcm) // 2
 
 
-class Holder(Protocol):
+class Holder(VideoHolder, Protocol):
     """What a `Call` needs of the worker that holds it; every method is called on the handler's event loop."""
 
     def answer(self) -> Awaitable[None]: ...
@@ -97,7 +98,7 @@ class Room:
         """What the worker of its calls has made for it."""
 
 
-class Call:
+class Call(Seeing):
     """One call with a consumer. Everything that waits raises `CallEnded` when the call is over."""
 
     def __init__(
@@ -115,7 +116,7 @@ class Call:
         """1 for the first worker that holds the call; more after a worker died with it before the answer."""
         self.log: Final = log or structlog.get_logger()
         """A logger bound to this call."""
-        self.holder: Final = holder
+        self.holder: Holder = holder
 
     async def answer(self) -> None:
         """Answer, and return once both sides can speak; in a call that we place, wait until the consumer picks up.

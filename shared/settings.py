@@ -49,6 +49,8 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     media_addresses: str = ""
     media_ports: str = ""
     media_dtx: bool = False
+    media_version_start: Annotated[int, msgspec.Meta(ge=0)] = 0
+    media_update_answer: Literal["off", "on"] = "off"
     ice_servers: str = ""
     ice_username: str = ""
     ice_password: str = ""

@@ -202,6 +202,15 @@ class MediaOffered(Fact, frozen=True):
     sdp: str | None = None
     tracks: tuple[tuple[str, str, str], ...] = ()
     """Each track's msid, label and status."""
+    heard: int = -1
+    """The highest version of Meta's own changes that was applied before."""
+
+
+class MediaAnswerMade(Fact, frozen=True):
+    """Our answer to a `media_update` of Meta's, to be posted (MEDIA_UPDATE_ANSWER; UNKNOWN whether Meta wants it)."""
+
+    version: int
+    sdp: str
 
 
 class RejectAsked(Fact, frozen=True):
@@ -273,6 +282,7 @@ class MediaAnswered(Fact, frozen=True):
     """Graph took our `media_update`; the SDP answers our offer, where there was one."""
 
     version: int
+    """Of the media from then on; 0 where known tracks were switched, which makes no version."""
     sdp: str | None = None
     renegotiation: str | None = None
     graph_ms: int = 0
@@ -325,6 +335,6 @@ class MessageFailed(Fact, frozen=True):
 FromMeta = Arrived | StatusChanged | MediaChanged | Terminated | PermissionReplied | Unrecognized
 FromUs = Placed | RejectAsked | HangUpAsked | RecordingStarted | HandlerStarted | HandlerEnded
 FromBus = Claimed | HandedBack | LogRestored | DeadlinePassed | ActionGranted | Closed
-FromLeg = OfferMade | LegConnected | LegFailed | LegClosed | MediaOffered
+FromLeg = OfferMade | LegConnected | LegFailed | LegClosed | MediaOffered | MediaAnswerMade
 FromGraph = AnswerReceived | PermissionRead | ConnectAnswered | MediaAnswered | ActionSettled | ActionFailed
 CallFact = FromMeta | FromUs | FromBus | FromLeg | FromGraph | MessageSent | MessageFailed

@@ -35,6 +35,8 @@ class PostAction(Order, frozen=True):
 
     action: str
     deadline_ms: int
+    number: int = 0
+    """Tells apart the changes of media, of which one epoch may have many."""
 
 
 class MakeOffer(Order, frozen=True):
@@ -64,6 +66,26 @@ class ApplyOffer(Order, frozen=True):
     """Apply a later offer of Meta's; our answer stays local."""
 
     sdp: str
+
+
+class ApplyChange(Order, frozen=True):
+    """Meta took our change: apply its answer, where there is one to apply, and the offer it sends along."""
+
+    sdp: str | None
+    renegotiation: str | None
+
+
+class ChangeAgain(Order, frozen=True):
+    """Meta's media has moved on: forget our offer and, after a moment, make it anew."""
+
+
+class RefuseChange(Order, frozen=True):
+    """Forget our offer, and tell the handler why Meta did not take it."""
+
+    message: str
+    code: int | None = None
+    subcode: int | None = None
+    fbtrace_id: str | None = None
 
 
 class CloseLeg(Order, frozen=True):

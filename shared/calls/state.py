@@ -78,6 +78,15 @@ class Call(msgspec.Struct, frozen=True):
     leg_connected: bool = False
     """Of a call that we placed: media can flow, picked up or not."""
 
+    media_out: bool = False
+    """A change of our own media is on its way to Meta."""
+    media_number: int = 0
+    """Of the last change that was posted."""
+    media_attempts: int = 0
+    """How often Meta was asked for what the handler wants now."""
+    answered_version: int = -1
+    """Of the last offer of Meta's to which our answer was posted."""
+
     outcome: Outcome | None = None
     handler_running: bool = False
     leg_open: bool = False

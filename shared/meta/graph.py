@@ -1,6 +1,6 @@
 """Bodies of Graph's `/{page}/calls` edge and its error envelope (page-calls reference; error-handling guide)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -62,6 +62,34 @@ def request_body(action: str, call_id: str, offer: str | None = None) -> bytes:
     body: dict[str, Any] = {"platform": "messenger", "call_id": call_id, "action": action}
     if offer is not None:
         body["session"] = {"sdp_type": "offer", "sdp": offer}
+    return _encode(body)
+
+
+def media_body(
+    call_id: str,
+    sdp: str | None,
+    *,
+    kind: str = "offer",
+    tracks: Iterable[tuple[str, str, str]] = (),
+    version: int | None = None,
+) -> bytes:
+    """Return the JSON body of a `media_update` (videocalling).
+
+    Args:
+        call_id: Meta's id of the call.
+        sdp: our description; none where tracks are switched that Meta knows.
+        kind: `offer`, or `answer` to an offer of Meta's.
+        tracks: msid, label and status of each.
+        version: of the media as it is; an offer makes the next. Integers: the guide's strings are its alone.
+    """
+    body: dict[str, Any] = {"platform": "messenger", "call_id": call_id, "action": "media_update"}
+    if version is not None:
+        body |= {"from_version": version, "to_version": version + 1}
+    named = [dict(zip(("msid", "label", "status"), track, strict=True)) for track in tracks]
+    if named:
+        body["tracks"] = named
+    if sdp is not None:
+        body["session"] = {"sdp_type": kind, "sdp": sdp}
     return _encode(body)
 
 

@@ -47,6 +47,7 @@ PAGES: Final = {
     "conference": "108812345678909",
     "supervise": "108812345678910",
     "intrude": "108812345678911",
+    "mirror": "108812345678912",
     "echo": PAGE,
 }
 """Pages by what answers there."""
@@ -64,6 +65,7 @@ HANDLERS: Final = {
     "conference": "conference:answer",
     "supervise": "conference:supervise",
     "intrude": "reception:intrude",
+    "mirror": "mirror:answer",
     "echo": "workers.handlers.echo:answer",
 }
 TOKENLESS_PAGE: Final = "108812345678999"
@@ -156,7 +158,8 @@ class Line:
         tables = (f'[{page}]\ntoken = "token-{name}"\nhandler = "{HANDLERS[name]}"\n' for name, page in PAGES.items())
         (home / "pages.toml").write_text("\n".join(tables))
         shutil.copy(Path(__file__).with_name("reception.py"), home)
-        (home / "conference.py").write_text(example("conference.py"))
+        for name in ("conference.py", "mirror.py"):
+            (home / name).write_text(example(name))
         shutil.copy(ROOT / "workers" / "handlers" / "sounds" / "goodbye.ogg", home)
         write_tone(home / "tone.wav", hz=440, seconds=1.5)
 

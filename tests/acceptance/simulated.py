@@ -63,6 +63,11 @@ class SimulatedMeta:
         assert call["state"] == state, call
         return call
 
+    def view(self, call_id: str) -> dict[str, Any]:
+        """Return a call as it is now."""
+        call: dict[str, Any] = self._http.get(f"/sim/calls/{call_id}").raise_for_status().json()
+        return call
+
     def press(self, call_id: str, digits: str) -> None:
         """Let the consumer press keys."""
         self._http.post(f"/sim/calls/{call_id}/digits", json={"digits": digits}).raise_for_status()

@@ -18,7 +18,7 @@ import psutil
 import pytest
 import uvloop
 from aioice import Candidate, Connection
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtp import RtcpByePacket, RtpPacket
 from av import AudioFrame
@@ -103,7 +103,7 @@ class Far:
     """Meta's side: ICE-lite in its words, DTLS server, and a second section that the consumer's voice moves to."""
 
     def __init__(self, *, hz: float | None = None) -> None:
-        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
         self.pc.addTrack(Tone(hz)) if hz else self.pc.addTransceiver("audio")
         self.dtls = self.pc.getTransceivers()[0].sender.transport
         self.ice = LoopbackConnection(ice_controlling=False)
@@ -125,7 +125,8 @@ class Far:
             except MediaStreamError:
                 return
 
-        self._listening = asyncio.create_task(listen())
+        if track.kind == "audio":
+            self._listening = asyncio.create_task(listen())
 
     async def answer(self, offer: str, *, ice_lite: bool = True) -> str:
         await self.pc.setRemoteDescription(RTCSessionDescription(offer, "offer"))

@@ -40,9 +40,9 @@ class Listener(Notes):
 
 
 @asynccontextmanager
-async def call_over(relay: Relay) -> AsyncIterator[tuple[LiveCall, Far]]:
+async def call_over(relay: Relay, far: Far | None = None) -> AsyncIterator[tuple[LiveCall, Far]]:
     """Connect a leg of ours with a stock peer through a relay."""
-    leg, far = Leg(addresses=LOOPBACK), Far()
+    leg, far = Leg(addresses=LOOPBACK), far or Far()
     async with relay:
         try:
             answer = relay.answer(await far.answer(relay.offer(await leg.offer())))

@@ -41,6 +41,8 @@ class Request:
     offer: str | None
     sent_s: float
     sender: object
+    version: int | None = None
+    """Of the media, from which a change is made."""
 
 
 class SimGraph(Graph):
@@ -80,7 +82,7 @@ class SimGraph(Graph):
         """See `Graph.request`."""
         said = json.loads(body or b"{}")
         action, call_id, offer = said["action"], said["call_id"], said.get("session", {}).get("sdp")
-        request = Request(call_id, action, offer, self._loop.time(), self._trace.who())
+        request = Request(call_id, action, offer, self._loop.time(), self._trace.who(), said.get("from_version"))
         self._on_request(request)
         attempt = await self._attempt(request)
         error = attempt.error
@@ -115,7 +117,7 @@ class SimGraph(Graph):
         elif chance.random() < temper.throttled:
             answer = (400, THROTTLED)
         else:
-            answer = self._meta.act(request.action, request.call_id, request.offer)
+            answer = self._meta.act(request.action, request.call_id, request.offer, request.version)
             self._trace.note(f"{request.action} {request.call_id}: {answer[0]}", who="meta")
             if chance.random() < temper.broken_after_acting:
                 answer = (502, GATEWAY)

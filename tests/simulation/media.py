@@ -9,6 +9,7 @@ from tests.simulation.meta import Meta, MetaCall
 from tests.simulation.virtual_loop import Process, VirtualLoop, current
 from workers.media.leg import Leg, LegFailed
 from workers.media.session import LegFigures
+from workers.media.video import Video
 
 SILENCE_LIMIT_S = 15.0
 CONSUMER_SPEAKS_EVERY_S = 1.0
@@ -48,6 +49,9 @@ class SimLeg(Leg):
         self._air = air
         self._offer = f"offer {number}"
         self._onward: Leg | None = None
+        self.video_track = "video"
+        self.muted = False
+        self.video = Video(self)
         self._sent = 0
         self._connected = self._ended = self._left = False
 
@@ -72,6 +76,21 @@ class SimLeg(Leg):
         """See `Leg.renegotiate`."""
         await asyncio.sleep(0.001)  # virtual seconds
         return f"answer to {offer}"
+
+    def offer_again(self) -> str:
+        """See `Leg.offer_again`."""
+        return f"{self._offer} again"
+
+    async def take_answer_again(self, answer: str) -> None:
+        """See `Leg.take_answer_again`."""
+        await asyncio.sleep(0.001)  # virtual seconds
+        if answer != f"answer to {self._offer} again":
+            raise LegFailed("the answer to our change was refused")
+
+    @property
+    def audio_track(self) -> str:
+        """See `Leg.audio_track`."""
+        return "audio"
 
     async def connected(self, timeout_s: float = 10.0) -> None:
         """See `Leg.connected`."""
@@ -121,7 +140,7 @@ class SimLeg(Leg):
 
     # -- media -------------------------------------------------------------------------------------------------------
 
-    def send_packet(self, payload: bytes, *, samples: int = 960) -> bool:
+    def send_packet(self, payload: bytes, *, samples: int = 960, comfort: bool = False) -> bool:
         """See `Leg.send_packet`."""
         if not self.live or self.call is None or not self.may_speak():
             return False

@@ -134,13 +134,19 @@ class Meta:
 
     # -- what Graph is asked -----------------------------------------------------------------------------------------
 
-    def act(self, action: str, call_id: str, offer: str | None) -> tuple[int, bytes]:
+    def act(self, action: str, call_id: str, offer: str | None, version: int | None = None) -> tuple[int, bytes]:
         """Carry out one request; return the HTTP status and the body."""
         call = self.calls.get(call_id)
         try:
             if call is None:
                 raise Refused("Invalid call id", *self._either(2018390))
-            reply = self._accept(call, offer or "") if action == "accept" else self._farewell(call, action)
+            match action:
+                case "accept":
+                    reply = self._accept(call, offer or "")
+                case "media_update":
+                    reply = self._change(call, offer, version)
+                case _:
+                    reply = self._farewell(call, action)
         except Refused as refused:
             return 400, json.dumps({"error": refused.envelope}).encode()
         return 200, json.dumps(reply).encode()
@@ -158,6 +164,16 @@ class Meta:
         if self._chance.random() < 0.8:
             session["sdp_renegotiation"] = {"sdp_type": "offer", "sdp": f"renegotiation of {call.id}"}
         return {"success": True, "session": session}
+
+    def _change(self, call: MetaCall, offer: str | None, version: int | None) -> Event:
+        if call.over:
+            raise Refused("Cannot join ended call", *self._either(2018396))
+        if offer is None:
+            return {"success": True}
+        if version != call.version:
+            return {"success": True, "session": {}}
+        call.version += 1
+        return {"success": True, "session": {"sdp_response": {"sdp_type": "answer", "sdp": f"answer to {offer}"}}}
 
     def _farewell(self, call: MetaCall, action: str) -> Event:
         if call.farewell_s is None:

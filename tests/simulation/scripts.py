@@ -5,7 +5,7 @@ import contextlib
 import random
 from typing import Final
 
-from pageline import Call, CallEnded
+from pageline import Call, CallEnded, MediaRefused
 from workers.handlers.announce import GOODBYE
 from workers.media.handler import Script
 
@@ -30,6 +30,15 @@ async def forward(call: Call) -> None:
     """Answer, and send back whatever comes."""
     await call.answer()
     await call.bridge(call)
+
+
+async def show(call: Call) -> None:
+    """Answer, and change the media now and then."""
+    await call.answer()
+    for change in (call.start_video, call.mute, call.share_screen, call.unmute, call.stop_video):
+        with contextlib.suppress(MediaRefused):
+            await change()
+        await asyncio.sleep(1)  # virtual seconds
 
 
 async def hesitate(call: Call) -> None:
@@ -91,6 +100,7 @@ _HANDLERS: Final = (
     talk,
     hear,
     forward,
+    show,
     hesitate,
     reject,
     hang_up,

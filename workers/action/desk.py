@@ -19,6 +19,8 @@ class Desk:
     graph: Graph
     tokens: Mapping[str, str]
     forward_url: str = ""
+    media_version_start: int = 0
+    """See `shared.calls.changing`."""
     metrics_spelling: Spelling = "sec"
     look_again: Callable[[], None] = lambda: None
     """Reads the tokens again, where they are kept in files that have changed."""

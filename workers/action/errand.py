@@ -14,20 +14,23 @@ import stamina
 from shared import log
 from shared.actions import job_id_of
 from shared.bus import Fenced
+from shared.calls.changing import CONFLICT
 from shared.dead import Trial
 from shared.errors import RedisAway
 from shared.meta.graph import GraphError
 from workers.action.desk import Desk
 from workers.action.experience import note_usage
-from workers.action.request import Request, needs_the_log, request_for
+from workers.action.request import Request, change_for, needs_the_log, request_for
 from workers.action.verdict import (
     FAREWELLS,
+    MEDIA,
     ONCE_ONLY,
     Attempt,
     Sent,
     Verdict,
     is_about_the_token,
     is_ambiguous,
+    is_conflict,
     is_throttled,
     judge,
 )
@@ -68,7 +71,16 @@ class Errand:
     """
 
     def __init__(
-        self, desk: Desk, call_id: str, page: str, action: str, epoch: int, deadline_ms: int, *, fenced: bool = True
+        self,
+        desk: Desk,
+        call_id: str,
+        page: str,
+        action: str,
+        epoch: int,
+        deadline_ms: int,
+        *,
+        number: int = 0,
+        fenced: bool = True,
     ) -> None:
         self.desk = desk
         self.call_id = call_id
@@ -76,12 +88,14 @@ class Errand:
         self.action = action
         self.epoch = epoch
         self.deadline_ms = deadline_ms
+        self.number = number
         self.ambiguous = False
         self.trials: list[Trial] = []
         self._fenced = fenced
         self.granted = False
         """The fence let it through."""
-        self._request: Request | None = None
+        self.request: Request | None = None
+        """What is sent."""
         self._last: Attempt | None = None
 
     async def run(self) -> Attempt:
@@ -136,6 +150,9 @@ class Errand:
             request.method, self.page, request.edge, token, body=request.body, params=request.params
         )
         self._last = attempt
+        if is_conflict(self.action, attempt, offered=request.offers):
+            self._note(at_ms, attempt, Verdict.HOPELESS)
+            raise GivenUp(attempt, CONFLICT, "Meta's media has another version than ours")
         verdict = judge(self.action, attempt, probing=probing)
         if verdict is Verdict.HOPELESS and is_about_the_token(attempt) and self._has_another_token_than(token):
             verdict = Verdict.AGAIN
@@ -200,13 +217,16 @@ class Errand:
 
     async def _made(self) -> Request:
         """Return the request, made of the log where its id alone does not tell it."""
-        if self._request is None:
+        if self.action in MEDIA:
+            told = await self.desk.bus.read_log(self.call_id)
+            self.request = change_for(self.action, self.call_id, self.epoch, told, self.desk.media_version_start)
+        elif self.request is None:
             wanted = needs_the_log(self.action, self.call_id)
             log = await self.desk.bus.read_log(self.call_id) if wanted else ()
-            self._request = request_for(self.action, self.call_id, self.epoch, log)
-        if self._request is None:
+            self.request = request_for(self.action, self.call_id, self.epoch, log)
+        if self.request is None:
             raise OutOfOffice
-        return self._request
+        return self.request
 
     async def _pass_fence(self) -> None:
         if not self._fenced:
@@ -226,7 +246,7 @@ class Errand:
         self.granted = True
 
     async def _fence(self, *, probe: bool) -> Fenced:
-        token = job_id_of(self.action, self.call_id, self.epoch)
+        token = job_id_of(self.action, self.call_id, self.epoch, self.number)
         return await self.desk.bus.fence(self.call_id, self.epoch, self.action, token, probe=probe)
 
 

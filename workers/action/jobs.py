@@ -21,7 +21,7 @@ from workers.action import outcome
 from workers.action.desk import Desk
 from workers.action.errand import Errand, GivenUp, OutOfOffice
 from workers.action.experience import note_failure, note_success, note_usage, paused
-from workers.action.verdict import Verdict, is_over, is_unknown_path
+from workers.action.verdict import MEDIA, Verdict, is_over, is_unknown_path
 
 __all__ = ["Desk", "act", "forward", "pass_on"]
 
@@ -35,12 +35,12 @@ RESTORED_WITHIN_MS: Final = 15_000
 _log = log.get()
 
 
-async def act(desk: Desk, call_id: str, page: str, action: str, epoch: int, deadline_ms: int) -> str:
+async def act(desk: Desk, call_id: str, page: str, action: str, epoch: int, deadline_ms: int, number: int = 0) -> str:
     """Send one Graph action for a call, again while that can help and time allows, and report what came of it.
 
     Near a limit of Graph's no call is placed, so that what is left of it is there for who calls us.
     """
-    errand = Errand(desk, call_id, page, action, epoch, deadline_ms)
+    errand = Errand(desk, call_id, page, action, epoch, deadline_ms, number=number)
     if action == "check_permission" and (paused_s := await paused(desk, page)):
         return await _give_up(errand, GivenUp(None, "limited", outcome.limited(page, paused_s)))
     try:
@@ -71,14 +71,14 @@ async def _give_up(errand: Errand, end: GivenUp) -> str:
     error = end.attempt and end.attempt.error
     # who hung up before our answer came has lost nothing; what our own farewell barred is in the log, and who wanted a
     # call placed is told there
-    if errand.action not in PLACING and end.cause != "refused" and not (error and is_over(error)):
+    if errand.action not in PLACING | MEDIA and end.cause != "refused" and not (error and is_over(error)):
         await patiently(lambda: desk.bus.bury(outcome.letter(errand, end)))
     failed = outcome.failed(errand, end)
     await _report(errand, failed)
     if failed.ambiguous and errand.action == "connect":
         await _seek(errand)
     desk.tally.ended(errand.action, errand.verdict)
-    if errand.action not in PLACING:  # a consumer whom we may not call says nothing about the Page
+    if errand.action not in PLACING | MEDIA:  # these say nothing about the Page
         await note_failure(desk, page, end.attempt, cause=end.cause, because=outcome.explanation(errand, end))
     elif end.attempt is not None:
         await note_usage(desk, page, end.attempt)
@@ -86,9 +86,11 @@ async def _give_up(errand: Errand, end: GivenUp) -> str:
 
 
 async def _report(errand: Errand, fact: facts.Fact) -> None:
+    identity = f"{errand.action}:{errand.epoch}" + (f":{errand.number}" if errand.number else "")
+
     async def say() -> None:
         try:
-            await errand.desk.bus.route(errand.call_id, fact, identity=f"{errand.action}:{errand.epoch}")
+            await errand.desk.bus.route(errand.call_id, fact, identity=identity)
         except RedisForgot:
             if errand.desk.bus.now_ms() < errand.deadline_ms + RESTORED_WITHIN_MS:
                 raise

@@ -50,6 +50,7 @@ async def _work(settings: Settings, url: str, pages: Pages) -> None:
             graph=graph,
             tokens=pages,
             forward_url=settings.webhook_forward_url,
+            media_version_start=settings.media_version_start,
             metrics_spelling=settings.meta_metrics_spelling,
             look_again=pages.look,
         )

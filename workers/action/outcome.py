@@ -32,6 +32,14 @@ def settled(errand: Errand, attempt: Attempt) -> facts.Fact:
             expires_s=told.expires_s,
             epoch=errand.epoch,
         )
+    if errand.action == "media_update" and errand.request is not None:
+        return facts.MediaAnswered(
+            version=errand.request.makes_version,
+            sdp=None if reply is None else reply.answer,
+            renegotiation=None if reply is None else reply.renegotiation,
+            graph_ms=attempt.took_ms,
+            epoch=errand.epoch,
+        )
     return facts.ActionSettled(
         action=errand.action, graph_ms=attempt.took_ms, attempts=len(errand.trials), epoch=errand.epoch
     )

@@ -5,7 +5,8 @@ from typing import Final, NamedTuple
 
 from shared.bus import LogEntry
 from shared.calls import facts
-from shared.meta.graph import connect_body, request_body
+from shared.calls.changing import version_of
+from shared.meta.graph import connect_body, media_body, request_body
 from shared.meta.messages import optin_body
 from shared.outbound import is_ours
 
@@ -19,6 +20,10 @@ class Request(NamedTuple):
     edge: str
     body: bytes | None = None
     params: Mapping[str, str] | None = None
+    makes_version: int = 0
+    """Of the media, where it changes that."""
+    offers: bool = False
+    """Whether it holds an offer, which has to be answered."""
 
 
 def needs_the_log(action: str, call_id: str) -> bool:
@@ -44,6 +49,28 @@ def request_for(action: str, call_id: str, epoch: int, log: Sequence[LogEntry]) 
         case _:
             meta_id = _meta_id(log) if is_ours(call_id) else call_id
             return Request("POST", "calls", request_body(action, meta_id)) if meta_id else None
+
+
+def change_for(action: str, call_id: str, epoch: int, log: Sequence[LogEntry], start: int) -> Request | None:
+    """Return the request that changes a call's media, or answers Meta's change; none where that was done.
+
+    The version it is made from may move between two attempts.
+    """
+    told = [entry.fact for entry in log]
+    meta_id = _meta_id(log) if is_ours(call_id) else call_id
+    for fact in reversed(told):
+        match action, fact:
+            case "media_update", facts.MediaAnswered() | facts.ActionFailed(action="media_update"):
+                break  # the job is delivered once more: its worker died after it had reported
+            case "media_update", facts.MediaOffered(epoch=of, sdp=sdp, tracks=tracks) if of == epoch:
+                if sdp is None:
+                    return Request("POST", "calls", media_body(meta_id, None, tracks=tracks))
+                version = version_of(told, start)
+                body = media_body(meta_id, sdp, tracks=tracks, version=version)
+                return Request("POST", "calls", body, makes_version=version + 1, offers=True)
+            case "media_answer", facts.MediaAnswerMade(epoch=of, sdp=sdp) if of == epoch:
+                return Request("POST", "calls", media_body(meta_id, sdp, kind="answer"))
+    return None
 
 
 def _reports(fact: facts.Fact, action: str, epoch: int) -> bool:

@@ -53,6 +53,10 @@ class Attempt(NamedTuple):
 FAREWELLS: Final = frozenset({"reject", "terminate"})
 ONCE_ONLY: Final = frozenset({"connect", "optin"})
 """Never sent again once Meta may have acted on it: a phone would ring twice, a consumer be asked twice."""
+OFFER_REFUSED: Final = 2018392
+"""Invalid SDP parameter (error-codes)."""
+MEDIA: Final = frozenset({"media_update", "media_answer"})
+"""Changes of a running call's media; nothing is lost with one that fails but itself."""
 _TRANSIENT: Final = frozenset({1, 2})
 THROTTLED_CODES: Final = frozenset({4, 17, 32, 341, 613, *range(80000, 80015)})
 TOKEN_CODES: Final = frozenset({102, 190})
@@ -80,6 +84,22 @@ def judge(action: str, attempt: Attempt, *, probing: bool = False) -> Verdict:
     if error.is_transient or {error.code, error.error_subcode} & (_TRANSIENT | THROTTLED_CODES):
         return Verdict.AGAIN
     return Verdict.HOPELESS
+
+
+def is_conflict(action: str, attempt: Attempt, *, offered: bool) -> bool:
+    """Tell whether Meta's media has another version than we thought (videocalling).
+
+    That is a success without the answer to our offer, or an error of which only the wording is known (code UNKNOWN).
+    An offer that is refused (2018392) was made without knowing of a change of Meta's, whose version we had guessed.
+    """
+    if action != "media_update" or attempt.reply is None or attempt.status is None:
+        return False
+    if attempt.error is not None:
+        message = attempt.error.message.lower()
+        refused = offered and OFFER_REFUSED in {attempt.error.code, attempt.error.error_subcode}
+        worded = any(word in message for word in ("conflict", "version"))
+        return not is_over(attempt.error) and (refused or worded)
+    return offered and 200 <= attempt.status < 300 and attempt.reply.answer is None
 
 
 def is_ambiguous(action: str, attempt: Attempt) -> bool:

@@ -30,12 +30,13 @@ class SdpRefused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """One payload type of an audio section."""
+    """One payload type of an audio or video section."""
 
     payload_type: int
-    name: str  # "opus" or "telephone-event"
+    name: str  # "opus" or "telephone-event"; "vp8" or "h264"
     clock_rate: int
     wishes: tuple[tuple[str, int], ...] = ()  # of _WISHES, for Opus
+    h264: tuple[str, str] = ("", "")  # packetization-mode and profile-level-id, where given (RFC 6184 section 8.1)
 
     @property
     def format(self) -> str:
@@ -84,6 +85,12 @@ class Section:
         return (
             self.kind == "audio" and (self.port != 0 or self.bundle_only) and any(c.name == "opus" for c in self.codecs)
         )
+
+    @property
+    def shows(self) -> bool:
+        """Whether this section can carry video: not rejected, with a codec we know, on the one transport."""
+        open_ = self.port != 0 or self.bundle_only
+        return self.kind == "video" and open_ and bool(self.codecs) and bool(self.mid) and self.rtcp_mux
 
 
 @dataclass(slots=True)
@@ -145,7 +152,7 @@ def _read_media_line(line: str, description: Description) -> None:
     if match is None or int(match[2]) > 0xFFFF or len(description.sections) == MAX_SECTIONS:
         raise SdpRefused("a media line is malformed, or there are too many")
     section = Section(kind=match[1], port=int(match[2]), direction=description.direction)
-    if section.kind == "audio":
+    if section.kind in {"audio", "video"}:
         numbers = [int(number) for number in match[4].split() if re.fullmatch(r"\d{1,3}", number, re.ASCII)]
         section.codecs = [Codec(number, "", 0) for number in dict.fromkeys(numbers) if _usable_number(number)]
     description.sections.append(section)
@@ -185,13 +192,13 @@ def _read_section_attribute(name: str, value: str, section: Section) -> None:
         case "rtpmap" if match := _RTPMAP.fullmatch(value):
             codec = Codec(int(match[1]), match[2].lower(), int(match[3]))
             section.codecs = [
-                replace(codec, wishes=old.wishes) if old.payload_type == codec.payload_type else old
+                replace(codec, wishes=old.wishes, h264=old.h264) if old.payload_type == codec.payload_type else old
                 for old in section.codecs
             ]
         case "fmtp" if match := _FMTP.fullmatch(value):
-            wishes = _read_wishes(match[2])
+            wishes, h264 = _read_format(match[2])
             section.codecs = [
-                replace(codec, wishes=wishes) if codec.payload_type == int(match[1]) else codec
+                replace(codec, wishes=wishes, h264=h264) if codec.payload_type == int(match[1]) else codec
                 for codec in section.codecs
             ]
         case "ssrc" if match := _SSRC.fullmatch(value):
@@ -202,11 +209,12 @@ def _read_section_attribute(name: str, value: str, section: Section) -> None:
             section.transport = _with_transport(name, value, section.transport)
 
 
-def _read_wishes(text: str) -> tuple[tuple[str, int], ...]:
+def _read_format(text: str) -> tuple[tuple[tuple[str, int], ...], tuple[str, str]]:
     given = dict(item.strip().partition("=")[::2] for item in text.lower().split(";"))
-    return tuple(
+    wishes = tuple(
         (name, int(given[name])) for name in _WISHES if re.fullmatch(r"\d{1,6}", given.get(name, ""), re.ASCII)
     )
+    return wishes, (given.get("packetization-mode", "")[:1], given.get("profile-level-id", "")[:6])
 
 
 def _with_transport(name: str, value: str, transport: Transport) -> Transport:
@@ -257,9 +265,18 @@ def _complete(description: Description) -> None:
         section.transport = section.transport.over(shared)
         strongest = tuple(f for f in section.transport.fingerprints if f[0] == "sha-256")
         section.transport = replace(section.transport, fingerprints=strongest or section.transport.fingerprints)
-        section.codecs = [
-            codec
-            for codec in section.codecs
-            if (codec.name, codec.clock_rate) == ("opus", 48_000)
-            or (codec.name == "telephone-event" and codec.clock_rate in {8_000, 48_000})
-        ]
+        usable = _is_sound if section.kind == "audio" else _is_picture
+        section.codecs = [codec for codec in section.codecs if usable(codec)]
+
+
+def _is_sound(codec: Codec) -> bool:
+    return (codec.name, codec.clock_rate) == ("opus", 48_000) or (
+        codec.name == "telephone-event" and codec.clock_rate in {8_000, 48_000}
+    )
+
+
+def _is_picture(codec: Codec) -> bool:
+    """VP8, or H264 in packetization mode 1 and a baseline profile, which everybody decodes (Meta: 42e01f)."""
+    mode, profile = codec.h264
+    h264 = codec.name == "h264" and mode == "1" and profile[:2] in {"42", ""}
+    return codec.clock_rate == 90_000 and (codec.name == "vp8" or h264)

@@ -10,6 +10,7 @@ from shared.handling import Call, Frame, Rate, Room, Sound
 from shared.meta.messages import Message
 from workers.media import sounds
 from workers.media.dtmf import Digit
+from workers.media.held_video import HeldVideo
 from workers.media.host import Ear, Host, Keypad
 from workers.media.live_call import QUEUED_FRAMES
 from workers.media.mixer import Participant, mixer_of
@@ -18,12 +19,11 @@ if TYPE_CHECKING:
     from workers.media.performer import Performer
 
 
-class HeldCall:
+class HeldCall(HeldVideo):
     """What `shared.handling.Call` asks of its holder."""
 
     def __init__(self, performer: "Performer", host: Host) -> None:
-        self.performer = performer
-        self._host = host
+        super().__init__(performer, host)
         self._keypad = Keypad()
 
     async def answer(self) -> None:

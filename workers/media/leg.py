@@ -5,6 +5,7 @@ its own.
 """
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ from workers.media.path import MediaPath
 from workers.media.peer import Peer
 from workers.media.session import RtpSession
 from workers.media.turn import Relays
+from workers.media.video_sdp import OurTracks, Place, places, video_terms, write_offer
 
 NEGOTIATION_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 2.0
@@ -64,6 +66,9 @@ class Leg(RtpSession):
         self._negotiating = asyncio.Lock()
         self._settled = asyncio.Event()  # connected, or never will be
         self._terms: sdp_gate.AudioTerms | None = None
+        self._places: list[Place] = []
+        self._offers = 0  # of ours, in the running call
+        self.video_track = str(uuid.uuid4())
         self._closing: asyncio.Task[None] | None = None
         self._peer.on("connectionstatechange", self._on_state)
 
@@ -90,6 +95,7 @@ class Leg(RtpSession):
             await self._peer.take_answer(admitted)
             self._terms = sdp_gate.audio_terms(admitted)
             self._agree(self._terms)
+            self._places = places(answer)
         if renegotiation is not None:
             await self.renegotiate(renegotiation)
         if sdp_gate.audio_terms(admitted).has_candidates:  # else the peer's own checks are awaited
@@ -110,9 +116,50 @@ class Leg(RtpSession):
             terms = sdp_gate.audio_terms(admitted)
             restarted = self._terms is not None and (terms.ufrag, terms.password) != self._peer.path.far_end
             answer = await self._peer.take_offer(admitted, terms if restarted else None)
-            self._terms = terms
-            self._agree(terms)
-            return sdp_gate.advertise_answer(answer, offer)
+            self._adopt(terms, offer)
+            return sdp_gate.advertise_answer(answer, offer, self._tracks)
+
+    def offer_again(self) -> str:
+        """Return an offer to the peer of the running call: everything as it is, and our video.
+
+        Nothing changes by it: what becomes of it is told by `take_answer_again`, or it is forgotten.
+
+        Raises:
+            LegFailed: there is nothing yet to be changed.
+        """
+        if not self.live:
+            raise LegFailed("only a call with media can change it")
+        self._offers += 1
+        return write_offer(self._peer.localDescription.sdp, self._places, self._tracks, self._offers)
+
+    async def take_answer_again(self, answer: str) -> None:
+        """Apply the answer to our last offer of the running call.
+
+        Raises:
+            LegFailed: it was refused. The media goes on as agreed before.
+        """
+        async with self._step("the answer to our change was refused"):
+            terms = sdp_gate.audio_terms(sdp_gate.admit_answer(answer))
+            self._adopt(terms, answer)
+
+    def _adopt(self, terms: sdp_gate.AudioTerms, description: str) -> None:
+        """Go by a description of a running call."""
+        video = video_terms(description)
+        self._terms = terms
+        self._agree(replace(terms, opus=terms.opus - video.numbers))
+        self.video.agree(video)
+        self._places = places(description)
+
+    @property
+    def audio_track(self) -> str:
+        """What our voice is called in our descriptions (`a=msid`)."""
+        return self._peer.track
+
+    @property
+    def _tracks(self) -> OurTracks:
+        return OurTracks(
+            self.audio_track, self._outgoing.ssrc, self.video_track, self.video.outgoing.ssrc, self._peer.cname
+        )
 
     def _terms_in_force(self) -> sdp_gate.AudioTerms | None:
         """Return what was agreed last, with the credentials that carry the media: a restart may have failed since."""

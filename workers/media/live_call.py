@@ -86,6 +86,7 @@ class LiveCall:
         """Send what is due."""
         if not self.leg.live:
             return
+        self.leg.video.round(time.monotonic())
         self._waited += 1
         self._due.append(not self._replaced)
         if self._keyings and self._last_words is None:
@@ -100,7 +101,7 @@ class LiveCall:
         self.catch_up()
         self._idle_ticks = self._idle_ticks + 1 if self.leg.packets_sent == self._sent else 0
         if self._idle_ticks >= IDLE_TICKS:
-            self.leg.send_packet(SILENCE)
+            self.leg.send_packet(SILENCE, comfort=True)
             self._idle_ticks = 0
         self._sent = self.leg.packets_sent
 
@@ -236,8 +237,10 @@ class LiveCall:
         for side in (self, other):
             side._refuse_if_connected()
         over = self._bridge_over = other._bridge_over = asyncio.get_running_loop().create_future()
-        self._meet(other)
-        other._meet(self)
+        for one, another in ((self, other), (other, self)):
+            one._bridged = another
+            one.leg.video.forward(another.leg.video)
+            one._let_through()
         try:
             await over
         finally:
@@ -266,6 +269,7 @@ class LiveCall:
         """Play a clip at once, over whatever else is played, sent or passed on; nothing is heard after it."""
         if self._last_words is None:
             self._last_words = deque(packets)
+            self.leg.muted = False
             self._let_through()
 
     async def close(self) -> facts.LegClosed:
@@ -330,10 +334,6 @@ class LiveCall:
         if self._participant is not None:
             raise RuntimeError(f"call {self.call_id} is in a room already; leave it before the next")
 
-    def _meet(self, other: "LiveCall") -> None:
-        self._bridged = other
-        self._let_through()
-
     def _let_through(self) -> None:
         """Pass on what the bridged call says, unless something else is sent in its place."""
         if self._bridged is not None:
@@ -342,8 +342,8 @@ class LiveCall:
 
     def _part(self) -> None:
         self.leg.forward(None)
-        self._bridged = None
-        self._bridge_over = None
+        self.leg.video.forward(None)
+        self._bridged = self._bridge_over = None
 
 
 def _takes_no_digits() -> RuntimeError:

@@ -130,7 +130,7 @@ class _Place:
         self.transport: RTCDtlsTransport = transport
         self._track: MediaStreamTrack | None = None
         self._ssrc = self._rtx_ssrc = ssrc
-        self._stream_id = self._track_id = str(uuid.uuid4())
+        self._stream_id = self._track_id = self.track_id = str(uuid.uuid4())
         self._enabled = True
 
     @property
@@ -198,6 +198,11 @@ class Peer(RTCPeerConnection):
             raise
         self.path.change()
         return self.localDescription.sdp
+
+    @property
+    def track(self) -> str:
+        """The track id of the first section, which carries our voice."""
+        return cast("_Place", self.getSenders()[0]).track_id
 
     async def end_candidates(self) -> None:
         """Say that no candidate follows: without it aioice never gives up."""

@@ -19,6 +19,7 @@ from shared.handling import AnswerRefused, Call, CallEnded
 from shared.messenger import Messenger
 from shared.outbound import Outbound
 from workers.media import sounds
+from workers.media.changes import Changes
 from workers.media.handler import Script
 from workers.media.held_call import HeldCall
 from workers.media.host import STOP_GRACE_S, Host
@@ -51,6 +52,7 @@ class Performer(Teller):
         lives: dict[LiveCall, None],
         recordings: Path,
         messenger: Messenger,
+        post_answers: bool = False,
     ) -> None:
         super().__init__(call_id, epoch, bus=bus)
         self._outbound = Outbound(bus)
@@ -72,6 +74,9 @@ class Performer(Teller):
         self._recorded = 0
         self._log = log.get().bind(call=call_id, epoch=epoch)
         self.live: LiveCall | None = None
+        self.changes = Changes(
+            lambda: self.live.leg if self.live else None, self.say, self._spawn, post_answers=post_answers
+        )
         self.shelved = False
         self._spawn(self.tell_all())
 
@@ -104,8 +109,8 @@ class Performer(Teller):
                             order.message, code=order.code, subcode=order.subcode, fbtrace_id=order.fbtrace_id
                         )
                     )
-            case orders.PostAction(action=action, deadline_ms=deadline_ms):
-                self._spawn(self._post(action, call.page, deadline_ms))
+            case orders.PostAction():
+                self._spawn(self._post(order, call.page))
             case orders.MakeOffer():
                 self._placed, self._answered = call, asyncio.get_running_loop().create_future()
                 self._answered.add_done_callback(lambda it: it.cancelled() or it.exception())  # nobody may wait for it
@@ -118,8 +123,8 @@ class Performer(Teller):
                 self._let_speak()
             case orders.ApplyAnswer(sdp=sdp, renegotiation=renegotiation):
                 self._negotiated = self._spawn(self._connect(sdp, renegotiation))
-            case orders.ApplyOffer(sdp=sdp):
-                self._negotiated = self._spawn(self._renegotiate(sdp, self._negotiated))
+            case orders.ApplyOffer() | orders.ApplyChange() | orders.ChangeAgain() | orders.RefuseChange():
+                self.changes.perform(order, call, self._negotiated)
             case orders.CloseLeg():
                 self._spawn(self._close_leg())
             case orders.CloseCall(outcome=outcome):
@@ -275,16 +280,17 @@ class Performer(Teller):
             self._log.error("handler.raised", error=error, traceback=traceback)
         self.say(facts.HandlerEnded(how=how, error=error, traceback=traceback))
 
-    async def _post(self, action: str, page: str, deadline_ms: int) -> None:
-        while self._bus.now_ms() < deadline_ms:
+    async def _post(self, order: orders.PostAction, page: str) -> None:
+        while self._bus.now_ms() < order.deadline_ms:
             with contextlib.suppress(RedisAway):
                 await actions.post(
                     self._bus,
                     call_id=self.call_id,
                     page=page,
-                    action=action,
+                    action=order.action,
                     epoch=self.epoch,
-                    deadline_ms=deadline_ms,
+                    deadline_ms=order.deadline_ms,
+                    number=order.number,
                 )
                 return
             await asyncio.sleep(0.25)
@@ -310,15 +316,10 @@ class Performer(Teller):
         if self._placed is None:
             self._let_speak()
 
-    async def _renegotiate(self, offer: str, after: asyncio.Task[None] | None) -> None:
-        if after is not None:
-            await asyncio.wait([after])
-        if self.live is None:
-            return
-        try:
-            await self.live.leg.renegotiate(offer)
-        except LegFailed as failed:
-            self._log.warning("leg.renegotiation_failed", reason=failed.reason)
+    @property
+    def answered(self) -> bool:
+        """Whether both sides can speak, or could."""
+        return self._answered is not None and self._answered.done()
 
     async def _close_leg(self) -> None:
         live, self.live = self.live, None

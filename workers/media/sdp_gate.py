@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from workers.media.description import Description, SdpRefused, Section, read
+from workers.media.video_sdp import OurTracks, answer_section, rejected
 
 __all__ = ["AudioTerms", "SdpRefused", "admit_answer", "admit_offer", "advertise", "advertise_answer", "audio_terms"]
 
@@ -62,8 +63,7 @@ def admit_offer(text: str, *, in_force: AudioTerms | None = None) -> str:
     the password `in_force`, `//` for `/`: no restart, so the fragment in force stays. What Meta means by it is UNKNOWN.
 
     Video, data and rejected sections are left out: aiortc fails the whole description when one of them has no ICE
-    credentials or no codec in common, or when a mid has changed its kind. Our answer to Meta's offers stays local
-    (messenger-calling.md section 4.1), so to the peer a section left out is an inactive one.
+    credentials or no codec in common, or when a mid has changed its kind. Video is negotiated beside it: `video_sdp`.
 
     A description of the same session as the one `in_force` with a lower version is one that was overtaken, and refused
     (RFC 8866, 5.2: the version only grows). The same version passes, although RFC 3264, 8 would have it say the same:
@@ -99,25 +99,29 @@ def advertise(text: str) -> str:
     return "\r\n".join(lines) + "\r\n"
 
 
-def advertise_answer(text: str, offer: str) -> str:
+def advertise_answer(text: str, offer: str, tracks: OurTracks | None = None) -> str:
     """Return aiortc's answer as the sender of `offer` expects it: its payload types, and all of its sections.
 
-    What `admit_offer` left out is answered as rejected: an answer has the m-lines of the offer, in order (RFC 3264
-    section 6).
+    Of what `admit_offer` left out, video is answered here, with `tracks`; the rest as rejected: an answer has the
+    m-lines of the offer, in order (RFC 3264 section 6).
     """
     head, *answered = re.split(r"^m=", text, flags=re.MULTILINE)
     ours = {line[6:]: section for section in answered for line in section.split("\r\n") if line.startswith("a=mid:")}
-    lines = head.split("\r\n")[:-1]
+    transport = answered[0].split("\r\n")
+    setup = next(line[8:] for line in transport if line.startswith("a=setup:"))
+    bundled: list[str] = []
+    lines: list[str] = []
     for section in read(offer).sections:
         if section.mid in ours:
             lines.extend(_answer_section(ours[section.mid], section))
+        elif section.shows and tracks is not None:
+            lines.extend(answer_section(section, transport, setup, tracks))
         else:
-            data = section.kind == "application"
-            lines.append(
-                f"m={section.kind} 0 " + ("UDP/DTLS/SCTP webrtc-datachannel" if data else "UDP/TLS/RTP/SAVPF 0")
-            )
-            lines += ["c=IN IP4 0.0.0.0", *([f"a=mid:{section.mid}"] if section.mid else []), "a=inactive"]
-    return "\r\n".join(lines) + "\r\n"
+            lines.extend(rejected(section.kind, section.mid))
+            continue
+        bundled.append(section.mid)
+    head = re.sub(r"^a=group:BUNDLE.*?(?=\r?$)", "a=group:BUNDLE " + " ".join(bundled), head, flags=re.MULTILINE)
+    return head + "\r\n".join(lines) + "\r\n"
 
 
 def _answer_section(text: str, offered: Section) -> Iterator[str]:

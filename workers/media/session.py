@@ -17,6 +17,7 @@ from workers.media.playout import Playout
 from workers.media.rtcp import Reports
 from workers.media.rtp import SAMPLES_20_MS, Heard, IncomingAudio, OutgoingAudio, RtpPacket, parse
 from workers.media.sdp_gate import AudioTerms
+from workers.media.video import Video
 
 FIRST_REPORT_S, REPORT_INTERVAL_S = 0.5, 2.5
 
@@ -68,6 +69,8 @@ class RtpSession:
         self._hearing = True  # who hears from the beginning misses no packet that was faster
         self.may_speak: Callable[[], bool] = lambda: True
         """Asked before anything is sent, goodbyes included: whether the call is still ours."""
+        self.muted = False
+        """Whether nothing of our sound is sent but comfort; keys are."""
         self.dtx = False
         """Whether pauses of our speech are left out (DTX, RFC 7587 section 3.1.3)."""
         self.wishes: Mapping[str, int] = {}
@@ -77,6 +80,7 @@ class RtpSession:
         self._playout = Playout()
         self._keys = Keys(self._tell)
         self._reports = Reports(self._incoming, self._outgoing)
+        self.video = Video(self)
         self._onward: RtpSession | None = None
         self._live = self._left = False
         self._connected_s: float | None = None
@@ -110,8 +114,11 @@ class RtpSession:
 
     # --- said ---
 
-    def send_packet(self, payload: bytes, *, samples: int = SAMPLES_20_MS) -> bool:
+    def send_packet(self, payload: bytes, *, samples: int = SAMPLES_20_MS, comfort: bool = False) -> bool:
         """Send one Opus packet that plays `samples` at 48 kHz; tell whether it left."""
+        if self.muted and not comfort:
+            self._outgoing.leave_out(samples)
+            return False
         if not self._live or len(payload) > MAX_PACKET_BYTES or not self.may_speak():
             return False
         length = self._outgoing.write(srtp.packet, payload, samples, time.monotonic())
@@ -162,6 +169,8 @@ class RtpSession:
                 self._onward.pass_on(packet, at_s)
         elif heard is Heard.EVENT:
             self._take_event(packet, at_s)
+        elif self.video.terms.arriving:
+            self.video.take(packet, at_s)
 
     def _keep(self, packet: RtpPacket, at_s: float, *, another: bool) -> None:
         """Keep a packet of sound for who wants it; `another` stream was heard before."""
@@ -192,7 +201,7 @@ class RtpSession:
 
     def pass_on(self, packet: RtpPacket, at_s: float) -> None:
         """Send another leg's packet, which lies in `srtp.packet`, as one of ours; nothing is left of it there."""
-        if self._outgoing.payload_type is None or not self._live or not self.may_speak():
+        if self._outgoing.payload_type is None or self.muted or not self._live or not self.may_speak():
             return
         length = self._outgoing.pass_on(srtp.packet, packet, self._outgoing.payload_type, at_s)
         if length:
@@ -213,15 +222,44 @@ class RtpSession:
     def take_rtcp(self, data: bytes, at_s: float) -> None:
         """Take an authenticated RTCP packet from the transport."""
         self._reports.read(data, at_s)
+        if not self.video.idle:
+            self.video.read(data, at_s)
 
     def _report(self) -> None:
         if self.may_speak():
             self._media.send_rtcp(self._reports.write(time.monotonic()))
+            if not self.video.idle:
+                self._media.send_rtcp(self.video.report(time.monotonic()))
         pause_s = REPORT_INTERVAL_S * random.uniform(0.8, 1.2)
         self._next_report = asyncio.get_running_loop().call_later(pause_s, self._report)
 
     def _send_bye(self) -> None:
         self._media.send_rtcp(self._reports.bye())
+
+    # --- what video needs ---
+
+    @property
+    def may_send(self) -> bool:
+        """Whether something may be sent now."""
+        return self._live and self.may_speak()
+
+    @property
+    def round_trip_s(self) -> float:
+        """The round trip as far as it is known; 0 before."""
+        return (self._reports.round_trip_ms or 0.0) / 1000
+
+    @property
+    def cname(self) -> str:
+        """Our name in RTCP."""
+        return self._reports.cname
+
+    def transmit(self, length: int) -> bool:
+        """Send the RTP packet of so many bytes that lies in `srtp.packet`."""
+        return self._media.send(length)
+
+    def transmit_rtcp(self, data: bytes) -> bool:
+        """Send an RTCP packet."""
+        return self.may_send and self._media.send_rtcp(data)
 
     # --- figures ---
 

@@ -11,7 +11,7 @@ from pylibsrtp import Session
 from pylibsrtp._binding import ffi, lib
 
 PACKET_BYTES: Final = 2048
-MAX_RTP_BYTES: Final = 1300
+MAX_RTP_BYTES: Final = 1400
 """What is sealed at most: the rest of an ordinary MTU is for SRTP and UDP. The seal is written behind the packet."""
 
 _bytes: Final = ffi.new("char[]", PACKET_BYTES)

@@ -267,6 +267,7 @@ class Worker:
             legs=self._legs,
             lives=self._rounds.lives,
             recordings=self._settings.recordings,
+            post_answers=self._settings.media_update_answer == "on",
             messenger=self._messenger,
         )
 

@@ -31,9 +31,11 @@ def double_accept() -> None:
     _rewrite("fence", "if not h[3] then", "if action == 'accept' then")
     act = jobs.act
 
-    async def act_twice(desk: jobs.Desk, call_id: str, page: str, action: str, epoch: int, deadline_ms: int) -> str:
+    async def act_twice(
+        desk: jobs.Desk, call_id: str, page: str, action: str, epoch: int, deadline_ms: int, number: int = 0
+    ) -> str:
         times = 2 if action == "accept" else 1
-        runs = [act(desk, call_id, page, action, epoch, deadline_ms) for _ in range(times)]
+        runs = [act(desk, call_id, page, action, epoch, deadline_ms, number) for _ in range(times)]
         return (await asyncio.gather(*runs))[0]
 
     jobs.act = act_twice
