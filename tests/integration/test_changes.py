@@ -111,7 +111,7 @@ async def test_a_screen_is_another_track() -> None:
         await wanted
 
 
-@pytest.mark.meta("6.2-errors")
+@pytest.mark.meta("6.2-invalid-id")
 async def test_what_is_refused_leaves_everything_as_it_was_and_may_be_wanted_again() -> None:
     async with stage() as on:
         wanted = on.want(showing="camera")

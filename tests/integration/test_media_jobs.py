@@ -88,7 +88,7 @@ async def test_where_the_accept_counts_it_is_set_so(desk: Desk, graph_server: Se
     assert bodies(graph_server)[0]["from_version"] == 1
 
 
-@pytest.mark.meta("6.3-conflict")
+@pytest.mark.meta("6.2-invalid-sdp", "6.3-conflict")
 @pytest.mark.parametrize(
     "conflict",
     [EMPTY, error(100, message="Conflicting media state"), error(2018392, message="Invalid SDP parameter")],
@@ -106,7 +106,7 @@ async def test_a_conflict_is_told_at_once_and_buries_nothing(desk: Desk, graph_s
     assert [body["from_version"] for body in bodies(graph_server)] == [0, 1]
 
 
-@pytest.mark.meta("6.2-errors")
+@pytest.mark.meta("6.2-permission", "6.2-bad-msid")
 async def test_a_busy_graph_is_asked_again_and_a_refusal_is_final(desk: Desk, graph_server: Server) -> None:
     graph_server.will(TRANSIENT, error(100, message="invalid track msid"))
     assert await change(desk) == "failed"

@@ -132,7 +132,7 @@ async def test_where_the_accept_counts_the_second_attempt_is_taken(webhooks: Web
         assert (await talk.tracks())["default_video"] == "enabled"
 
 
-@pytest.mark.meta("4.2-schema", "6.2-errors")
+@pytest.mark.meta("4.2-schema", "6.2-bad-msid")
 async def test_a_strict_meta_refuses_a_change_that_is_off_the_schema(webhooks: Webhooks) -> None:
     """Or all of the above would prove nothing."""
     async with talking(webhooks) as talk:
