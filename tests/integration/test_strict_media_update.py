@@ -3,7 +3,6 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import httpx
@@ -11,14 +10,12 @@ import pytest
 
 from shared.bus import LogEntry
 from shared.calls import facts
-from shared.meta.graph import media_body
 from tests.integration.business import PAGE, Webhooks, meta, ring, wait
 from workers.action.graph import Graph
 from workers.action.request import change_for, request_for
 from workers.action.verdict import Attempt, Verdict, is_conflict, judge
 from workers.media.leg import Leg
 
-API: Final = Path(__file__).parents[1] / "fixtures" / "api"
 TOKEN: Final = "EAAtoken"
 OTHERWISE: Final = {
     "first_version": 1,
@@ -104,16 +101,6 @@ async def test_a_change_of_our_media_is_taken_by_a_strict_meta(webhooks: Webhook
     assert body.keys() == {"platform", "call_id", "action", "from_version", "to_version", "tracks", "session"}
     assert (body["from_version"], body["to_version"]) == (start, start + 1)
     assert "session" not in record[2]["body"]
-
-
-@pytest.mark.meta("6.2-request")
-def test_a_change_is_written_as_metas_sample_is() -> None:
-    sample = json.loads((API / "messenger-media-update-request.json").read_bytes())
-    tracks = [(track["msid"], track["label"], track["status"]) for track in sample["tracks"]]
-    ours = media_body(
-        sample["call_id"], sample["session"]["sdp"], kind="offer", tracks=tracks, version=sample["from_version"]
-    )
-    assert json.loads(ours) == sample
 
 
 @pytest.mark.meta("6.2-label", "6.4-screen")

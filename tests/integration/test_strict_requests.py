@@ -1,7 +1,8 @@
 """Every kind of request that we make, as our own code writes it, to the simulated Meta at its strictest, over HTTP.
 
 Its default mode refuses whatever is missing, wrong or unknown in a body, so that a request taken here has the
-documented shape. What it got is on its record, and at the end nothing may be missing there that we can say.
+documented shape. What it got is on its record, and at the end nothing may be missing there that we can say;
+`media_update`, which goes on from a call that is live, is in test_strict_media_update.py.
 """
 
 import json
