@@ -42,13 +42,18 @@ class Keypad:
             self._event, self._rate_hz = event
 
     async def press(self, digits: str) -> bool:
-        """Presses keys one after another and waits for the last gap; False where the business knows no events."""
+        """Presses keys and waits for the last gap, or the call's end; False where the business knows no events."""
         if self._event is None:
             return False
         self._queue.extend(digits)
         self._idle.clear()
         await self._idle.wait()
         return True
+
+    def let_go(self) -> None:
+        """Takes the fingers off the keys: the call is over, and nobody waits for the rest."""
+        self._queue.clear()
+        self._idle.set()
 
     def rewrite(self, data: bytes) -> bytes | None:
         """Returns what is sent instead of a packet of aiortc's; None: nothing."""

@@ -207,6 +207,7 @@ class Phone:
 
     async def close(self, ended_by: EndedBy) -> None:
         """Hangs up: the business sees RTCP BYE and the end of DTLS, whoever ended the call."""
+        self._keypad.let_go()
         if self._peer is not None:
             await self._peer.close()
         for sense in self._senses:

@@ -61,3 +61,19 @@ async def answer(call: Call) -> None:
     except CallEnded:
         note("ended")
         raise
+
+
+async def everything(call: Call) -> None:
+    """Speak, listen, show, look, and hang up at a key."""
+    await call.answer()
+    await call.play("tone.wav")
+    heard = call.hear()
+    for _ in range(25):
+        await anext(heard)
+    await call.start_video()
+    await show(call, 40)
+    async for picture in call.watch():
+        if await picture.decode() is not None:
+            break
+    await call.stop_video()
+    call.log.info("key.pressed", key=await call.ask("tone.wav", timeout_s=20))

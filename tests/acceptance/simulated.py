@@ -88,3 +88,8 @@ class SimulatedMeta:
         """Return the requests that Graph got on an edge, with these fields."""
         requests = self._http.get("/sim/graph").json()
         return [one for one in requests if one.get("edge", "calls") == edge and fields.items() <= one.items()]
+
+    def asked_anything(self) -> list[dict[str, Any]]:
+        """Return all requests that Graph got."""
+        requests: list[dict[str, Any]] = self._http.get("/sim/graph").json()
+        return requests

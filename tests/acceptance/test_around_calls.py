@@ -47,6 +47,7 @@ def pageline(line: Line, *arguments: str) -> dict[str, Any]:
     return told
 
 
+@pytest.mark.meta("7.4-prompt", "7.5-button")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -65,6 +66,7 @@ def test_every_kind_of_message_is_taken(line: Line, simulated: SimulatedMeta, ar
     assert simulated.asked("messages")[-1]["status"] == 200
 
 
+@pytest.mark.meta("5.2-two-a-day")
 def test_the_third_permission_request_of_a_day_is_refused_and_says_why(line: Line) -> None:
     assert [pageline(line, "optin", "2002")["sent"] for _ in range(3)] == [True, True, False]
     assert pageline(line, "optin", "2002")["code"] == 613
@@ -115,6 +117,7 @@ def reported(line: Line, simulated: SimulatedMeta) -> dict[str, Reported]:
     return {handler: of(call_id) for handler, call_id in ids.items()}
 
 
+@pytest.mark.meta("8-ended", "8-jitter-buffer", "8-played", "8-last")
 @pytest.mark.parametrize("handler", ["echo", "minutes"])
 def test_meta_takes_what_was_measured(reported: dict[str, Reported], handler: str) -> None:
     call = reported[handler]
@@ -133,6 +136,7 @@ def test_meta_takes_what_was_measured(reported: dict[str, Reported], handler: st
     assert 0 < waited_ms <= closed.jitter_buffer_ms + 0.01, "the mean over what was heard, pauses included"
 
 
+@pytest.mark.meta("8-nulls")
 def test_what_nobody_measured_is_absent_and_0_where_meta_insists(reported: dict[str, Reported]) -> None:
     """Sound that was passed on undecoded; the simulator takes the table at its word, that every figure is required."""
     first, second = reported["forward"].requests

@@ -58,6 +58,7 @@ def announced(line: Line, meta: Meta) -> Announced:
     return calls
 
 
+@pytest.mark.meta("3.1-connect", "4.1-offer")
 @pytest.mark.parametrize("handler", ["echo", "forward"])
 def test_a_caller_is_answered_and_hears_what_the_line_heard(line: Line, meta: Meta, handler: str) -> None:
     consumer = meta.consumer(PAGES[handler], hz=CALLER_HZ).ring()
@@ -72,6 +73,7 @@ def test_a_caller_is_answered_and_hears_what_the_line_heard(line: Line, meta: Me
     assert accept.token == f"token-{handler}"
 
 
+@pytest.mark.meta("4.2-sdp")
 @pytest.mark.parametrize("spelling", ["objects", "strings", "answer only"])
 def test_each_side_hears_the_others_tone_however_graph_spells_its_answer(
     line: Line, meta: Meta, spelling: Spelling
@@ -84,6 +86,7 @@ def test_each_side_hears_the_others_tone_however_graph_spells_its_answer(
     assert abs(dominant_hz(recorded(file, "pcm_s16le")) - CALLER_HZ) <= TOLERANCE_HZ
 
 
+@pytest.mark.meta("4.1-end")
 def test_the_prompt_is_heard_whole_then_pageline_says_goodbye_to_meta(line: Line, announced: Announced) -> None:
     consumer = announced.answered
     assert line.outcome_of(consumer) == "completed"

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from typing import Any, Final
 
+import pytest
 import redis
 
 from shared.bus import PREFIX, Bus
@@ -100,6 +101,7 @@ def test_an_ending_that_overtakes_the_reply_to_accept_leaves_nothing_to_say(line
 # -- versions of the media ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.meta("3.3-version")
 def test_of_media_updates_out_of_order_each_higher_one_is_applied_once_and_the_highest_stays(
     line: Line, meta: Meta
 ) -> None:
@@ -117,6 +119,7 @@ def test_of_media_updates_out_of_order_each_higher_one_is_applied_once_and_the_h
     assert versions_of(line, consumer) == [2, 1, 5, 3, 4], "each is in the log once"
 
 
+@pytest.mark.meta("3.3-version")
 def test_media_updates_that_overtake_the_reply_to_accept_wait_for_it_and_the_highest_is_applied(
     line: Line, meta: Meta
 ) -> None:

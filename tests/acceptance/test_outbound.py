@@ -65,6 +65,7 @@ def ended(line: Line, call_id: str) -> dict[str, Any]:
     return until(over, f"the end of {call_id}", timeout_s=30)
 
 
+@pytest.mark.meta("3.2-accepted", "5.1-check", "5.4-answer")
 def test_a_consumer_who_picks_up_hears_us_and_is_heard(line: Line, simulated: SimulatedMeta) -> None:
     simulated.permit(PAGE, "1001")
     simulated.tell("1001", pickup="answer", pickup_after_ms=300, tone_hz=CONSUMER_HZ)
@@ -81,6 +82,7 @@ def test_a_consumer_who_picks_up_hears_us_and_is_heard(line: Line, simulated: Si
     assert figures.packets_received > 0
 
 
+@pytest.mark.meta("3.2-no-declined", "5.4-ring-time")
 @pytest.mark.parametrize(
     ("pickup", "because"),
     [("decline", "declined_or_unanswered"), ("ignore", "unanswered"), ("unreachable", "unanswered")],
@@ -103,6 +105,7 @@ def test_without_leave_nobody_is_called_and_nobody_asked(line: Line, simulated: 
     assert simulated.calls_to("3001") == []
 
 
+@pytest.mark.meta("5.2-optin", "5.3-answer")
 @pytest.mark.parametrize("reply", ["approve", "reject", "ignore"])
 def test_a_consumer_is_asked_and_called_only_with_leave(line: Line, simulated: SimulatedMeta, reply: str) -> None:
     psid = f"4{reply}"
@@ -122,6 +125,7 @@ def test_a_consumer_is_asked_and_called_only_with_leave(line: Line, simulated: S
     assert any(isinstance(fact, facts.HandedBack) for fact in log), "it waits on the shelf, and takes no place"
 
 
+@pytest.mark.meta("5.4-once")
 def test_the_same_key_rings_once(line: Line, simulated: SimulatedMeta) -> None:
     simulated.permit(PAGE, "5001")
     simulated.tell("5001", pickup="decline", pickup_after_ms=300)
@@ -135,6 +139,7 @@ def test_the_same_key_rings_once(line: Line, simulated: SimulatedMeta) -> None:
     assert first in other.json()["error"]["message"]
 
 
+@pytest.mark.meta("4.1-end", "5.4-cancel")
 def test_a_call_is_given_up_before_anybody_picks_up(line: Line, simulated: SimulatedMeta) -> None:
     simulated.permit(PAGE, "6001")
     simulated.tell("6001", pickup="ignore")
@@ -147,6 +152,7 @@ def test_a_call_is_given_up_before_anybody_picks_up(line: Line, simulated: Simul
     assert simulated.call_to("6001")["ended_by"] == "business"
 
 
+@pytest.mark.meta("5.4-connect")
 def test_the_command_line_dials_and_tells_how_it_went(line: Line, simulated: SimulatedMeta) -> None:
     simulated.permit(PAGE, "7001")
     simulated.tell("7001", pickup="answer", pickup_after_ms=100, tone_hz=CONSUMER_HZ)

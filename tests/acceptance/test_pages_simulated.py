@@ -83,6 +83,7 @@ def test_a_page_comes_on_board(line: Line) -> None:
     assert line.run("settings", "diff") == (0, [{"page": PAGE, "changes": [], "error": None}])
 
 
+@pytest.mark.meta("7.2-elsewhere")
 def test_meta_takes_the_subscription_away_and_somebody_changes_the_settings(line: Line) -> None:
     line.running.append(line.meta.start(line.home))
     assert line.run("settings", "apply")[0] == 0

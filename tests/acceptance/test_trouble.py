@@ -11,6 +11,7 @@ from tests.acceptance.line import DRAIN_SECONDS, PAGES, PIPELINE, Line
 from tests.acceptance.standin import Meta, Reply, graph_error
 
 
+@pytest.mark.meta("4.3-permission")
 def test_graphs_refusal_reaches_the_handler_and_the_call_is_rejected(line: Line, meta: Meta) -> None:
     consumer = meta.consumer(PAGES["witness"])
     refusal = graph_error("token-expired")
@@ -23,6 +24,7 @@ def test_graphs_refusal_reaches_the_handler_and_the_call_is_rejected(line: Line,
     assert line.dead_letters()["action_graph"] >= 1
 
 
+@pytest.mark.meta("4.3-over")
 def test_a_call_that_ended_before_our_answer_came_needs_no_farewell(line: Line, meta: Meta) -> None:
     consumer = meta.consumer(PAGES["witness"])
     consumer.replies["accept"] = [Reply(body=graph_error("call-ended-as-subcode"))]

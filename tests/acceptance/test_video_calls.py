@@ -75,6 +75,7 @@ class Scene:
         return {track["label"] for track in self.view()["tracks"].values() if track["status"] == status}
 
 
+@pytest.mark.meta("3.3-triggers", "6.2-reply", "6.3-start", "6.3-renegotiation", "6.4-screen")
 def test_cameras_a_screen_and_a_microphone_go_on_and_off(line: Line, simulated: SimulatedMeta) -> None:
     call = Scene(line, simulated, "3001")
     call.note("started")
@@ -100,6 +101,7 @@ def test_cameras_a_screen_and_a_microphone_go_on_and_off(line: Line, simulated: 
     assert [fact.outcome for fact in log if isinstance(fact, facts.Closed)] == ["completed"]
 
 
+@pytest.mark.meta("6.3-again")
 def test_a_consumer_that_changes_its_media_all_the_time_does_not_keep_us_from_changing_ours(
     line: Line, simulated: SimulatedMeta
 ) -> None:

@@ -217,6 +217,7 @@ async def test_a_second_answer_is_refused_and_leaves_the_call_alone() -> None:
     await caller.close()
 
 
+@pytest.mark.meta("4.5-dtls")
 async def test_the_dtls_role_of_the_answer_stays_through_a_later_offer() -> None:
     """If not: Meta's renegotiation offer says `setup:passive`; see what `Peer.take_offer` makes of the role."""
     async with call() as (ours, far):
@@ -363,11 +364,13 @@ async def test_a_dead_peer_is_noticed_only_after_half_a_minute() -> None:
     assert aioice.ice.CONSENT_FAILURES * aioice.ice.CONSENT_INTERVAL >= 30
 
 
+@pytest.mark.meta("4.5-origin")
 def test_the_version_of_a_session_is_not_looked_at() -> None:
     """If it is: see that Meta's two descriptions of one version still pass (`sdp_gate.admit_offer`)."""
     assert "origin" not in inspect.getsource(RTCPeerConnection.setRemoteDescription)
 
 
+@pytest.mark.meta("6.4-audio")
 async def test_opus_is_stated_with_numbers_of_aiortcs_own() -> None:
     """If not: `sdp_gate.advertise` writes Meta's numbers over them, wanted or not."""
     pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))

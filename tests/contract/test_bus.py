@@ -592,6 +592,7 @@ async def ringing(bus: Bus) -> Bus:
     return bus
 
 
+@pytest.mark.meta("4.3-once")
 async def test_accept_is_granted_once_and_that_is_a_fact(ringing: Bus) -> None:
     assert await ringing.fence(CALL, 1, "accept", "job") is Fenced.GO
     assert await ringing.fence(CALL, 1, "accept", "job") is Fenced.AGAIN

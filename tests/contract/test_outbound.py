@@ -86,6 +86,7 @@ async def test_nobody_within_its_time_lets_a_call_expire(bus: Bus, outbound: Out
 # -- on the shelf ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.meta("5.3-answer")
 async def test_a_call_on_the_shelf_takes_no_place_and_comes_back_with_its_answer(bus: Bus, outbound: Outbound) -> None:
     ours = await outbound.place(wanted(bus, ask_permission=True))
     assert await outbound.shelve(ours, "one", 1, seq=2, deadline_ms=LATER_MS)
@@ -118,6 +119,7 @@ async def test_a_call_on_the_shelf_is_ended_when_its_time_is_up(bus: Bus, outbou
     assert (await kinds(bus, ours))[-2:] == ["DeadlinePassed", "Claimed"]
 
 
+@pytest.mark.meta("3.5-implicit")
 async def test_an_answer_reaches_every_call_that_waits_for_it_once_and_no_other(bus: Bus, outbound: Outbound) -> None:
     waiting = [await outbound.place(wanted(bus, ask_permission=True)) for _ in range(2)]
     others = [
@@ -140,6 +142,7 @@ async def test_an_answer_for_calls_that_nobody_knows_any_more_begins_no_log(bus:
 # -- adopted -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.meta("3.1-id", "5.4-overtaken")
 async def test_what_overtook_the_reply_joins_the_log_after_it_in_order(bus: Bus, outbound: Outbound, ours: str) -> None:
     assert await bus.route(META, RINGING, identity="ringing") is Routed.LOGGED
     assert await bus.route(META, ACCEPTED, identity="accepted") is Routed.LOGGED
@@ -261,6 +264,7 @@ async def test_a_restored_call_whose_connect_may_have_been_granted_is_granted_no
 # -- a connect without a reply -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.meta("3.2-recipient")
 @pytest.mark.parametrize("first", ["webhook", "doubt"])
 async def test_a_call_that_meta_made_without_telling_is_found_by_its_consumer(
     bus: Bus, outbound: Outbound, ours: str, first: str
@@ -329,6 +333,7 @@ async def test_a_call_that_is_closed_looks_for_nothing(bus: Bus, outbound: Outbo
 # -- the fence ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.meta("5.4-once")
 async def test_one_connect_is_granted_in_a_calls_life(bus: Bus, ours: str) -> None:
     assert await bus.fence(ours, 1, "connect", "job") is Fenced.GO
     assert await bus.fence(ours, 1, "connect", "job") is Fenced.AGAIN
@@ -347,6 +352,7 @@ async def test_a_withdrawal_bars_a_connect_that_was_not_granted_and_no_other(
     assert await bus.fence(granted, 1, "withdraw", "w") is Fenced.REFUSED
 
 
+@pytest.mark.meta("5.2-two-a-day")
 async def test_a_consumer_is_asked_once_in_a_calls_life(bus: Bus, ours: str) -> None:
     assert await bus.fence(ours, 1, "optin", "job 1") is Fenced.GO
     assert await bus.fence(ours, 1, "optin", "job 1") is Fenced.AGAIN

@@ -63,6 +63,7 @@ async def stage(**options: bool) -> AsyncIterator[Stage]:
         yield Stage(leg, far, **options)
 
 
+@pytest.mark.meta("6.2-known-track")
 async def test_video_is_offered_once_and_then_switched() -> None:
     async with stage() as on:
         wanted = on.want(showing="camera")
@@ -93,6 +94,7 @@ async def test_video_is_offered_once_and_then_switched() -> None:
         assert on.leg.video.codec == "vp8"
 
 
+@pytest.mark.meta("6.2-label", "6.2-tracks", "6.4-screen")
 async def test_a_screen_is_another_track() -> None:
     async with stage() as on:
         wanted = on.want(showing="camera")
@@ -109,6 +111,7 @@ async def test_a_screen_is_another_track() -> None:
         await wanted
 
 
+@pytest.mark.meta("6.2-invalid-id")
 async def test_what_is_refused_leaves_everything_as_it_was_and_may_be_wanted_again() -> None:
     async with stage() as on:
         wanted = on.want(showing="camera")
@@ -126,6 +129,7 @@ async def test_what_is_refused_leaves_everything_as_it_was_and_may_be_wanted_aga
         await wanted
 
 
+@pytest.mark.meta("6.3-again")
 async def test_after_a_conflict_it_is_offered_anew_with_what_meta_has_changed_meanwhile() -> None:
     async with stage() as on:
         wanted = on.want(showing="camera")
@@ -188,6 +192,7 @@ async def test_who_is_muted_sends_comfort_and_nothing_else_from_that_moment_on()
         speaking.cancel()
 
 
+@pytest.mark.meta("3.3-answer")
 @pytest.mark.parametrize("post_answers", [False, True])
 async def test_our_answer_to_an_offer_of_metas_is_said_where_it_is_to_be_posted(post_answers: bool) -> None:
     async with stage(post_answers=post_answers) as on:

@@ -149,6 +149,7 @@ async def test_a_signed_webhook_is_in_the_log_once_it_is_answered(web: httpx.Cli
     assert (entry.fact.page, entry.fact.consumer) == (PAGE, "5275811702471834")
 
 
+@pytest.mark.meta("4.1-window")
 async def test_the_time_to_answer_is_that_of_the_setting(redis_url: str, bus: Bus) -> None:
     with serving(redis_url, ACCEPT_DEADLINE_SECONDS="777") as web:
         post(web, calls(connect()))
@@ -302,6 +303,7 @@ def bulk(client: redis.Redis) -> Queue:
     return Queue("bulk", connection=client, serializer=JsonSerializer)
 
 
+@pytest.mark.meta("7.6-ads")
 async def test_a_body_with_other_fields_is_queued_once_for_whoever_wants_them(redis_url: str, bus: Bus) -> None:
     body = calls(connect(), messaging=[{"message": {"text": "hello"}}])
     with serving(redis_url, WEBHOOK_FORWARD_URL="http://127.0.0.1:9/inbox") as web:

@@ -96,6 +96,7 @@ async def failure(bus: Bus) -> facts.ActionFailed:
 # -- an accept that is taken -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.meta("3.1-id", "4.2-platform", "4.2-session", "4.3-accept", "4.3-flat")
 async def test_an_accept_is_sent_as_documented(desk: Desk, graph_server: Server) -> None:
     graph_server.will(ANSWERS)
     assert await run(desk, "accept") == "settled"
@@ -112,6 +113,7 @@ async def test_an_accept_is_sent_as_documented(desk: Desk, graph_server: Server)
     }
 
 
+@pytest.mark.meta("4.2-sdp", "4.2-optional")
 @pytest.mark.parametrize(
     ("sample", "renegotiates"),
     [
@@ -253,6 +255,7 @@ AMBIGUOUS: Final = [
 ]
 
 
+@pytest.mark.meta("4.3-once")
 @pytest.mark.parametrize("first", AMBIGUOUS)
 async def test_an_ambiguous_accept_is_probed_with_the_same_offer_and_an_answer_saves_the_call(
     desk: Desk, graph_server: Server, first: Reply
@@ -285,6 +288,7 @@ async def test_whatever_else_the_probe_brings_is_the_end_and_ambiguous(
     assert failed.cause in ("graph", "unreachable"), "what the probe brought is kept"
 
 
+@pytest.mark.meta("4.2-success")
 async def test_success_without_an_answer_cannot_be_repaired(desk: Desk, graph_server: Server) -> None:
     graph_server.will(DONE)
     assert await run(desk, "accept") == "failed"
@@ -326,6 +330,7 @@ async def test_without_a_token_nothing_is_sent_and_a_dead_letter_says_why(bus: B
     assert graph_server.requests == []
 
 
+@pytest.mark.meta("4.1-window")
 @pytest.mark.parametrize("action", ["accept", "reject", "terminate"])
 async def test_after_its_deadline_nothing_is_sent(desk: Desk, graph_server: Server, action: str) -> None:
     assert await run(desk, action, life_ms=-1) == "failed"
@@ -418,6 +423,7 @@ async def test_a_job_that_runs_again_after_it_failed_sends_nothing(desk: Desk, g
 # -- farewells ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.meta("4.4-terminate", "4.4-success")
 @pytest.mark.parametrize("action", ["reject", "terminate"])
 async def test_a_farewell_that_graph_takes_is_settled(desk: Desk, graph_server: Server, action: str) -> None:
     graph_server.will(DONE)
@@ -428,6 +434,7 @@ async def test_a_farewell_that_graph_takes_is_settled(desk: Desk, graph_server: 
     assert json.loads(graph_server.requests[0].body) == {"platform": "messenger", "call_id": CALL, "action": action}
 
 
+@pytest.mark.meta("4.4-over")
 @pytest.mark.parametrize(
     "reply",
     [
@@ -452,6 +459,7 @@ async def test_a_farewell_is_tried_until_it_is_taken(desk: Desk, graph_server: S
     assert settled.attempts == 4
 
 
+@pytest.mark.meta("4.4-permission")
 async def test_a_farewell_that_graph_refuses_for_good_is_a_dead_letter(desk: Desk, graph_server: Server) -> None:
     graph_server.will(Reply(401, (API / "graph-error-token-expired.json").read_bytes()))
     assert await run(desk, "terminate") == "failed"

@@ -39,6 +39,7 @@ CHANGES: tuple[Callable[[str], str], ...] = (
 )
 
 
+@pytest.mark.meta("6.1-mids")
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 async def test_sections_may_move_and_go_and_come_back(change: Callable[[str], str]) -> None:
     async with call(Far(hz=THEIRS_HZ)) as (leg, far):

@@ -218,6 +218,7 @@ async def call(
         await far.pc.close()
 
 
+@pytest.mark.meta("4.5-sections")
 @pytest.mark.parametrize("fast", [True, False], ids=["fast", "aiortcs-way"])
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 def test_both_sides_hear_each_other_after_the_consumer_moved_to_the_second_section(
@@ -241,6 +242,7 @@ def test_both_sides_hear_each_other_after_the_consumer_moved_to_the_second_secti
     run(scenario())
 
 
+@pytest.mark.meta("4.2-optional")
 @pytest.mark.parametrize("ice_lite", [True, False])
 async def test_a_plain_answer_is_enough(ice_lite: bool) -> None:
     leg, far = Leg(addresses=LOOPBACK), Far(hz=THEIRS_HZ)
@@ -266,6 +268,7 @@ async def test_a_voice_on_an_unannounced_stream_is_heard_and_the_newest_wins() -
         assert leg._playout.late_packets == 0, "the new stream has a timeline of its own"
 
 
+@pytest.mark.meta("4.1-later")
 async def test_payload_types_of_a_later_offer_are_used_both_ways() -> None:
     far = Far()
     async with call(far) as (leg, _):
@@ -296,6 +299,7 @@ async def test_video_and_rejected_sections_do_not_disturb_the_audio() -> None:
             assert leg.live
 
 
+@pytest.mark.meta("4.1-order", "4.5-origin")
 async def test_the_samples_of_meta_are_applied_one_after_the_other() -> None:
     def on_loopback(name: str) -> str:
         text = (FIXTURES / f"messenger-accept-{name}.sdp").read_bytes().decode()
@@ -347,6 +351,7 @@ async def test_malformed_extensions_dtmf_and_garbage_never_end_the_call(fast: bo
         assert leg.figures().packets_lost == 0
 
 
+@pytest.mark.meta("8-round-trip")
 async def test_the_round_trip_is_known_from_the_peers_reports_and_only_then() -> None:
     async with call(Far(hz=THEIRS_HZ)) as (leg, _):
         assert leg.figures().round_trip_ms is None
@@ -373,6 +378,7 @@ def free_ports(count: int) -> tuple[int, int]:
     raise AssertionError("no free ports")
 
 
+@pytest.mark.meta("4.1-offer")
 async def test_candidates_come_from_the_given_addresses_and_ports_only() -> None:
     low, high = free_ports(3)
     legs = [Leg(addresses=LOOPBACK, ports=(low, high)) for _ in range(3)]

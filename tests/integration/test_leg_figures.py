@@ -4,6 +4,8 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 from tests.integration.test_leg import OURS, THEIRS, Far, call, ticks, until
 from workers.media.quality import judge
 from workers.media.session import LegFigures
@@ -52,6 +54,7 @@ def never_report(far: Far) -> None:
     far.dtls.transport._send = send_some
 
 
+@pytest.mark.meta("8-jitter", "8-packets")
 async def test_figures_agree_with_the_packets_that_were_lost_both_ways() -> None:
     chance = random.Random(SEED)
     async with call(Far()) as (leg, far):

@@ -35,6 +35,7 @@ def bodies(server: Server) -> list[dict[str, Any]]:
     return [json.loads(request.body) for request in server.requests]
 
 
+@pytest.mark.meta("6.2-request", "6.2-version-type", "6.2-label", "6.2-status", "6.2-tracks", "6.2-reply")
 async def test_a_change_is_sent_as_documented_and_its_answer_is_a_fact(desk: Desk, graph_server: Server) -> None:
     graph_server.will(TAKEN)
     assert await change(desk) == "settled"
@@ -58,6 +59,7 @@ async def test_a_change_is_sent_as_documented_and_its_answer_is_a_fact(desk: Des
     assert (answered.version, answered.sdp, answered.renegotiation, answered.epoch) == (1, "v=0 answer", None, 1)
 
 
+@pytest.mark.meta("6.2-known-track")
 async def test_tracks_that_meta_knows_are_switched_without_a_description(desk: Desk, graph_server: Server) -> None:
     graph_server.will(DONE)
     assert await change(desk, None) == "settled"
@@ -70,6 +72,7 @@ async def test_tracks_that_meta_knows_are_switched_without_a_description(desk: D
     assert bodies(graph_server)[1]["from_version"] == 0, "only an offer makes a new version"
 
 
+@pytest.mark.meta("6.2-versions", "6.3-counts")
 async def test_versions_follow_our_changes_and_metas(desk: Desk, graph_server: Server) -> None:
     for number, heard in enumerate((None, 4, None), start=1):
         if heard is not None:
@@ -80,6 +83,7 @@ async def test_versions_follow_our_changes_and_metas(desk: Desk, graph_server: S
     assert len(await found(desk.bus, facts.MediaAnswered)) == 3, "each has an identity of its own"
 
 
+@pytest.mark.meta("6.3-start")
 async def test_where_the_accept_counts_it_is_set_so(desk: Desk, graph_server: Server) -> None:
     desk.media_version_start = 1
     graph_server.will(TAKEN)
@@ -87,6 +91,7 @@ async def test_where_the_accept_counts_it_is_set_so(desk: Desk, graph_server: Se
     assert bodies(graph_server)[0]["from_version"] == 1
 
 
+@pytest.mark.meta("6.2-invalid-sdp", "6.3-conflict")
 @pytest.mark.parametrize(
     "conflict",
     [EMPTY, error(100, message="Conflicting media state"), error(2018392, message="Invalid SDP parameter")],
@@ -104,6 +109,7 @@ async def test_a_conflict_is_told_at_once_and_buries_nothing(desk: Desk, graph_s
     assert [body["from_version"] for body in bodies(graph_server)] == [0, 1]
 
 
+@pytest.mark.meta("6.2-permission", "6.2-bad-msid")
 async def test_a_busy_graph_is_asked_again_and_a_refusal_is_final(desk: Desk, graph_server: Server) -> None:
     graph_server.will(TRANSIENT, error(100, message="invalid track msid"))
     assert await change(desk) == "failed"
@@ -125,6 +131,7 @@ async def test_a_change_of_an_epoch_that_is_over_is_not_sent(desk: Desk, graph_s
     assert not graph_server.requests
 
 
+@pytest.mark.meta("3.3-answer")
 async def test_our_answer_to_metas_offer_is_posted_as_one(desk: Desk, graph_server: Server) -> None:
     await desk.bus.route(CALL, facts.MediaAnswerMade(version=3, sdp="v=0 our answer", epoch=1))
     graph_server.will(DONE)

@@ -116,6 +116,7 @@ async def keys_that_hold(bus: Bus, text: str) -> list[str]:
 # --- sent ---
 
 
+@pytest.mark.meta("7.4-reply")
 async def test_a_message_is_sent_as_documented_and_its_id_comes_back(
     messenger: Messenger, graph_server: Server
 ) -> None:
@@ -193,6 +194,7 @@ async def failure(sending: Awaitable[str]) -> MessageFailed:
     return failed.value
 
 
+@pytest.mark.meta("7.4-errors", "7.5-errors")
 async def test_what_graph_refuses_is_told_with_its_codes_and_a_remedy(
     messenger: Messenger, bus: Bus, graph_server: Server
 ) -> None:
@@ -255,6 +257,7 @@ async def test_a_message_is_sent_under_the_token_that_was_made_meanwhile(
     assert [request.headers["authorization"] for request in graph_server.requests] == ["Bearer t", "Bearer another"]
 
 
+@pytest.mark.meta("5.3-limit")
 async def test_one_who_was_asked_too_often_does_not_hold_up_the_page(
     messenger: Messenger, desk: Desk, graph_server: Server
 ) -> None:

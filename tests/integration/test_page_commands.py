@@ -94,6 +94,7 @@ monday = "09:00-17:00"
 # -- settings ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.meta("7.1-icon", "7.1-get")
 @pytest.mark.parametrize("wrapped", [False, True], ids=["as the guide", "as the reference"])
 async def test_settings_are_shown_compared_applied_and_then_the_same(
     line: Line, meta: PageServer, wrapped: bool
@@ -132,6 +133,7 @@ async def test_settings_are_shown_compared_applied_and_then_the_same(
     assert (again.status, again.said) == (0, [{"page": PAGE, "changes": [], "error": None}])
 
 
+@pytest.mark.meta("7.1-partners-last")
 async def test_calls_are_routed_here_only_once_they_are_subscribed_to(line: Line, meta: PageServer) -> None:
     line.wants(f'[{PAGE}]\nrouting = "partners"\nicon = false\n')
     page = meta.page(PAGE, fields=["messages"])
@@ -143,6 +145,7 @@ async def test_calls_are_routed_here_only_once_they_are_subscribed_to(line: Line
     assert page["settings"] == {"icon_enabled": False}
 
 
+@pytest.mark.meta("7.1-post", "7.3-errors")
 @pytest.mark.parametrize(
     "reply",
     [Reply(200, b'{"result":"failure"}'), Reply(200, b'{"success":"false"}'), error(1893056)],
@@ -209,6 +212,7 @@ async def test_nothing_is_wrong_with_a_line_that_is_well(line: Line, meta: PageS
     assert meta.posted("messenger_call_settings") == meta.posted("subscribed_apps") == []
 
 
+@pytest.mark.meta("7.1-audio", "7.3-errors")
 async def test_the_three_switches_are_named_first_and_together(line: Line, meta: PageServer) -> None:
     meta.feature = "NOT_ENABLED"
     meta.page(PAGE, fields=["messages"], call_routing={"ring_target": "META"}, audio_enabled=True)
@@ -221,6 +225,7 @@ async def test_the_three_switches_are_named_first_and_together(line: Line, meta:
     assert summary.startswith(f"No call arrives: Page {PAGE} until {FEATURE} and {SUBSCRIBED} and {ROUTED}. ")
 
 
+@pytest.mark.meta("7.3-routing", "7.6-subscribed")
 async def test_fix_repairs_what_can_be_repaired_and_keeps_the_rest(line: Line, meta: PageServer) -> None:
     page = meta.page(PAGE, fields=["messages"], call_routing={"ring_target": "META"}, audio_enabled=False)
     fixed = await line.run("doctor", "--fix")

@@ -217,6 +217,7 @@ async def told_by_webhook(bus: Bus, *, sent_s: int, **settings: object) -> int:
     return await webhook.take(body, sign(b"s", body))
 
 
+@pytest.mark.meta("7.6-webhook")
 async def test_a_change_that_a_webhook_tells_of_is_drift_and_logged_once(
     desk: Desk, meta: PageServer, web: httpx.AsyncClient
 ) -> None:
@@ -263,6 +264,7 @@ async def test_the_sample_is_kept_before_it_is_answered(bus: Bus) -> None:
     assert (reported.routing, reported.audio) == ("PARTNERS", True)
 
 
+@pytest.mark.meta("7.2-elsewhere")
 async def test_a_change_that_no_webhook_told_of_is_seen_at_meta(
     desk: Desk, meta: PageServer, web: httpx.AsyncClient
 ) -> None:

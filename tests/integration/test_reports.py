@@ -119,6 +119,7 @@ async def until_nothing_is_owed(owed: Owed) -> None:
 # --- the duty ---
 
 
+@pytest.mark.meta("8-edge")
 async def test_an_accepted_call_is_reported_after_its_end(
     redis_url: str, desk: Desk, bus: Bus, owed: Owed, graph_server: Server
 ) -> None:
@@ -134,6 +135,7 @@ async def test_an_accepted_call_is_reported_after_its_end(
     assert body["audio_stats"] == {"jitter_sec": 0.004, "packets_lost": 0, "packets_received": 50}
 
 
+@pytest.mark.meta("8-edge")
 async def test_it_waits_on_the_queue_that_can_wait(desk: Desk, bus: Bus) -> None:
     await a_call(bus)
     chore = asyncio.create_task(reports.look_after(desk))
@@ -159,6 +161,7 @@ async def test_a_call_we_placed_is_owed_once_meta_has_named_it(bus: Bus, owed: O
     assert await owed.due(bus.now_ms(), most=9) == [ours[0]]
 
 
+@pytest.mark.meta("8-once")
 async def test_each_of_many_calls_is_reported_once_by_two_workers(
     redis_url: str, desk: Desk, bus: Bus, owed: Owed, graph_server: Server
 ) -> None:
@@ -214,6 +217,7 @@ async def test_what_is_settled_is_owed_no_more(
     assert await report(desk, CALL) == "not due"
 
 
+@pytest.mark.meta("8-nulls")
 async def test_where_every_figure_is_wanted_those_nobody_measured_are_0(
     desk: Desk, bus: Bus, graph_server: Server
 ) -> None:
@@ -231,6 +235,7 @@ async def test_what_is_refused_with_every_figure_too_is_given_up(desk: Desk, bus
     assert await report(desk, CALL) == "given_up"
 
 
+@pytest.mark.meta("8-errors")
 @pytest.mark.parametrize(
     ("reply", "at_least_s", "at_most_s"),
     [
@@ -253,6 +258,7 @@ async def test_what_may_succeed_later_is_owed_still(
     assert await report(desk, CALL) == "not due"
 
 
+@pytest.mark.meta("8-day")
 async def test_pauses_grow_so_that_a_day_holds_a_dozen_attempts(
     desk: Desk, bus: LaterBus, owed: Owed, graph_server: Server
 ) -> None:
@@ -266,6 +272,7 @@ async def test_pauses_grow_so_that_a_day_holds_a_dozen_attempts(
     assert 8 <= len(graph_server.requests) <= 24
 
 
+@pytest.mark.meta("8-day")
 async def test_a_call_that_ended_a_day_ago_is_not_reported(desk: Desk, bus: LaterBus, graph_server: Server) -> None:
     await a_call(bus)
     bus.later_ms += DAY_MS
@@ -319,6 +326,7 @@ async def test_a_report_whose_token_was_renewed_meanwhile_does_not_wait_long(
     assert await in_ms(owed, bus) <= 60_000
 
 
+@pytest.mark.meta("8-errors")
 async def test_a_hopeless_report_is_one_line_and_no_dead_letter(desk: Desk, bus: Bus, graph_server: Server) -> None:
     for number in range(6):
         await a_call(bus, f"c_{number}")

@@ -28,6 +28,7 @@ from tests.integration.business import (
 )
 
 
+@pytest.mark.meta("3.1-connect", "7.5-no-payload")
 async def test_connect_webhook_has_the_documented_shape_and_a_valid_signature(webhooks: Webhooks) -> None:
     async with meta(webhooks) as graph:
         call_id = await ring(graph, webhooks, psid="77")
@@ -38,6 +39,7 @@ async def test_connect_webhook_has_the_documented_shape_and_a_valid_signature(we
     assert b" " not in webhooks.bodies[0]
 
 
+@pytest.mark.meta("4.1-local")
 @pytest.mark.parametrize("shape", ["strings", "objects", "answer-only"])
 async def test_both_sides_hear_each_others_tone(webhooks: Webhooks, business: Business, shape: str) -> None:
     async with meta(webhooks) as graph:
@@ -73,6 +75,7 @@ async def test_sound_without_loop_is_followed_by_silence(webhooks: Webhooks, bus
             await business.hears(0.5)
 
 
+@pytest.mark.meta("4.5-sections")
 async def test_renegotiation_moves_the_caller_to_a_second_section_like_the_sample(
     webhooks: Webhooks, business: Business
 ) -> None:
@@ -114,6 +117,7 @@ async def test_caller_who_gives_up_ringing_leaves_no_duration(webhooks: Webhooks
         assert "duration" not in terminate
 
 
+@pytest.mark.meta("3.4-unanswered")
 async def test_unanswered_call_ends_with_the_answer_window(webhooks: Webhooks, business: Business) -> None:
     async with meta(webhooks, answer_window_s=0.2) as graph:
         call_id = await ring(graph, webhooks)
@@ -142,6 +146,7 @@ async def test_business_that_falls_silent_is_dropped(webhooks: Webhooks, busines
         assert heard["packets"] >= 20, "what was counted must outlive the connection"
 
 
+@pytest.mark.meta("4.4-reject")
 async def test_rejected_call_ends_for_the_caller(webhooks: Webhooks) -> None:
     async with meta(webhooks) as graph:
         call_id = await ring(graph, webhooks)
@@ -151,6 +156,7 @@ async def test_rejected_call_ends_for_the_caller(webhooks: Webhooks) -> None:
         assert (await error(act(graph, "reject", call_id)))["message"] == "Call already rejected"
 
 
+@pytest.mark.meta("4.3-already")
 async def test_second_accept_is_refused_and_the_first_goes_on(webhooks: Webhooks, business: Business) -> None:
     async with meta(webhooks) as graph:
         call_id = await talk(graph, webhooks, business, tone_hz=700)
@@ -161,6 +167,7 @@ async def test_second_accept_is_refused_and_the_first_goes_on(webhooks: Webhooks
         assert await business.hears() == pytest.approx(700, abs=2)
 
 
+@pytest.mark.meta("4.1-later")
 async def test_media_update_carries_an_offer_that_applies(webhooks: Webhooks, business: Business) -> None:
     async with meta(webhooks) as graph:
         call_id = await talk(graph, webhooks, business, tone_hz=620)
@@ -175,6 +182,7 @@ async def test_media_update_carries_an_offer_that_applies(webhooks: Webhooks, bu
         assert spoken_on == [int(offer.split("a=ssrc:")[1].split()[0])]
 
 
+@pytest.mark.meta("4.3-invalid-id", "4.3-invalid-sdp")
 async def test_graph_errors_are_enveloped_like_the_documentation(webhooks: Webhooks, business: Business) -> None:
     async with meta(webhooks, tokens=frozenset({"EAAtoken"})) as graph:
         offer = await business.offer()
@@ -196,6 +204,7 @@ async def test_graph_errors_are_enveloped_like_the_documentation(webhooks: Webho
     assert requests[-1]["call_id"] == call_id
 
 
+@pytest.mark.meta("4.2-errors")
 async def test_calling_errors_can_sit_in_the_subcode(webhooks: Webhooks) -> None:
     async with meta(webhooks, errors_in="error_subcode") as graph:
         told = await error(act(graph, "terminate", "c_nobody"))

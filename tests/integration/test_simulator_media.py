@@ -114,6 +114,7 @@ async def until_seen(graph: httpx.AsyncClient, call_id: str, frames: int) -> dic
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.meta("3.3-triggers", "6.1-toggle")
 async def test_consumer_s_camera_comes_with_an_offer_like_the_sample(webhooks: Webhooks, business: Business) -> None:
     async with meta(webhooks) as graph:
         call_id = await talk(graph, webhooks, business, tone_hz=620)
@@ -181,6 +182,7 @@ async def test_both_show_pictures_in_one_call(webhooks: Webhooks, business: Busi
         await sees(camera(business))
 
 
+@pytest.mark.meta("6.3-conflict")
 @pytest.mark.parametrize(("conflict", "status"), [("empty", 200), ("error", 400)])
 async def test_versions_that_collide_are_told_and_the_call_goes_on(
     webhooks: Webhooks, business: Business, conflict: str, status: int
@@ -201,6 +203,7 @@ async def test_versions_that_collide_are_told_and_the_call_goes_on(
         await until_seen(graph, call_id, 5)
 
 
+@pytest.mark.meta("6.2-versions", "6.2-msid", "6.2-invalid-sdp", "6.2-over")
 async def test_what_media_update_cannot_do_is_said(webhooks: Webhooks, business: Business) -> None:
     async with meta(webhooks) as graph:
         call_id = await ring(graph, webhooks)
@@ -236,6 +239,7 @@ async def test_what_media_update_cannot_do_is_said(webhooks: Webhooks, business:
         assert (await error(act(graph, "media_update", call_id, **known)))["code"] == 2018396
 
 
+@pytest.mark.meta("6.2-version-type")
 async def test_versions_may_be_strings_and_begin_with_the_accept(webhooks: Webhooks, business: Business) -> None:
     async with meta(webhooks, first_version=1) as graph:
         call_id = await talk(graph, webhooks, business)
@@ -244,6 +248,7 @@ async def test_versions_may_be_strings_and_begin_with_the_accept(webhooks: Webho
         assert "sdp_response" in updated.json()["session"]
 
 
+@pytest.mark.meta("3.3-triggers")
 async def test_muted_consumer_sends_nothing_and_is_heard_again(webhooks: Webhooks) -> None:
     business = KeyedBusiness()
     async with meta(webhooks) as graph:

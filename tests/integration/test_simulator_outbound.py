@@ -45,6 +45,7 @@ def keys(value: Any) -> Any:
             return type(value)
 
 
+@pytest.mark.meta("5.1-wrapper", "5.2-seven-days")
 @pytest.mark.parametrize(
     ("shape", "sample"),
     [
@@ -68,6 +69,7 @@ async def test_permission_is_told_in_every_documented_shape(webhooks: Webhooks, 
     assert of(nobody)["permission"]["status"].lower() == "no_permission"
 
 
+@pytest.mark.meta("5.2-seven-days", "5.4-no-leave")
 async def test_call_without_permission_is_refused_and_nobody_is_rung(webhooks: Webhooks, business: Business) -> None:
     async with meta(webhooks, no_permission_code=10) as graph:
         offer = await business.offer()
@@ -81,6 +83,7 @@ async def test_call_without_permission_is_refused_and_nobody_is_rung(webhooks: W
     assert webhooks.bodies == []
 
 
+@pytest.mark.meta("5.4-picked-up")
 async def test_called_person_picks_up_and_both_hear_each_other(webhooks: Webhooks, business: Business) -> None:
     async with meta(webhooks) as graph:
         await grant(graph)
@@ -120,6 +123,7 @@ async def test_nothing_is_heard_on_either_side_while_it_rings(webhooks: Webhooks
     assert (call["heard"]["seconds"], call["picked_up_ms"]) == (0, None)
 
 
+@pytest.mark.meta("5.4-webhook")
 @pytest.mark.parametrize(
     ("pickup", "events", "by"),
     [("decline", ["ringing"], "consumer"), ("ignore", ["ringing"], "timeout"), ("unreachable", [], "timeout")],
@@ -137,6 +141,7 @@ async def test_person_who_does_not_answer_leaves_no_duration(
     assert "duration" not in ended
 
 
+@pytest.mark.meta("5.4-overtaken")
 async def test_webhooks_can_overtake_the_response_that_names_the_call(webhooks: Webhooks, business: Business) -> None:
     async with meta(webhooks, overtake=True) as graph:
         await grant(graph)
@@ -148,6 +153,7 @@ async def test_webhooks_can_overtake_the_response_that_names_the_call(webhooks: 
     assert all(first["sent_ms"] + first["took_ms"] <= placed["at_ms"] + placed["took_ms"] for first in sent)
 
 
+@pytest.mark.meta("5.4-renegotiation")
 @pytest.mark.parametrize(
     "settings",
     [
@@ -169,6 +175,7 @@ async def test_response_to_connect_has_every_documented_shape(
         assert text(described).startswith("v=0\r\n")
 
 
+@pytest.mark.meta("3.5-place")
 @pytest.mark.parametrize("place_", ["entry", "messaging"])
 async def test_person_answers_a_permission_request(webhooks: Webhooks, place_: str) -> None:
     async with meta(webhooks, permission_reply_in=place_) as graph:
@@ -190,6 +197,7 @@ async def test_person_answers_a_permission_request(webhooks: Webhooks, place_: s
         assert (await permission(graph, "77"))["permission"] == {"status": "no_permission"}
 
 
+@pytest.mark.meta("5.2-two-a-day")
 async def test_third_permission_request_of_a_day_is_refused(webhooks: Webhooks) -> None:
     async with meta(webhooks, optin_reply="ignore", message_shape="flat") as graph:
         for _ in range(2):
@@ -201,6 +209,7 @@ async def test_third_permission_request_of_a_day_is_refused(webhooks: Webhooks) 
     assert request["limits"][0]["current_usage"] == 2
 
 
+@pytest.mark.meta("5.2-implicit")
 async def test_call_from_a_person_lets_the_page_call_back(webhooks: Webhooks, business: Business) -> None:
     async with meta(webhooks, calls_per_day=1) as graph:
         call_id = (await graph.post("/sim/calls", json={})).json()["call_id"]
@@ -211,6 +220,7 @@ async def test_call_from_a_person_lets_the_page_call_back(webhooks: Webhooks, bu
         assert (await permission(graph))["actions"][1]["can_perform"] is False
 
 
+@pytest.mark.meta("5.4-errors")
 async def test_what_connect_cannot_do_is_said_like_graph_says_it(webhooks: Webhooks, business: Business) -> None:
     async with meta(webhooks, pickup="ignore") as graph:
         await grant(graph)

@@ -41,6 +41,7 @@ async def change(graph: httpx.AsyncClient, **settings: Any) -> Any:
     return changed.json()
 
 
+@pytest.mark.meta("7.1-subset", "7.2-replace", "7.2-empty")
 async def test_settings_are_merged_and_hours_replaced(webhooks: Webhooks) -> None:
     async with meta(webhooks) as graph:
         assert await change(graph, call_hours=HOURS) == {"success": True}
@@ -64,12 +65,14 @@ async def test_settings_are_merged_and_hours_replaced(webhooks: Webhooks) -> Non
     assert (last["call_routing"], last["icon_enabled"]) == ("META", False)
 
 
+@pytest.mark.meta("7.1-get")
 async def test_settings_are_answered_as_the_reference_has_it(webhooks: Webhooks) -> None:
     async with meta(webhooks, settings_shape="reference") as graph:
         assert await change(graph, call_hours=HOURS) == {"result": "success"}
         assert (await ask(graph, "GET", SETTINGS)).json()["data"][0]["call_hours"] == HOURS
 
 
+@pytest.mark.meta("7.2-timezone", "7.2-time", "7.2-close-first", "7.2-duplicate", "7.2-holidays", "7.3-errors")
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
@@ -93,6 +96,7 @@ async def test_settings_that_cannot_be_are_refused(webhooks: Webhooks, settings:
         assert "call_hours" not in (await ask(graph, "GET", SETTINGS)).json()
 
 
+@pytest.mark.meta("7.3-routing")
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
@@ -114,6 +118,7 @@ async def test_call_that_cannot_reach_the_business_rings_in_vain_and_tells_why(
     assert webhooks.bodies == []
 
 
+@pytest.mark.meta("7.1-partners-last", "7.6-subscribed")
 async def test_subscriptions_are_replaced_and_what_is_not_subscribed_is_not_sent(webhooks: Webhooks) -> None:
     async with meta(webhooks) as graph:
         assert len((await ask(graph, "GET", "subscribed_apps")).json()["data"][0]["subscribed_fields"]) == 5
@@ -141,6 +146,7 @@ async def test_subscriptions_are_replaced_and_what_is_not_subscribed_is_not_sent
         await ring(graph, webhooks)
 
 
+@pytest.mark.meta("5.1-audio", "7.4-errors")
 async def test_page_with_calling_switched_off_is_refused_everywhere(webhooks: Webhooks, business: Business) -> None:
     async with meta(webhooks) as graph:
         await graph.post("/sim/permissions", json={"granted": True})
@@ -217,6 +223,7 @@ def template(**payload: Any) -> dict[str, Any]:
 CALL_BUTTON = {"type": "audio_call", "title": "Call Now", "expires_in_days": 5}
 
 
+@pytest.mark.meta("7.5-reply")
 @pytest.mark.parametrize(
     ("message", "keys"),
     [
@@ -236,6 +243,7 @@ async def test_message_is_taken_and_kept(webhooks: Webhooks, message: dict[str, 
     assert (kept["psid"], kept["message"]) == (PSID, message)
 
 
+@pytest.mark.meta("7.5-button", "7.5-days")
 @pytest.mark.parametrize(
     ("message", "why"),
     [
@@ -258,6 +266,7 @@ async def test_message_that_is_none_is_refused(webhooks: Webhooks, message: dict
         assert (await graph.get("/sim/messages")).json() == []
 
 
+@pytest.mark.meta("5.3-window")
 async def test_message_outside_the_window_is_refused(webhooks: Webhooks) -> None:
     async with meta(webhooks) as graph:
         await graph.post("/sim/consumers", json={"psid": PSID, "window_open": False})
@@ -272,6 +281,7 @@ async def ended(graph: httpx.AsyncClient, webhooks: Webhooks) -> str:
     return call_id
 
 
+@pytest.mark.meta("8-once")
 async def test_metrics_are_taken_once_after_the_call(webhooks: Webhooks, business: Business) -> None:
     async with meta(webhooks) as graph:
         call_id = await talk(graph, webhooks, business)
@@ -287,6 +297,7 @@ async def test_metrics_are_taken_once_after_the_call(webhooks: Webhooks, busines
         assert (await graph.get(f"/sim/calls/{call_id}")).json()["metrics"] == metrics
 
 
+@pytest.mark.meta("8-platform", "8-reason", "8-unit")
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
@@ -310,6 +321,7 @@ async def test_metrics_off_the_schema_are_refused(webhooks: Webhooks, wrong: dic
         assert (await ask(graph, "POST", "call_metrics", capitals)).status_code == 200
 
 
+@pytest.mark.meta("8-day")
 async def test_metrics_come_too_late_and_in_the_spelling_of_the_table(webhooks: Webhooks) -> None:
     async with meta(webhooks, metrics_window_s=0.1, metrics_spelling="milliseconds") as graph:
         call_id = await ended(graph, webhooks)

@@ -138,6 +138,7 @@ def assert_undisturbed(sound: bytes, hz: float) -> None:
         assert abs(dominant_hz(samples[start : start + 24_000]) - hz) <= 5
 
 
+@pytest.mark.meta("6.1-toggle")
 @pytest.mark.parametrize("codec", CODECS)
 async def test_a_consumers_camera_is_seen_picture_by_picture_and_the_sound_goes_on(codec: str) -> None:
     far = Camcorder(codec)
@@ -184,6 +185,7 @@ async def test_what_is_shown_is_seen_at_the_far_side_and_the_sound_goes_on(codec
         assert_undisturbed(far.sound()[24_000:].tobytes(), OURS_HZ)
 
 
+@pytest.mark.meta("6.2-reply", "6.4-first-offer")
 async def test_our_own_offer_brings_our_video_to_a_peer_that_had_none() -> None:
     far = Camcorder()
     async with call(far, renegotiated=False) as (leg, _), talk(leg):

@@ -185,6 +185,7 @@ class Conversation(RuleBasedStateMachine):
             assert self.meta.version == version + 1, "a quiet Meta takes a change"
 
 
+@pytest.mark.meta("6.3-counts")
 def test_whatever_comes_in_whatever_order_the_highest_version_wins_and_the_call_goes_on() -> None:
     run_state_machine_as_test(Conversation, settings=settings(max_examples=400, stateful_step_count=30, deadline=None))
 
@@ -212,6 +213,7 @@ def test_a_mutant_is_noticed_that(mutant: Mutant) -> None:
         run_state_machine_as_test(world, settings=hunt)
 
 
+@pytest.mark.meta("6.3-start", "6.3-renegotiation")
 def test_after_a_conflict_the_other_reading_of_metas_pages_is_tried() -> None:
     conflict = facts.ActionFailed(action="media_update", cause=CONFLICT)
     heard = facts.MediaChanged(version=4, sdp="")

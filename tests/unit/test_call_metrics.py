@@ -77,6 +77,19 @@ def told(*log: facts.Fact, call_id: str = CALL, **spelling: Any) -> Any:
 FINISHED: Final = (*LIVE, HUNG_UP, MEASURED, closed("completed"))
 
 
+@pytest.mark.meta(
+    "8-platform",
+    "8-call-id",
+    "8-first-packet",
+    "8-unit",
+    "8-jitter",
+    "8-packets",
+    "8-round-trip",
+    "8-jitter-buffer",
+    "8-concealed",
+    "8-played",
+    "8-last",
+)
 def test_a_call_is_told_in_meta_s_units() -> None:
     """10 ms of jitter; 35 round trips that took 1.75 s together; 100 s of sound that waited 40 ms a sample."""
     assert told(*FINISHED) == {
@@ -99,6 +112,7 @@ def test_a_call_is_told_in_meta_s_units() -> None:
     }
 
 
+@pytest.mark.meta("8-spelling")
 def test_it_has_the_documented_fields() -> None:
     documented = json.loads((API / "messenger-call-metrics-request.json").read_bytes())
     ours = told(*FINISHED)
@@ -106,6 +120,7 @@ def test_it_has_the_documented_fields() -> None:
     assert ours["audio_stats"].keys() == documented["audio_stats"].keys()
 
 
+@pytest.mark.meta("8-spelling", "8-stats-ended")
 def test_the_other_spelling_is_that_of_the_table() -> None:
     assert told(*FINISHED, spelling="ms")["audio_stats"] == {
         "call_ended_time": 1671644944,
@@ -120,6 +135,7 @@ def test_the_other_spelling_is_that_of_the_table() -> None:
     }
 
 
+@pytest.mark.meta("8-first-packet", "8-nulls")
 def test_what_was_not_measured_is_absent() -> None:
     """Sound that was passed on undecoded, to a peer that sends no reports."""
     passed_on = facts.LegClosed(packets_received=9, concealed_ms=None, jitter_ms=3.0, epoch=1, at_ms=BEGAN_MS + 9_000)
@@ -145,6 +161,7 @@ def test_a_call_that_lost_its_process_has_no_figures() -> None:
     assert body["call_ended_time"] == (BEGAN_MS + 20_500) // 1000, "when `terminate` succeeded"
 
 
+@pytest.mark.meta("8-ended")
 def test_a_call_ends_when_meta_or_we_say_so_first() -> None:
     hung_up = facts.HangUpAsked(by="handler", epoch=1, at_ms=BEGAN_MS + 60_000)
     settled = facts.ActionSettled(action="terminate", epoch=1, at_ms=BEGAN_MS + 61_000)
@@ -153,6 +170,7 @@ def test_a_call_ends_when_meta_or_we_say_so_first() -> None:
     assert body["call_ended_time"] == (BEGAN_MS + 61_000) // 1000
 
 
+@pytest.mark.meta("8-call-id")
 def test_a_call_we_placed_is_told_under_meta_s_id() -> None:
     body = told(*RINGS_THERE, HUNG_UP, closed("unreached"), call_id="o_ours")
     assert body["call_id"] == "c_theirs"
@@ -163,6 +181,7 @@ def test_a_call_we_placed_and_meta_never_named_is_not_told() -> None:
     assert report_of("o_ours", (*DIALLING, closed("failed"))) is None
 
 
+@pytest.mark.meta("8-in-progress")
 def test_a_call_that_goes_on_is_not_told() -> None:
     assert report_of(CALL, (*LIVE, HUNG_UP, MEASURED)) is None
     assert report_of(CALL, ()) is None
@@ -185,6 +204,7 @@ GAVE_UP: Final = facts.Terminated(status="completed", at_ms=BEGAN_MS + 900)
 BROKE_AT_META: Final = facts.Terminated(status="failed", at_ms=BEGAN_MS + 900)
 
 
+@pytest.mark.meta("8-reason", "8-subreason")
 @pytest.mark.parametrize(
     ("log", "ending"),
     [
@@ -242,6 +262,7 @@ def test_the_first_end_counts_and_not_its_echo() -> None:
     assert ending_of((*LIVE, hung_up, GAVE_UP, ended("cancelled"))) == Ending("Hangup_Call", "the business hung up")
 
 
+@pytest.mark.meta("8-subreason")
 def test_a_long_cause_is_cut() -> None:
     broke = facts.LegFailed(reason="x" * 1000, epoch=1, at_ms=BEGAN_MS + 9_000)
     assert told(*LIVE, broke, MEASURED, closed("completed"))["end_call_subreason"] == "x" * 200

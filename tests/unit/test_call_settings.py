@@ -37,6 +37,7 @@ READ: Final = Hours("America/Los_Angeles", (Day(0, "0900", "1700"), Day(1, "0930
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.meta("7.1-get")
 @pytest.mark.parametrize("wrapped", [lambda flat: flat, lambda flat: {"data": [flat]}, lambda flat: {"data": flat}])
 def test_a_reply_is_read_in_the_shape_of_the_guide_and_of_the_reference(wrapped: Callable[[Any], Any]) -> None:
     said = {
@@ -49,6 +50,7 @@ def test_a_reply_is_read_in_the_shape_of_the_guide_and_of_the_reference(wrapped:
     assert read_settings(json.dumps(wrapped(said)).encode()) == CallSettings(True, False, True, READ, "PARTNERS")
 
 
+@pytest.mark.meta("7.1-video", "7.6-routing")
 @pytest.mark.parametrize(
     ("said", "read"),
     [
@@ -88,6 +90,7 @@ def test_no_settings_yet_are_settings() -> None:
     assert read_settings(b'{"data":[]}') == CallSettings()
 
 
+@pytest.mark.meta("7.1-post")
 @pytest.mark.parametrize(
     ("body", "is_refused"),
     [
@@ -105,6 +108,7 @@ def test_a_post_is_answered_in_one_of_two_ways(body: bytes | None, is_refused: b
     assert refused(body) is is_refused
 
 
+@pytest.mark.meta("7.6-webhook", "7.6-routing")
 def test_the_webhook_tells_of_the_settings_with_routing_as_a_bare_word() -> None:
     received = read((WEBHOOKS / "messenger-call-settings-update.json").read_bytes(), now_ms=1, answer_window_ms=55_000)
     (told,) = received.settings
@@ -113,6 +117,14 @@ def test_the_webhook_tells_of_the_settings_with_routing_as_a_bare_word() -> None
     assert told.settings == CallSettings(True, None, True, Hours("America/Los_Angeles", week), "PARTNERS")
     assert received.other_fields == ["call_settings"], "it is passed on to who wants other fields"
     assert not received.unreadable
+
+
+@pytest.mark.meta("3.0-times", "7.6-recipient")
+@pytest.mark.parametrize("time", [1671644824, 1671644824000, "1671644824"])
+def test_an_entry_was_sent_at_so_many_seconds_or_milliseconds(time: object) -> None:
+    entry = {"id": "1", "time": time, "recipient_id": "1", "call_settings": {"icon_enabled": True}}
+    (told,) = read(json.dumps({"object": "page", "entry": [entry]}).encode(), now_ms=1, answer_window_ms=1).settings
+    assert told.sent_ms == 1_671_644_824_000
 
 
 @pytest.mark.parametrize("odd", ["null", "[]", '"x"', "7", '{"a":'])
@@ -131,6 +143,7 @@ def test_what_is_not_wanted_in_any_way_is_left_alone() -> None:
     assert difference(CallSettings(), CallSettings(True, True, True, READ, "META")) == ()
 
 
+@pytest.mark.meta("7.1-partners-last")
 def test_what_differs_is_told_with_routing_last() -> None:
     wanted, actual = CallSettings(True, False, None, READ, "PARTNERS"), CallSettings(False, False, True, None, "META")
     changes = difference(wanted, actual)
@@ -142,6 +155,7 @@ def test_what_differs_is_told_with_routing_last() -> None:
     ]
 
 
+@pytest.mark.meta("7.1-subset", "7.2-hours", "7.3-routing")
 @pytest.mark.parametrize(
     ("name", "wanted", "body"),
     [
@@ -170,6 +184,7 @@ settings = st.builds(
 )
 
 
+@pytest.mark.meta("7.2-replace")
 @given(wanted=settings, actual=settings, wrapped=st.booleans())
 def test_once_every_change_is_made_nothing_differs_and_the_rest_is_as_it_was(
     wanted: CallSettings, actual: CallSettings, wrapped: bool

@@ -18,6 +18,7 @@ def read(reply: Any) -> CallsReply:
     return read
 
 
+@pytest.mark.meta("4.2-sdp", "4.3-crlf")
 @pytest.mark.parametrize("spelling", ["objects", "strings"])
 def test_both_spellings_of_an_answer_are_one(spelling: str) -> None:
     reply = read_reply((API / f"messenger-accept-response-{spelling}.json").read_bytes())
@@ -27,6 +28,12 @@ def test_both_spellings_of_an_answer_are_one(spelling: str) -> None:
     assert (reply.answer, reply.renegotiation) == (other.answer, other.renegotiation)
     assert (reply.answer or "").startswith("v=0\r\n")
     assert (reply.renegotiation or "").startswith("v=0\r\n")
+
+
+@pytest.mark.meta("4.2-new-id")
+@pytest.mark.parametrize("named", [{"id": "c_1"}, {"call_id": "c_1"}, {"id": "c_1", "call_id": "c_2"}], ids=str)
+def test_a_new_call_is_named_in_either_way(named: dict[str, str]) -> None:
+    assert read({"success": True, "session": SESSION, **named}).call_id == "c_1"
 
 
 @pytest.mark.parametrize(
@@ -45,6 +52,7 @@ def test_an_odd_neighbour_does_not_cost_the_answer(neighbour: dict[str, Any]) ->
     assert read({"success": True, "session": SESSION, **neighbour}).answer == "v=0 answer"
 
 
+@pytest.mark.meta("4.2-errors")
 @pytest.mark.parametrize(
     ("error", "meant"),
     [

@@ -76,6 +76,7 @@ def test_little_speech_is_missing_although_much_is_lost(loss_percent: int, aim: 
     assert concealed_ms / played_ms * 100 <= aim
 
 
+@pytest.mark.meta("8-concealed")
 @pytest.mark.parametrize(("loss_percent", "aim"), AIMS.items())
 def test_what_is_made_up_in_a_pause_is_told_from_missing_speech_and_never_too_much_of_it(
     loss_percent: int, aim: float

@@ -27,6 +27,7 @@ def payload(message: Message) -> Any:
     return body["message"]["attachment"]["payload"]
 
 
+@pytest.mark.meta("5.3-request")
 def test_a_permission_request_is_the_documented_one() -> None:
     documented = json.loads((API / "messenger-calling-optin-request.json").read_bytes())
     assert json.loads(optin_body(PSID)) == documented
@@ -37,11 +38,13 @@ def test_a_text_is_nothing_but_a_text() -> None:
     assert sent(composed("Call us: 5 > 3 ✓")) == {"recipient": {"id": PSID}, "message": {"text": "Call us: 5 > 3 ✓"}}
 
 
+@pytest.mark.meta("7.4-prompt", "7.4-ttl", "7.4-text")
 def test_a_call_prompt_says_how_many_days_it_is_good_for() -> None:
     assert payload(call_prompt(5)) == {"template_type": "call_prompt", "ttl_days": 5}
     assert payload(call_prompt())["ttl_days"] == 7
 
 
+@pytest.mark.meta("7.5-button", "7.5-template", "7.5-no-payload")
 def test_a_call_button_below_a_text_is_a_button_template() -> None:
     assert payload(composed("We are open.", call_button="Call Now", days=5)) == {
         "template_type": "button",
@@ -50,6 +53,7 @@ def test_a_call_button_below_a_text_is_a_button_template() -> None:
     }
 
 
+@pytest.mark.meta("7.5-generic")
 def test_a_call_button_below_a_title_is_a_generic_template() -> None:
     assert payload(composed("We are open.", title="The shop", call_button="Call Now", days=5)) == {
         "template_type": "generic",
@@ -70,6 +74,7 @@ def test_each_message_has_a_kind_for_the_record(made: Message, kind: str) -> Non
     assert made.kind == kind
 
 
+@pytest.mark.meta("7.4-ttl", "7.5-days", "7.5-errors")
 @pytest.mark.parametrize(
     ("make", "because"),
     [
@@ -95,12 +100,14 @@ def test_what_meta_would_not_take_is_refused_before_it_is_sent(make: Callable[[]
         make()
 
 
+@pytest.mark.meta("7.4-ttl", "7.5-days")
 @pytest.mark.parametrize("days", [1, 7])
 def test_the_first_and_the_last_day_are_within_the_limits(days: int) -> None:
     assert payload(call_prompt(days))["ttl_days"] == days
     assert payload(composed("x" * 640, call_button="x" * 20, days=days))["buttons"][0]["expires_in_days"] == days
 
 
+@pytest.mark.meta("5.3-reply", "7.4-reply", "7.5-reply")
 @pytest.mark.parametrize(
     "answer",
     [

@@ -42,6 +42,7 @@ def test_of_several_apps_none_is_taken_for_ours_unless_it_is_named() -> None:
     assert read_subscribed(body(*apps), "") is None
 
 
+@pytest.mark.meta("7.6-subscribed")
 def test_the_list_keeps_what_there_was() -> None:
     assert list_with_ours({"messages", "calls"}) == "calls,call_permission_reply,call_settings_update,messages"
 

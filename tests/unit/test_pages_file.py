@@ -21,6 +21,7 @@ def test_everything_is_optional(tmp_path: Path) -> None:
     assert read(tmp_path, f"[{PAGE}]\n").call_settings == CallSettings()
 
 
+@pytest.mark.meta("7.1-audio", "7.1-icon", "7.2-hours")
 def test_a_table_says_what_is_wanted(tmp_path: Path) -> None:
     page = read(
         tmp_path,
@@ -40,11 +41,13 @@ def test_a_table_says_what_is_wanted(tmp_path: Path) -> None:
     assert page.call_settings == CallSettings(True, False, True, hours, "PARTNERS")
 
 
+@pytest.mark.meta("7.2-empty")
 def test_hours_without_a_day_are_closed_all_week(tmp_path: Path) -> None:
     page = read(tmp_path, f'[{PAGE}.hours]\ntimezone = "UTC"\n')
     assert page.call_settings.hours == Hours("UTC")
 
 
+@pytest.mark.meta("7.2-timezone", "7.2-time", "7.2-close-first", "7.2-duplicate", "7.2-holidays")
 @pytest.mark.parametrize(
     ("table", "key", "why"),
     [
@@ -73,6 +76,13 @@ def test_an_error_names_file_table_and_key(tmp_path: Path, table: str, key: str,
     where = f"[{PAGE}] {key}:" if key else f"[{PAGE}]:"
     assert f"PAGES_FILE={tmp_path / 'pages.toml'} is not usable: {where}" in message
     assert why in message
+
+
+@pytest.mark.meta("7.2-duplicate")
+def test_a_day_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    """Meta takes one interval a day."""
+    with pytest.raises(BadSetting, match="line 4"):
+        read(tmp_path, f'[{PAGE}.hours]\ntimezone = "UTC"\nmonday = "09:00-12:00"\nmonday = "13:00-17:00"\n')
 
 
 def test_a_value_outside_of_any_table_is_named(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from shared.calls.machine import CALL_OVER_CODES
-from shared.meta.graph import connect_body, read_reply, request_body
+from shared.meta.graph import connect_body, media_body, read_reply, request_body
 from shared.meta.messages import optin_body
 from shared.meta.metrics import REASONS
 from shared.meta.permissions import CallPermission, read_permission
@@ -111,9 +111,11 @@ def has_a_reason_of_ours(name: str) -> None:
     assert told(name)["end_call_reason"] in REASONS
 
 
-def is_kept_for_later(name: str) -> None:
-    """Nothing of ours reads or writes this one."""
-    assert told(name)
+def is_our_change(name: str) -> None:
+    sample = told(name)
+    tracks = [(track["msid"], track["label"], track["status"]) for track in sample["tracks"]]
+    ours = media_body(sample["call_id"], sample["session"]["sdp"], tracks=tracks, version=sample["from_version"])
+    assert json.loads(ours) == sample
 
 
 ROWS: Final[dict[str, Callable[[str], None]]] = {
@@ -134,12 +136,28 @@ ROWS: Final[dict[str, Callable[[str], None]]] = {
     "messenger-calling-optin-request": is_our_permission_request,
     "messenger-connect-request": is_our_connect,
     "messenger-connect-response": names_a_call,
-    "messenger-media-update-request": is_kept_for_later,
+    "messenger-media-update-request": is_our_change,
     "messenger-media-update-response-conflict": has(answer=False, renegotiation=False),
     "whatsapp-error-fingerprint": is_an_error(100, 2494010, Verdict.HOPELESS),
 }
 
 
+@pytest.mark.meta(
+    "4.2-call-id",
+    "4.2-to",
+    "4.2-session",
+    "4.2-new-id",
+    "4.3-accept",
+    "5.1-wrapper",
+    "5.1-status",
+    "5.1-flag",
+    "5.3-request",
+    "5.4-connect",
+    "5.4-answer",
+    "6.2-request",
+    "6.3-conflict",
+    "8-reason",
+)
 @pytest.mark.parametrize("name", ROWS)
 def test_every_sample_of_graph_s_is_what_it_should_be(name: str) -> None:
     ROWS[name](name)

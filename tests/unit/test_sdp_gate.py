@@ -34,6 +34,7 @@ def without(text: str, *starts: str) -> str:
     return "\r\n".join(line for line in text.split("\r\n") if not line.startswith(starts))
 
 
+@pytest.mark.meta("4.5-ice", "4.5-dtls")
 def test_metas_answer_passes_with_its_credentials_and_udp_candidates() -> None:
     admitted = lines(admit_answer(ANSWER))
     assert "a=ice-lite" in admitted
@@ -46,6 +47,7 @@ def test_metas_answer_passes_with_its_credentials_and_udp_candidates() -> None:
     ]
 
 
+@pytest.mark.meta("4.5-sections")
 def test_metas_renegotiation_tells_where_the_consumer_speaks() -> None:
     terms = audio_terms(admit_offer(RENEGOTIATION))
     assert terms.sending == 111
@@ -64,6 +66,7 @@ def test_every_sample_is_readable_for_aiortc_after_the_gate(path: Path) -> None:
     )
 
 
+@pytest.mark.meta("6.1-sections")
 def test_video_sections_are_left_out_and_the_audio_around_them_stays() -> None:
     description = SessionDescription.parse(admit_offer(VIDEO))
     assert [(media.kind, media.rtp.muxId) for media in description.media] == [("audio", "0"), ("audio", "3")]
@@ -138,6 +141,7 @@ def test_a_bundled_section_takes_what_it_lacks_from_the_first_one() -> None:
     assert second.dtls.role == "server"
 
 
+@pytest.mark.meta("4.5-ice")
 @pytest.mark.parametrize(
     ("candidate", "passes"),
     [
@@ -258,6 +262,7 @@ def test_a_peer_that_only_sends_gets_no_audio() -> None:
     assert audio_terms(admit_answer(ANSWER.replace("a=sendrecv", "a=sendonly"))).sending is None
 
 
+@pytest.mark.meta("3.1-no-sdp", "4.1-offer", "6.4-audio", "6.4-first-offer")
 def test_our_offer_speaks_opus_and_dtmf_and_carries_one_fingerprint() -> None:
     aiortcs = (
         "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\na=msid-semantic:WMS *\r\n"

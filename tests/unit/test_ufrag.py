@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from workers.media import sdp_gate
 
 SDP = Path(__file__).parents[1] / "fixtures" / "sdp"
@@ -9,6 +11,7 @@ ANSWER = (SDP / "messenger-accept-answer.sdp").read_bytes().decode()
 OFFER = (SDP / "messenger-accept-renegotiation-offer.sdp").read_bytes().decode()
 
 
+@pytest.mark.meta("4.5-ufrag")
 def test_a_fragment_that_changes_without_its_password_is_no_restart() -> None:
     in_force = sdp_gate.audio_terms(sdp_gate.admit_answer(ANSWER))
     assert "a=ice-ufrag:EbT4cXksCyVKQMC//103\r\n" in OFFER
@@ -17,6 +20,7 @@ def test_a_fragment_that_changes_without_its_password_is_no_restart() -> None:
     assert "//103" not in admitted
 
 
+@pytest.mark.meta("4.5-ufrag")
 def test_a_fragment_that_changes_with_its_password_is_taken() -> None:
     in_force = sdp_gate.audio_terms(sdp_gate.admit_answer(ANSWER))
     restart = OFFER.replace("a=ice-pwd:74O3IvX6AV9ulmb9udAmimux", "a=ice-pwd:anotherpasswordofmetas00")

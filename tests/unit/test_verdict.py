@@ -91,6 +91,7 @@ TABLE = (
 )
 
 
+@pytest.mark.meta("4.2-success")
 @pytest.mark.parametrize("case", TABLE, ids=lambda case: case.what)
 def test_an_accept(case: Case) -> None:
     assert judge("accept", case.attempt) is case.accept
@@ -102,6 +103,7 @@ def test_the_one_probe_of_an_accept_is_never_repeated(case: Case) -> None:
     assert judge("accept", case.attempt, probing=True) is case.probe
 
 
+@pytest.mark.meta("4.4-invalid-id")
 @pytest.mark.parametrize("action", ["reject", "terminate"])
 @pytest.mark.parametrize("case", TABLE, ids=lambda case: case.what)
 def test_a_farewell(case: Case, action: str) -> None:
@@ -113,12 +115,14 @@ def test_only_what_graph_says_about_its_limits_is_throttling(case: Case) -> None
     assert is_throttled(case.attempt) is any(word in case.what for word in ("throttled", "613", "429"))
 
 
+@pytest.mark.meta("4.4-success")
 @pytest.mark.parametrize("said", [False, "false"])
 def test_a_farewell_that_graph_did_not_carry_out_is_said_again(said: object) -> None:
     attempt = Attempt(Sent.REPLIED, status=200, reply=CallsReply(success=said))
     assert judge("terminate", attempt) is AGAIN
 
 
+@pytest.mark.meta("4.4-already")
 def test_that_a_call_is_over_may_be_said_in_any_case() -> None:
     assert is_over(GraphError(message="CALL ALREADY TERMINATED"))
     assert not is_over(GraphError(message="Call already accepted"))

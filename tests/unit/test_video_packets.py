@@ -54,6 +54,7 @@ def stream(codec: str, keys: set[int], count: int, size: int = 3000) -> list[byt
     return [MAKE[codec](number, key=number in keys, size=size + number) for number in range(count)]
 
 
+@pytest.mark.meta("6.1-codec")
 @pytest.mark.parametrize("codec", ["vp8", "h264"])
 @pytest.mark.parametrize("size", [1, PAYLOAD_BYTES - 1, PAYLOAD_BYTES, 50_000])
 def test_pictures_arrive_as_they_were_sent(codec: str, size: int) -> None:

@@ -26,6 +26,7 @@ LOCAL = (
 )
 
 
+@pytest.mark.meta("6.1-sections", "6.1-codec")
 def test_the_consumers_camera_is_where_its_ssrc_is_and_the_placeholder_says_nothing() -> None:
     terms = video_terms(CONSUMER)
     assert terms.announced == (2699573882,)
@@ -33,6 +34,7 @@ def test_the_consumers_camera_is_where_its_ssrc_is_and_the_placeholder_says_noth
     assert terms.sending == {}, "the consumer's sections only send"
 
 
+@pytest.mark.meta("6.4-codecs")
 def test_of_many_codecs_those_we_know_are_taken() -> None:
     terms = video_terms(BUSINESS)
     assert terms.sending == {"vp8": 96, "h264": 103}
@@ -40,6 +42,7 @@ def test_of_many_codecs_those_we_know_are_taken() -> None:
     assert h264 == {103, 109}, "packetization mode 1 and a baseline profile; 107 and 115 have mode 0"
 
 
+@pytest.mark.meta("6.4-codecs")
 @pytest.mark.parametrize(
     ("change", "with_"),
     [
@@ -64,6 +67,7 @@ def _parts() -> tuple[str, str, str, str]:
     return head, "m=video" + first, "m=video" + video, "m=audio" + tail
 
 
+@pytest.mark.meta("6.1-toggle")
 def test_every_section_of_an_offer_is_answered_in_its_place() -> None:
     answered = admit_offer(CONSUMER).replace("a=recvonly", "a=sendonly", 1)  # stands for aiortc's answer
     answer = SessionDescription.parse(advertise_answer(answered, CONSUMER, TRACKS))
@@ -87,6 +91,7 @@ def test_a_section_that_takes_video_is_answered_with_our_track() -> None:
     assert video_terms(offer).sending == {"h264": 109}
 
 
+@pytest.mark.meta("6.2-msid", "6.2-bundle")
 def test_our_offer_is_as_metas_sample_of_one() -> None:
     offer = SessionDescription.parse(write_offer(LOCAL, places(RENEGOTIATION), TRACKS, 1))
     theirs = SessionDescription.parse(BUSINESS)
@@ -113,6 +118,7 @@ def _two_offers() -> list[str]:
     return [write_offer(LOCAL, places(RENEGOTIATION), TRACKS, version) for version in (1, 2)]
 
 
+@pytest.mark.meta("6.1-mids")
 def test_our_offer_keeps_the_sections_of_the_last_description_and_their_order() -> None:
     offer = SessionDescription.parse(write_offer(LOCAL, places(CONSUMER), TRACKS, 1))
     assert [(m.kind, m.rtp.muxId, m.direction) for m in offer.media] == [
@@ -126,6 +132,7 @@ def test_our_offer_keeps_the_sections_of_the_last_description_and_their_order() 
     assert [m.rtp.muxId for m in again.media] == ["0", "1", "2"], "the section that takes our video is used again"
 
 
+@pytest.mark.meta("6.2-bundle")
 def test_rejected_and_other_sections_stay_rejected() -> None:
     more = CONSUMER + "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:9\r\n"
     offer = write_offer(LOCAL, places(more), TRACKS, 1)

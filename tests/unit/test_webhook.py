@@ -114,11 +114,22 @@ OTHER_FIELDS: Final = {
 }
 
 
+@pytest.mark.meta("3.0-envelope", "7.6-webhook")
 def test_every_messenger_sample_has_its_line_here() -> None:
     there = {path.stem.removeprefix("messenger-") for path in WEBHOOKS.glob("messenger-*.json")}
     assert there == set(SAMPLES)
 
 
+@pytest.mark.meta(
+    "3.0-envelope",
+    "3.1-connect",
+    "3.1-direction",
+    "3.1-events",
+    "3.2-ringing",
+    "3.2-recipient",
+    "3.4-terminate",
+    "3.4-times",
+)
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_a_sample_of_metas_is_read_as_these_facts(sample: str) -> None:
     received = read((WEBHOOKS / f"messenger-{sample}.json").read_bytes())
@@ -136,12 +147,14 @@ REPLIES: Final = {
 }
 
 
+@pytest.mark.meta("3.5-response", "3.5-expiry", "3.5-place")
 @pytest.mark.parametrize("sample", REPLIES)
 def test_a_consumers_leave_is_read_wherever_it_stands(sample: str) -> None:
     received = read((WEBHOOKS / f"messenger-call-permission-reply-{sample}.json").read_bytes())
     assert received.replies == [webhook.PermissionReply(PAGE, CONSUMER, REPLIES[sample])]
 
 
+@pytest.mark.meta("3.5-response")
 def test_messages_are_nobodys_leave_and_an_odd_reply_spoils_no_other() -> None:
     good = {
         "sender": {"id": CONSUMER},
@@ -159,6 +172,7 @@ def test_messages_are_nobodys_leave_and_an_odd_reply_spoils_no_other() -> None:
     assert read(unreadable.alone).unreadable == [unreadable]
 
 
+@pytest.mark.meta("3.3-offer", "4.3-crlf")
 def test_the_sdp_of_the_sample_comes_with_its_line_ends() -> None:
     sample = (SDP / "messenger-media-update-consumer-video-offer.sdp").read_bytes().decode()
     fact = only(read((WEBHOOKS / "messenger-media-update-consumer-video.json").read_bytes())).fact
@@ -207,6 +221,7 @@ def test_the_two_spellings_of_one_sdp_have_one_identity() -> None:
 # -- spellings ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.meta("3.0-times", "3.1-timestamp")
 @pytest.mark.parametrize("stamp", [1671644824, 1671644824000, 1671644824.0, "1671644824"])
 def test_a_timestamp_may_be_seconds_or_milliseconds(stamp: object) -> None:
     fact = only(read_elements(connect(timestamp=stamp))).fact
@@ -215,6 +230,7 @@ def test_a_timestamp_may_be_seconds_or_milliseconds(stamp: object) -> None:
     assert fact.answer_by_ms == 1671644824000 + WINDOW_MS
 
 
+@pytest.mark.meta("3.1-timestamp")
 def test_a_connect_without_a_timestamp_was_sent_now() -> None:
     element = connect()
     del element["timestamp"]
@@ -223,6 +239,7 @@ def test_a_connect_without_a_timestamp_was_sent_now() -> None:
     assert (fact.sent_at_ms, fact.answer_by_ms) == (NOW_MS, NOW_MS + WINDOW_MS)
 
 
+@pytest.mark.meta("3.1-timestamp")
 def test_a_clock_ahead_of_ours_wins_no_time_to_answer() -> None:
     fact = only(read_elements(connect(timestamp=NOW_MS // 1000 + 300))).fact
     assert isinstance(fact, facts.Arrived)
@@ -239,6 +256,7 @@ def test_a_timestamp_that_cannot_be_gives_no_absurd_deadline(stamp: float) -> No
     assert len(received.events) == 1
 
 
+@pytest.mark.meta("3.1-parties")
 @pytest.mark.parametrize(
     ("page", "to", "sender"),
     [
@@ -254,6 +272,7 @@ def test_the_consumer_is_whoever_is_not_the_page(page: object, to: object, sende
     assert (fact.page, fact.consumer) == (PAGE, CONSUMER)
 
 
+@pytest.mark.meta("3.3-offer", "6.2-version-type")
 @pytest.mark.parametrize("sdp", ["v=0", {"sdp_type": "offer", "sdp": "v=0"}])
 @pytest.mark.parametrize("version", [3, "3"])
 def test_an_sdp_may_be_text_or_an_object_and_its_version_a_number_or_text(sdp: object, version: object) -> None:
@@ -261,6 +280,7 @@ def test_an_sdp_may_be_text_or_an_object_and_its_version_a_number_or_text(sdp: o
     assert event.fact == facts.MediaChanged(version=3, sdp="v=0")
 
 
+@pytest.mark.meta("3.3-offer")
 @pytest.mark.parametrize(
     "session",
     [
@@ -276,6 +296,7 @@ def test_a_media_update_without_an_sdp_is_unreadable(session: object) -> None:
     assert "without an SDP" in received.unreadable[0].why
 
 
+@pytest.mark.meta("3.4-duration")
 @pytest.mark.parametrize(("given_", "duration_s"), [(120, 120), ("120", 120), (12.7, 12), (0, 0), ("0", 0)])
 def test_a_duration_may_be_a_number_or_text(given_: object, duration_s: int) -> None:
     fact = only(read_elements(terminate(duration=given_))).fact
@@ -283,18 +304,21 @@ def test_a_duration_may_be_a_number_or_text(given_: object, duration_s: int) -> 
     assert fact.duration_s == duration_s
 
 
+@pytest.mark.meta("3.4-no-duration")
 @pytest.mark.parametrize("changes", [{}, {"duration": None}, {"duration": ""}], ids=["missing", "null", "empty"])
 def test_no_duration_is_none_however_it_is_written(changes: dict[str, object]) -> None:
     fact = only(read_elements(terminate(**changes, start_time="", end_time=None))).fact
     assert fact == facts.Terminated(status="completed")
 
 
+@pytest.mark.meta("3.4-status")
 @pytest.mark.parametrize("status", ["Completed", "COMPLETED", "completed"])
 def test_the_case_of_a_status_does_not_matter(status: str) -> None:
     event = only(read_elements(terminate(status=status)))
     assert event == webhook.CallEvent("c_1", facts.Terminated(status="completed"), "terminate:completed")
 
 
+@pytest.mark.meta("3.1-events")
 def test_an_event_that_no_page_documents_is_kept_whole() -> None:
     element = {"id": "c_1", "event": "hold", "by": {"what": ["a", 1, None]}}
     fact = only(read_elements(element)).fact
@@ -319,6 +343,7 @@ ODD: Final = [
 ]
 
 
+@pytest.mark.meta("3.4-times")
 @pytest.mark.parametrize("odd", ["noon", None, [], {}, "1e400", 1e300, -(2**70)])
 def test_an_odd_description_of_an_event_does_not_cost_the_event(odd: object) -> None:
     ended = terminate(duration=odd, start_time=odd, end_time=odd, status=[], timestamp=odd)
@@ -330,6 +355,7 @@ def test_an_odd_description_of_an_event_does_not_cost_the_event(odd: object) -> 
     assert over == facts.Terminated(status="")
 
 
+@pytest.mark.meta("3.0-envelope")
 @pytest.mark.parametrize("odd", ODD)
 def test_an_odd_element_spoils_no_other(odd: object) -> None:
     received = read_elements(connect(id="c_before"), odd, connect(id="c_after"))
@@ -388,6 +414,7 @@ def test_a_body_nested_without_end_is_unreadable_and_no_more(depth: int) -> None
         assert len(received.unreadable) == 1
 
 
+@pytest.mark.meta("7.6-ads")
 def test_calls_beside_other_fields_are_read_and_the_others_named() -> None:
     entry = {"id": PAGE, "time": 1, "calls": [connect()], "messaging": [], "standby": []}
     received = read(json.dumps({"object": "page", "entry": [entry]}).encode())
@@ -483,6 +510,7 @@ def test_no_damage_on_the_way_makes_it_raise(data: st.DataObject) -> None:
     check_that_it_can_be_kept(read(bytes(body[: data.draw(st.integers(0, len(body)))])))
 
 
+@pytest.mark.meta("3.4-terminate")
 @pytest.mark.parametrize("status", [{}, {"status": None}, {"status": ""}], ids=["missing", "null", "empty"])
 def test_a_terminate_without_a_status_still_ends_the_call(status: dict[str, Any]) -> None:
     """A hang-up that is lost to its call is worse than one of unknown nature."""

@@ -1,0 +1,80 @@
+"""One call with everything in it, through real processes against a strict Meta."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.calls import facts
+from tests.acceptance.line import PAGES, PIPELINE, Line
+from tests.acceptance.simulated import SimulatedMeta
+from tests.acceptance.standin import until
+
+KEY = {"authorization": "Bearer a-key-for-the-tests"}
+PAGE = PAGES["echo"]
+CONSUMER_HZ, OUR_HZ, TOLERANCE_HZ = 620, 440, 5
+WITHIN_S = 30
+
+
+@pytest.fixture(scope="module")
+def simulated() -> SimulatedMeta:
+    return SimulatedMeta()
+
+
+@pytest.fixture(scope="module")
+def line(simulated: SimulatedMeta, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    settings = {"PAGELINE_API_KEYS": "a-key-for-the-tests", "CALL_HANDLERS": "onlooker:everything"}
+    with Line(tmp_path_factory.mktemp("whole"), simulated, **settings) as running:
+        shutil.copy(Path(__file__).with_name("onlooker.py"), running.home)
+        running.processes["sim"] = simulated.start(running.home, "--require-proof")
+        running.start(*PIPELINE)
+        yield running.await_ready()
+
+
+def test_a_consumer_is_asked_called_spoken_to_shown_and_ends_it_with_a_key(
+    line: Line, simulated: SimulatedMeta
+) -> None:
+    simulated.tell("9001", optin_reply="approve", optin_after_ms=500, pickup="answer", tone_hz=CONSUMER_HZ)
+    wanted = {"page": PAGE, "to": "9001", "handler": "onlooker:everything", "ask_permission": True}
+    ours = httpx.post(f"{line.base}/v1/calls", json=wanted, headers=KEY).raise_for_status().json()["call_id"]
+
+    call_id = simulated.call_to("9001")["call_id"]
+    simulated.wait(call_id, state="connected")
+
+    def view() -> dict[str, Any]:
+        return simulated.view(call_id)
+
+    until(lambda: view()["seen"]["frames"] >= 10, "our pictures at the consumer's", timeout_s=WITHIN_S)
+    simulated.toggle(call_id, video=True)
+    until(lambda: _statuses(view(), "default_video") == {"disabled"}, "our video is off", timeout_s=WITHIN_S)
+    simulated.toggle(call_id, video=False)
+    simulated.press(call_id, "5")
+    simulated.wait(call_id)
+    until(lambda: [fact for fact in line.log_of(ours) if isinstance(fact, facts.Closed)], "the end", timeout_s=WITHIN_S)
+    told = httpx.get(f"{line.base}/v1/calls/{ours}", headers=KEY).json()
+    assert (told["outcome"], told["because"], told["meta_id"]) == ("completed", "handler_returned", call_id)
+
+    heard = view()["heard"]
+    assert abs(heard["dominant_hz"] - OUR_HZ) <= TOLERANCE_HZ
+    assert heard["lost_packets"] == 0
+    figures = next(fact for fact in line.log_of(ours) if isinstance(fact, facts.LegClosed))
+    assert figures.packets_received > 0
+    assert figures.packets_lost == 0
+
+    until(lambda: simulated.asked("call_metrics"), "the metrics", timeout_s=WITHIN_S)
+    (metrics,) = simulated.asked("call_metrics")
+    assert (metrics["call_id"], metrics["status"]) == (call_id, 200)
+    asked = [(one["edge"], one["action"], one["status"]) for one in simulated.asked_anything()]
+    assert {status for *_, status in asked} == {200}, asked
+    steps = [action for _, action, _ in asked]
+    assert steps.count("connect") == 1
+    assert steps.index("messenger_call_permissions") < steps.index("messages") < steps.index("connect")
+    assert steps.count("media_update") >= 2
+    assert not line.dead_letters()
+
+
+def _statuses(call: dict[str, Any], label: str) -> set[str]:
+    return {track["status"] for track in call["tracks"].values() if track["label"] == label}
