@@ -166,7 +166,7 @@ class Changes:
         if showing != "nothing":
             if showing != self._offered or leg.video.peer_takes is None:
                 if self._offered not in ("nothing", showing):
-                    leg.video_track = str(uuid.uuid4())
+                    leg.video_track = str(uuid.UUID(int=random.getrandbits(128), version=4))
                 sdp = leg.offer_again()
             tracks.append((leg.video_track, LABELS[showing], "enabled"))
         elif self._offered != "nothing":
