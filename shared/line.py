@@ -28,8 +28,8 @@ class Line:
     def __init__(self) -> None:
         self._holder: LineHolder | None = None
 
-    def bind(self, holder: LineHolder) -> None:
-        """Let a worker carry out what is asked for."""
+    def bind(self, holder: LineHolder | None) -> None:
+        """Let a worker carry out what is asked for, or nobody any more."""
         self._holder = holder
 
     async def call(

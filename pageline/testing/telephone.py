@@ -1,0 +1,266 @@
+"""The telephone at the other end, and what a handler makes it do: `shared.handling.Holder` without any media."""
+
+import asyncio
+import itertools
+import os
+from array import array
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import av
+import numpy as np
+
+from shared.handling import FRAME_MS, RATES, AnswerRefused, Call, CallEnded, Frame, Rate, Room, Sound
+from shared.meta.messages import Message
+from shared.video import Image, Picture, Showing
+from workers.media import sounds
+from workers.media.host import EAR_FRAMES, Inlet, Keypad
+
+TICK_S: Final = FRAME_MS / 1000
+SILENCE: Final = bytes(1920)
+QUEUED_FRAMES: Final = 3_000
+ENDED_AFTER_REFUSAL_S: Final = 5.0
+KEYS: Final = "0123456789*#ABCD"
+
+
+class Written(NamedTuple):
+    """A message to a consumer."""
+
+    page: str
+    psid: str
+    kind: str
+    """`text`, `call_button`, `call_prompt` or `calling_optin`."""
+    content: dict[str, Any]
+    """Graph's `message`, as in `content["text"]`."""
+
+
+class Placed(NamedTuple):
+    """A call that `line.call` asked for."""
+
+    page: str
+    psid: str
+    handler: str
+    ask_permission: bool
+    within_s: float
+    ring_s: float
+    key: str
+
+
+class Telephone:
+    """What `Call` and `line` ask of a worker, done on virtual time and written down."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, folder: Path, refuse: AnswerRefused | None, finish: Callable[[str], None]
+    ) -> None:
+        self._loop = loop
+        self._folder = folder
+        self._refuse = refuse
+        self._finish = finish
+        self._turn = asyncio.Lock()
+        self._free_s = 0.0
+        self._recording: tuple[Path, int] | None = None
+        self._connected = False
+        self.answered = False
+        self.refused = False
+        self.outcome = ""
+        self.voice: dict[int, bytes] = {}
+        """What the consumer says, by tick: 20 ms at 48 kHz each."""
+        self.keypad = Keypad()
+        self.camera: Inlet[Image] = Inlet(EAR_FRAMES)
+        self.heard: list[str | bytes] = []
+        self.on_heard: Callable[[], None] = lambda: None
+        self.frames: list[Frame] = []
+        self.digits = ""
+        self.messages: list[Written] = []
+        self.placed: list[Placed] = []
+        self.recordings: list[str] = []
+        self.muted = False
+        self.showing: Showing = "nothing"
+        self.shown: list[Image] = []
+
+    @property
+    def tick(self) -> int:
+        """Return how many times 20 ms have passed."""
+        return int(self._loop.time() / TICK_S + 1e-6)
+
+    def end(self, outcome: str) -> None:
+        """Raise `CallEnded` at what the handler awaits, once."""
+        if not self.outcome:
+            self.outcome = outcome
+            self._finish(outcome)
+
+    def sounding(self) -> None:
+        """Refuse what needs both sides to be able to speak."""
+        if self.outcome:
+            raise CallEnded(self.outcome)
+        if not self.answered:
+            raise RuntimeError("this call is not answered yet; await call.answer() first")
+
+    # -- what a call asks for ----------------------------------------------------------------------------------------
+
+    async def answer(self) -> None:
+        """See `Call.answer`."""
+        if self.outcome:
+            raise CallEnded(self.outcome)
+        if self.answered:
+            raise RuntimeError("this call was answered before; call.answer() works once")
+        if self._refuse is not None:
+            self.refused = True
+            self._loop.call_later(ENDED_AFTER_REFUSAL_S, self.end, "failed")
+            raise self._refuse
+        self.answered = True
+
+    async def reject(self, reason: str) -> None:
+        """See `Call.reject`."""
+        if self.answered:
+            raise RuntimeError("this call was answered; only call.hang_up() ends it now")
+        self.end("declined")
+        await asyncio.Event().wait()
+
+    async def hang_up(self) -> None:
+        """See `Call.hang_up`."""
+        if self.outcome:
+            raise CallEnded(self.outcome)
+        self.end("completed" if self.answered else "declined")
+        await asyncio.Event().wait()
+
+    async def play(self, sound: Sound) -> None:
+        """See `Call.play`."""
+        self.sounding()
+        packets = sounds.load(sound)
+        async with self._turn:
+            self.heard.append(sound if isinstance(sound, bytes) else os.fspath(sound))
+            self.on_heard()
+            await asyncio.sleep(len(packets) * TICK_S)
+
+    async def hear(self, rate: Rate) -> AsyncIterator[Frame]:
+        """See `Call.hear`."""
+        self.sounding()
+        if rate not in RATES:
+            raise ValueError(f"a call is heard at 48000 or 16000 Hz, not {rate}")
+        tick = self.tick
+        while True:
+            tick = max(tick + 1, self.tick - EAR_FRAMES)
+            await asyncio.sleep(tick * TICK_S - self._loop.time())
+            yield Frame(_at(rate, self.voice.get(tick, SILENCE)), rate)
+
+    async def next_digit(self) -> str:
+        """See `Call.digits`."""
+        self.sounding()
+        return await self.keypad.take()
+
+    async def send_digits(self, digits: str) -> None:
+        """See `Call.send_digits`."""
+        self.sounding()
+        if not set(digits) <= {*KEYS, ","}:
+            raise ValueError(f"{digits!r} holds what no telephone has as a key")
+        for digit in digits:
+            await asyncio.sleep(0.5 if digit == "," else 0.2)
+            self.digits += digit
+
+    def send(self, frame: Frame) -> None:
+        """See `Call.send`."""
+        if not self.answered or self.outcome:
+            return
+        self._free_s = max(self._free_s, self._loop.time()) + TICK_S
+        if self._free_s - self._loop.time() > (QUEUED_FRAMES + 0.5) * TICK_S:
+            self._free_s -= TICK_S
+            raise BufferError("a minute of sound waits; send no faster than it plays")
+        self.frames.append(frame)
+
+    async def start_recording(self, path: str | None) -> str:
+        """See `Call.record`."""
+        self.sounding()
+        if self._recording is not None:
+            raise RuntimeError("this call is being recorded already; leave that `record` before the next")
+        file = Path(path) if path else self._folder / f"{len(self.recordings) + 1}.opus"
+        if file.suffix.lower() not in (".opus", ".ogg", ".wav"):
+            raise ValueError(f"{file.name}: a recording ends in .opus or .ogg, or in .wav")
+        self._recording = file, self.tick
+        self.recordings.append(str(file))
+        return str(file)
+
+    async def stop_recording(self) -> None:
+        """See `Call.record`."""
+        if self._recording is not None:
+            (file, began), self._recording = self._recording, None
+            _write(file, b"".join(self.voice.get(tick, SILENCE) for tick in range(began + 1, self.tick + 1)))
+
+    async def bridge(self, other: Call) -> None:
+        """See `Call.bridge`; a call can be bridged with itself here."""
+        self.sounding()
+        if other.holder is not self:
+            raise NotImplementedError("a Conversation has one call, which can be bridged with itself and no other")
+        async with self._connection():
+            await asyncio.Event().wait()
+
+    @asynccontextmanager
+    async def join(self, room: Room, *, listen_only: bool) -> AsyncIterator[None]:
+        """See `Call.join`; nobody else is in the room."""
+        self.sounding()
+        async with self._connection():
+            yield
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[None]:
+        if self._connected:
+            raise RuntimeError("this call is bridged or in a room already; end that before the next")
+        self._connected = True
+        try:
+            yield
+        finally:
+            self._connected = False
+
+    async def message(self, page: str, psid: str, message: Message) -> str:
+        """See `Call.message` and `line.message`."""
+        self.messages.append(Written(page, psid, message.kind, message.content))
+        return f"m_{len(self.messages)}"
+
+    async def call(
+        self, page: str, psid: str, handler: str, *, ask_permission: bool, within_s: float, ring_s: float, key: str
+    ) -> str:
+        """See `line.call`."""
+        self.placed.append(Placed(page, psid, handler, ask_permission, within_s, ring_s, key))
+        return f"placed_{len(self.placed)}"
+
+    # -- video -------------------------------------------------------------------------------------------------------
+
+    async def watch(self) -> AsyncIterator[Picture]:
+        """See `Call.watch`."""
+        self.sounding()
+        for number in itertools.count():
+            image = await self.camera.take()
+
+            async def decode(_picture: Picture, image: Image = image) -> Image:
+                return image
+
+            yield Picture("vp8", number == 0, self.tick * 1800, b"", decode)
+
+    def show(self, image: Image) -> None:
+        """See `Call.show`."""
+        if self.showing != "nothing":
+            self.shown.append(image)
+
+    async def change_media(self, *, muted: bool | None = None, showing: Showing | None = None) -> None:
+        """See `Call.mute`, `Call.start_video` and the like."""
+        self.sounding()
+        self.muted = self.muted if muted is None else muted
+        self.showing = self.showing if showing is None else showing
+
+
+def _at(rate: Rate, pcm48k: bytes) -> bytes:
+    """Return 20 ms at a call's rate; every third sample will do for a test."""
+    return pcm48k if rate == RATES[-1] else array("h", pcm48k)[::3].tobytes()
+
+
+def _write(path: Path, pcm48k: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    wav = path.suffix.lower() == ".wav"
+    with av.open(str(path), "w", format="wav" if wav else "ogg") as file:
+        stream = file.add_stream("pcm_s16le" if wav else "libopus", rate=RATES[-1], layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.frombuffer(pcm48k or SILENCE, "<i2").reshape(1, -1), "s16", "mono")
+        frame.sample_rate = RATES[-1]
+        for encoded in (*stream.encode(frame), *stream.encode(None)):
+            file.mux(encoded)
