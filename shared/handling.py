@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, Self
 
 import structlog
 
+from shared.listening import Listening, level_db
 from shared.meta import messages
 from shared.video import Seeing, VideoHolder
 
@@ -62,6 +63,11 @@ class Frame(NamedTuple):
         """Return the number of samples, 960 or 320."""
         return len(self.pcm) // 2
 
+    @property
+    def level_db(self) -> float:
+        """Return how loud it is, from -96 to 0 dB of full scale."""
+        return level_db(self.pcm)
+
 
 class Holder(VideoHolder, Protocol):
     """What a `Call` needs of the worker that holds it; every method is called on the handler's event loop."""
@@ -98,7 +104,7 @@ class Room:
         """What the worker of its calls has made for it."""
 
 
-class Call(Seeing):
+class Call(Seeing, Listening):
     """One call with a consumer. Everything that waits raises `CallEnded` when the call is over."""
 
     def __init__(

@@ -72,6 +72,10 @@ class SimulatedMeta:
         call: dict[str, Any] = self._http.get(f"/sim/calls/{call_id}").raise_for_status().json()
         return call
 
+    def say(self, call_id: str, **what: Any) -> None:
+        """Let the consumer say something else from now on."""
+        self._http.post(f"/sim/calls/{call_id}/say", json=what).raise_for_status()
+
     def press(self, call_id: str, digits: str) -> None:
         """Let the consumer press keys."""
         self._http.post(f"/sim/calls/{call_id}/digits", json={"digits": digits}).raise_for_status()

@@ -14,4 +14,8 @@ prompt() {
 }
 prompt welcome "Hello, and welcome to page line. This call was answered by a program on this machine. If you can hear these words, everything between Messenger and this voice works."
 prompt goodbye "Thank you for calling. Goodbye!"
+prompt leave_a_message "Nobody can take your call at the moment. Please leave a message after the tone. When you are done, press any key, or hang up."
+sox -n -r 48000 -c 1 -b 16 beep.wav synth 0.4 sine 1000 gain -12 fade 0.01 0.4 0.01 pad 0 0.1
+opusenc --quiet --bitrate 32 --comp 10 --discard-comments beep.wav beep.ogg
+rm -f beep.wav
 prompt ../../media/last_words "This call has to end, goodbye."

@@ -1,0 +1,113 @@
+"""The handlers that come with pageline through real processes, to consumers of the simulator with a dial pad."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from shared.calls import facts
+from tests.acceptance.line import PIPELINE, ROOT, Line
+from tests.acceptance.simulated import SimulatedMeta
+from tests.acceptance.standin import until
+
+VOICEMAIL = "108812345678981"
+SPOKEN = str(ROOT / "workers" / "handlers" / "sounds" / "goodbye.ogg")
+SPOKEN_S = 3.0
+
+
+class Told(NamedTuple):
+    """Whoever is told of messages."""
+
+    url: str
+    notes: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def office() -> Iterator[Told]:
+    notes: list[dict[str, Any]] = []
+
+    class Office(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            notes.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Office) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield Told(f"http://127.0.0.1:{server.server_port}/", notes)
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def simulated() -> SimulatedMeta:
+    return SimulatedMeta()
+
+
+@pytest.fixture(scope="module")
+def line(simulated: SimulatedMeta, office: Told, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    settings = {
+        "VOICEMAIL_GREETING": "tone.wav",
+        "VOICEMAIL_SILENCE_SECONDS": "2",
+        "VOICEMAIL_WEBHOOK_URL": office.url,
+    }
+    with Line(tmp_path_factory.mktemp("handlers"), simulated, **settings) as running:
+        with (running.home / "pages.toml").open("a") as tables:
+            tables.write(f'[{VOICEMAIL}]\ntoken = "x"\nhandler = "workers.handlers.voicemail:answer"\n')
+        running.processes["sim"] = simulated.start(running.home)
+        running.start(*PIPELINE)
+        yield running.await_ready()
+
+
+class Caller:
+    """A consumer who has called."""
+
+    def __init__(self, simulated: SimulatedMeta, page: str, psid: str) -> None:
+        self._simulated = simulated
+        self.psid = psid
+        self.call_id: str = simulated.ring(page, psid)["call_id"]
+
+    def press(self, keys: str) -> None:
+        self._simulated.press(self.call_id, keys)
+
+    def say_once(self, sound: str) -> None:
+        self._simulated.say(self.call_id, sound=sound, loop=False)
+
+    def hang_up(self) -> None:
+        self._simulated.hang_up(self.call_id)
+
+
+def note_from(office: Told, caller: Caller) -> dict[str, Any]:
+    """Wait until the office is told of this caller's message, and return what it was told."""
+    mine = until(lambda: [note for note in office.notes if note["call_id"] == caller.call_id], "a note", timeout_s=30)
+    assert json.loads(Path(mine[0]["path"] + ".json").read_text()) == mine[0]
+    assert mine[0]["caller"] == caller.psid
+    return mine[0]
+
+
+def test_a_message_ends_with_silence_and_the_office_is_told(line: Line, simulated: SimulatedMeta, office: Told) -> None:
+    caller = Caller(simulated, VOICEMAIL, "4001")
+    line.await_fact(caller, facts.RecordingStarted)
+    caller.say_once(SPOKEN)
+    note = note_from(office, caller)
+    assert (note["spoken"], note["ended_by"]) == (True, "silence")
+    assert SPOKEN_S < note["seconds"] < 10
+    assert Path(note["path"]).stat().st_size > 5_000
+    assert line.outcome_of(caller) == "completed"
+
+
+@pytest.mark.parametrize("ending", ["key", "caller"])
+def test_a_message_ends_with_a_key_or_a_hang_up(
+    line: Line, simulated: SimulatedMeta, office: Told, ending: str
+) -> None:
+    caller = Caller(simulated, VOICEMAIL, f"4002-{ending}")
+    line.await_fact(caller, facts.RecordingStarted)
+    caller.press("1") if ending == "key" else caller.hang_up()
+    assert note_from(office, caller)["ended_by"] == ending
+    assert line.outcome_of(caller) == "completed"

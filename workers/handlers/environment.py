@@ -1,0 +1,36 @@
+"""Settings of the handlers that come with pageline: environment variables, an empty one counting as unset."""
+
+import os
+
+
+def text(name: str, default: str = "") -> str:
+    """Return a setting."""
+    return os.environ.get(name) or default
+
+
+def seconds(name: str, default: float) -> float:
+    """Return a setting that is a length of time.
+
+    Raises:
+        ValueError: it is none; the message names it.
+    """
+    given = text(name)
+    try:
+        value = float(given or default)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{name}={given} is not usable: write seconds, more than 0, such as {default:g}")
+    return value
+
+
+def url(name: str) -> str:
+    """Return a setting that is the URL of a web server, or "".
+
+    Raises:
+        ValueError: it is none; the message names it.
+    """
+    given = text(name)
+    if given and not given.startswith(("http://", "https://")):
+        raise ValueError(f"{name}={given} is not usable: write a URL that begins with https:// or http://")
+    return given

@@ -1,0 +1,138 @@
+"""Take a message: a greeting, a beep, a recording that ends by itself; then a note beside the file, and a webhook.
+
+The note is written first and stays: what the webhook's receiver did not get is not lost.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+import httpx
+import msgspec
+import stamina
+
+from pageline import Call
+from workers.handlers import environment
+
+_SOUNDS = files("workers.handlers") / "sounds"
+LEAVE_A_MESSAGE: Final = str(_SOUNDS / "leave_a_message.ogg")
+BEEP: Final = str(_SOUNDS / "beep.ogg")
+GOODBYE: Final = str(_SOUNDS / "goodbye.ogg")
+TOLD_WITHIN_S: Final = 4.0
+"""A handler whose caller has gone has five seconds left."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What messages are taken on."""
+
+    greeting: str = LEAVE_A_MESSAGE
+    longest_s: float = 120.0
+    silence_s: float = 4.0
+    """Who says nothing for so long is done."""
+    webhook_url: str = ""
+
+
+TERMS: Final = Terms(
+    environment.text("VOICEMAIL_GREETING", LEAVE_A_MESSAGE),
+    environment.seconds("VOICEMAIL_SECONDS", Terms.longest_s),
+    environment.seconds("VOICEMAIL_SILENCE_SECONDS", Terms.silence_s),
+    environment.url("VOICEMAIL_WEBHOOK_URL"),
+)
+
+
+@dataclass
+class Message:
+    """What the note and the webhook tell."""
+
+    call_id: str
+    page: str
+    caller: str
+    path: str
+    at: str
+    """When the recording began, ISO 8601."""
+    seconds: float = 0.0
+    spoken: bool = False
+    """Whether anything was said, as far as its loudness tells."""
+    ended_by: str = "caller"
+    """`silence`, `key`, `limit`, or the `caller` who hung up."""
+
+
+async def answer(call: Call) -> None:
+    """Take a message and say goodbye."""
+    await call.answer()
+    await take_message(call)
+
+
+async def on_lost(call: Call) -> None:
+    """Note that a message was cut off: the worker that took it died, and the file is where that one wrote it."""
+    call.log.warning("voicemail.cut_off")
+
+
+async def take_message(call: Call, terms: Terms = TERMS) -> None:
+    """Take a message in a call that was answered, and say goodbye."""
+    await call.play(terms.greeting, BEEP)
+    now_s = asyncio.get_running_loop().time
+    message, began_s = None, now_s()
+    try:
+        async with call.record() as recording:
+            at = datetime.now(UTC).isoformat(timespec="seconds")
+            message = Message(call.id, call.page, call.caller, recording.path, at)
+            message.ended_by = await _recorded(call, message, terms)
+    finally:
+        if message is not None:
+            message.seconds = round(now_s() - began_s, 1)
+            await _keep(call, message, terms)
+    await call.play(GOODBYE)
+
+
+async def _recorded(call: Call, message: Message, terms: Terms) -> str:
+    """Wait for the message's end, and return what ended it."""
+    listening = asyncio.create_task(_fell_silent(call, message, terms))
+    pressing = asyncio.create_task(call.ask(timeout_s=terms.longest_s, finish_on=""))
+    try:
+        await asyncio.wait({listening, pressing}, timeout=terms.longest_s, return_when=asyncio.FIRST_COMPLETED)
+        if pressing.done() and pressing.result():
+            return "key"
+        return "silence" if listening.done() and listening.result() else "limit"
+    finally:
+        listening.cancel()
+        pressing.cancel()
+
+
+async def _fell_silent(call: Call, message: Message, terms: Terms) -> bool:
+    message.spoken = await call.speech(timeout_s=terms.silence_s)
+    return not message.spoken or await call.silence(terms.silence_s, timeout_s=terms.longest_s)
+
+
+async def _keep(call: Call, message: Message, terms: Terms) -> None:
+    body = msgspec.json.encode(message)
+    _write_note(Path(message.path + ".json"), body)
+    call.log.info(
+        "voicemail.taken",
+        path=message.path,
+        seconds=message.seconds,
+        spoken=message.spoken,
+        ended_by=message.ended_by,
+    )
+    if terms.webhook_url:
+        try:
+            async with asyncio.timeout(TOLD_WITHIN_S):
+                await _tell(terms.webhook_url, body)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            call.log.error("voicemail.not_told", path=message.path, error=f"{type(error).__name__}: {error}")
+
+
+def _write_note(path: Path, body: bytes) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(body)
+
+
+@stamina.retry(on=httpx.HTTPError, attempts=3, timeout=TOLD_WITHIN_S, wait_initial=0.2, wait_max=1.0)
+async def _tell(url: str, body: bytes) -> None:
+    async with httpx.AsyncClient(timeout=TOLD_WITHIN_S) as client:
+        reply = await client.post(url, content=body, headers={"content-type": "application/json"})
+        reply.raise_for_status()
