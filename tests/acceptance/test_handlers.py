@@ -10,13 +10,27 @@ from typing import Any, NamedTuple
 import pytest
 
 from shared.calls import facts
-from tests.acceptance.line import PIPELINE, ROOT, Line
+from tests.acceptance.line import PIPELINE, ROOT, Line, write_tone
 from tests.acceptance.simulated import SimulatedMeta
 from tests.acceptance.standin import until
 
 VOICEMAIL = "108812345678981"
+MENUS = "108812345678982"
+RECEPTION = """\
+open = { menu = "main" }
+[menus.main]
+prompt = "tone.wav"
+timeout_seconds = 20
+keys.1 = { voicemail = true }
+keys.2 = { menu = "second" }
+[menus.second]
+prompt = "tone.wav"
+timeout_seconds = 20
+keys."#" = { play = "high.wav", hang_up = true }
+"""
 SPOKEN = str(ROOT / "workers" / "handlers" / "sounds" / "goodbye.ogg")
 SPOKEN_S = 3.0
+HIGH_HZ = 880
 
 
 class Told(NamedTuple):
@@ -53,13 +67,17 @@ def simulated() -> SimulatedMeta:
 @pytest.fixture(scope="module")
 def line(simulated: SimulatedMeta, office: Told, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     settings = {
+        "IVR_FILE": "reception.toml",
         "VOICEMAIL_GREETING": "tone.wav",
         "VOICEMAIL_SILENCE_SECONDS": "2",
         "VOICEMAIL_WEBHOOK_URL": office.url,
     }
     with Line(tmp_path_factory.mktemp("handlers"), simulated, **settings) as running:
         with (running.home / "pages.toml").open("a") as tables:
-            tables.write(f'[{VOICEMAIL}]\ntoken = "x"\nhandler = "workers.handlers.voicemail:answer"\n')
+            for page, handler in ((VOICEMAIL, "voicemail"), (MENUS, "ivr")):
+                tables.write(f'[{page}]\ntoken = "x"\nhandler = "workers.handlers.{handler}:answer"\n')
+        (running.home / "reception.toml").write_text(RECEPTION)
+        write_tone(running.home / "high.wav", hz=HIGH_HZ, seconds=3)
         running.processes["sim"] = simulated.start(running.home)
         running.start(*PIPELINE)
         yield running.await_ready()
@@ -111,3 +129,30 @@ def test_a_message_ends_with_a_key_or_a_hang_up(
     caller.press("1") if ending == "key" else caller.hang_up()
     assert note_from(office, caller)["ended_by"] == ending
     assert line.outcome_of(caller) == "completed"
+
+
+def test_the_dial_pad_leads_through_menus(line: Line, simulated: SimulatedMeta) -> None:
+    caller = Caller(simulated, MENUS, "4003")
+    line.await_fact(caller, facts.LegConnected)
+    caller.press("2")
+    caller.press("#")
+    assert simulated.wait(caller.call_id)["heard"]["dominant_hz"] == pytest.approx(HIGH_HZ, abs=5)
+    assert line.outcome_of(caller) == "completed"
+
+
+def test_a_key_of_a_menu_takes_a_message(line: Line, simulated: SimulatedMeta, office: Told) -> None:
+    caller = Caller(simulated, MENUS, "4004")
+    line.await_fact(caller, facts.LegConnected)
+    caller.press("1")
+    line.await_fact(caller, facts.RecordingStarted)
+    caller.press("1")
+    assert note_from(office, caller)["ended_by"] == "key"
+    assert line.outcome_of(caller) == "completed"
+
+
+def test_a_file_with_a_mistake_is_told_at_the_start_with_its_line(line: Line) -> None:
+    (line.home / "mistake.toml").write_text(RECEPTION.replace('"second" }', '"sekond" }'))
+    line.start("media.2", IVR_FILE="mistake.toml")
+    media = line.processes.pop("media.2")
+    assert media.wait() == 2
+    assert "line 6: menus.main.keys.2.menu: there is no menu 'sekond'" in media.said
