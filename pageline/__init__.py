@@ -13,6 +13,7 @@ with the call in its hands.
 from shared.errors import MessageFailed
 from shared.handling import AnswerRefused, Call, CallEnded, Frame, Recording, Room
 from shared.line import line
+from shared.speaking import SpeechFailed, Spoken
 from shared.video import Image, MediaRefused, Picture
 
 __all__ = [
@@ -26,5 +27,7 @@ __all__ = [
     "Picture",
     "Recording",
     "Room",
+    "SpeechFailed",
+    "Spoken",
     "line",
 ]

@@ -17,14 +17,15 @@ import structlog
 
 from shared.listening import Listening, level_db
 from shared.meta import messages
+from shared.speaking import Speaking, Spoken
 from shared.video import Seeing, VideoHolder
 
 FRAME_MS: Final = 20
 
 Rate = Literal[16000, 48000]
 RATES: Final = (16000, 48000)
-Sound = str | os.PathLike[str] | bytes
-"""A sound to play: the path of a WAV, MP3 or Ogg file, or such a file's bytes."""
+Sound = str | os.PathLike[str] | bytes | Spoken
+"""A sound to play: the path of a WAV, MP3 or Ogg file, such a file's bytes, or a text."""
 
 
 class CallEnded(Exception):
@@ -104,7 +105,7 @@ class Room:
         """What the worker of its calls has made for it."""
 
 
-class Call(Seeing, Listening):
+class Call(Seeing, Listening, Speaking):
     """One call with a consumer. Everything that waits raises `CallEnded` when the call is over."""
 
     def __init__(

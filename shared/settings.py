@@ -1,6 +1,8 @@
 """Settings from the environment, or a Page's table in `PAGES_FILE`; the names are a contract (docs/settings.md)."""
 
 import os
+import shlex
+import shutil
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -61,6 +63,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     meta_app_id: str = ""
     pages_watch_seconds: Annotated[float, msgspec.Meta(ge=0)] = 300
     pageline_api_keys: str = ""
+    tts_command: str = ""
     log_format: str = ""
 
     @property
@@ -112,6 +115,20 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
         if url and urlsplit(url).scheme not in ("", "file"):
             raise BadSetting(f"RECORDINGS_URL={url}: only a folder or a file:// URL is understood so far.")
         return (Path(urlsplit(url).path) if url else Path(self.data_dir) / "recordings").absolute()
+
+    @property
+    def tts_argv(self) -> tuple[str, ...]:
+        """Return the program that speaks and its arguments; empty where there is none."""
+        try:
+            argv = tuple(shlex.split(self.tts_command))
+        except ValueError as error:
+            raise BadSetting(f"TTS_COMMAND={self.tts_command} is not usable: {error}.") from error
+        if argv and shutil.which(argv[0]) is None:
+            raise BadSetting(
+                f"TTS_COMMAND={self.tts_command}: there is no program {argv[0]}. Install it, or write one that "
+                "there is, such as TTS_COMMAND='espeak-ng --stdin --stdout' or TTS_COMMAND='flite -o /dev/stdout'."
+            )
+        return argv
 
     @cached_property
     def app_secrets(self) -> tuple[bytes, ...]:

@@ -14,12 +14,15 @@ import numpy as np
 
 from shared.handling import FRAME_MS, RATES, AnswerRefused, Call, CallEnded, Frame, Rate, Room, Sound
 from shared.meta.messages import Message
+from shared.speaking import Spoken
 from shared.video import Image, Picture, Showing
 from workers.media import sounds
 from workers.media.host import EAR_FRAMES, Inlet, Keypad
 
 TICK_S: Final = FRAME_MS / 1000
 SILENCE: Final = bytes(1920)
+SPOKEN_S: Final = 1 / 15
+"""For each character of a text: some 150 words a minute."""
 QUEUED_FRAMES: Final = 3_000
 ENDED_AFTER_REFUSAL_S: Final = 5.0
 KEYS: Final = "0123456789*#ABCD"
@@ -129,11 +132,15 @@ class Telephone:
     async def play(self, sound: Sound) -> None:
         """See `Call.play`."""
         self.sounding()
-        packets = sounds.load(sound)
+        heard: str | bytes
+        if isinstance(sound, Spoken):
+            heard, seconds = sound.text, len(sound.text) * SPOKEN_S
+        else:
+            heard, seconds = sound if isinstance(sound, bytes) else os.fspath(sound), len(sounds.load(sound)) * TICK_S
         async with self._turn:
-            self.heard.append(sound if isinstance(sound, bytes) else os.fspath(sound))
+            self.heard.append(heard)
             self.on_heard()
-            await asyncio.sleep(len(packets) * TICK_S)
+            await asyncio.sleep(seconds)
 
     async def hear(self, rate: Rate) -> AsyncIterator[Frame]:
         """See `Call.hear`."""

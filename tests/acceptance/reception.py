@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from pageline import AnswerRefused, Call
+from pageline import AnswerRefused, Call, Spoken
 
 
 async def duet(call: Call) -> None:
@@ -51,6 +51,13 @@ async def menu(call: Call) -> None:
     choice = await call.ask("tone.wav", digits=1, timeout_s=20)
     number = await call.ask("tone.wav", digits=12, timeout_s=20)
     Path(f"{call.id}.json").write_text(json.dumps([choice, number]))  # noqa: ASYNC240 a user would
+
+
+async def speak(call: Call) -> None:
+    """Speak a text, and ask in another one."""
+    await call.answer()
+    await call.say("Good morning.")
+    Path(f"{call.id}.json").write_text(await call.ask(Spoken("Press a key."), timeout_s=20))  # noqa: ASYNC240
 
 
 async def write(call: Call) -> None:

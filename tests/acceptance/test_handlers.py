@@ -16,6 +16,7 @@ from tests.acceptance.standin import until
 
 VOICEMAIL = "108812345678981"
 MENUS = "108812345678982"
+SPEAKS = "108812345678983"
 RECEPTION = """\
 open = { menu = "main" }
 [menus.main]
@@ -67,6 +68,7 @@ def simulated() -> SimulatedMeta:
 @pytest.fixture(scope="module")
 def line(simulated: SimulatedMeta, office: Told, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     settings = {
+        "TTS_COMMAND": "cat high.wav",
         "IVR_FILE": "reception.toml",
         "VOICEMAIL_GREETING": "tone.wav",
         "VOICEMAIL_SILENCE_SECONDS": "2",
@@ -74,8 +76,12 @@ def line(simulated: SimulatedMeta, office: Told, tmp_path_factory: pytest.TempPa
     }
     with Line(tmp_path_factory.mktemp("handlers"), simulated, **settings) as running:
         with (running.home / "pages.toml").open("a") as tables:
-            for page, handler in ((VOICEMAIL, "voicemail"), (MENUS, "ivr")):
-                tables.write(f'[{page}]\ntoken = "x"\nhandler = "workers.handlers.{handler}:answer"\n')
+            for page, handler in (
+                (VOICEMAIL, "workers.handlers.voicemail:answer"),
+                (MENUS, "workers.handlers.ivr:answer"),
+                (SPEAKS, "reception:speak"),
+            ):
+                tables.write(f'[{page}]\ntoken = "x"\nhandler = "{handler}"\n')
         (running.home / "reception.toml").write_text(RECEPTION)
         write_tone(running.home / "high.wav", hz=HIGH_HZ, seconds=3)
         running.processes["sim"] = simulated.start(running.home)
@@ -148,6 +154,15 @@ def test_a_key_of_a_menu_takes_a_message(line: Line, simulated: SimulatedMeta, o
     caller.press("1")
     assert note_from(office, caller)["ended_by"] == "key"
     assert line.outcome_of(caller) == "completed"
+
+
+def test_a_text_is_spoken_and_another_one_is_answered(line: Line, simulated: SimulatedMeta) -> None:
+    caller = Caller(simulated, SPEAKS, "4005")
+    line.await_fact(caller, facts.LegConnected)
+    caller.press("5")
+    assert simulated.wait(caller.call_id)["heard"]["dominant_hz"] == pytest.approx(HIGH_HZ, abs=5)
+    assert line.outcome_of(caller) == "completed"
+    assert (line.home / f"{caller.call_id}.json").read_text() == "5"
 
 
 def test_a_file_with_a_mistake_is_told_at_the_start_with_its_line(line: Line) -> None:

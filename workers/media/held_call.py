@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from shared.calls import facts
 from shared.handling import Call, Frame, Rate, Room, Sound
 from shared.meta.messages import Message
+from shared.speaking import Spoken
 from workers.media import sounds
 from workers.media.dtmf import Digit
 from workers.media.held_video import HeldVideo
 from workers.media.host import Ear, Host, Keypad
 from workers.media.live_call import QUEUED_FRAMES
 from workers.media.mixer import Participant, mixer_of
+from workers.media.voice import voice
 
 if TYPE_CHECKING:
     from workers.media.performer import Performer
@@ -45,7 +47,10 @@ class HeldCall(HeldVideo):
 
     async def play(self, sound: Sound) -> None:
         """See `Call.play`."""
-        packets = await asyncio.to_thread(sounds.load, sound)
+        if isinstance(sound, Spoken):
+            packets = await voice.say(sound.text)
+        else:
+            packets = await asyncio.to_thread(sounds.load, sound)
         await self._host.on_media_loop(self._play(packets))
 
     async def _play(self, packets: tuple[bytes, ...]) -> None:

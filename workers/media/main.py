@@ -17,6 +17,7 @@ from workers.media.host import Host
 from workers.media.leg import Leg
 from workers.media.open_line import OpenLine
 from workers.media.turn import Relays
+from workers.media.voice import voice
 from workers.media.worker import Worker
 
 
@@ -29,6 +30,7 @@ def serve(settings: Settings) -> None:
     """
     url = settings.required_redis_url
     relays = Relays(settings.known_ice_servers, only=settings.ice_transport_policy == "relay")
+    voice.use(settings.tts_argv)
     scripts = {name: handler.load(name) for name in sorted(settings.handlers)}
     heap.settle()
     uvloop.run(_work(settings, url, scripts, relays))

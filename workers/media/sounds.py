@@ -12,7 +12,6 @@ from pathlib import Path
 
 import av
 
-from shared.handling import Sound
 from workers.media.opus import encode_clip
 
 RATE = 48_000
@@ -22,7 +21,10 @@ _one_at_a_time = threading.Lock()
 """Who wants a sound that is being encoded waits for it: a hundred calls that play it at once encode it once."""
 
 
-def load(sound: Sound) -> tuple[bytes, ...]:
+File = str | os.PathLike[str] | bytes
+
+
+def load(sound: File) -> tuple[bytes, ...]:
     """Return the sound as 20 ms Opus packets; it blocks while reading and encoding for the first time.
 
     Raises:
@@ -37,6 +39,11 @@ def load(sound: Sound) -> tuple[bytes, ...]:
         return _encoded_file(str(path), changed_ns)
 
 
+def encoded(sound: bytes) -> tuple[bytes, ...]:
+    """Return a sound as `load` does, and keep nothing."""
+    return _packets(lambda: io.BytesIO(sound), f"{len(sound)} bytes")
+
+
 @lru_cache(CLIPS_KEPT)
 def _encoded_file(path: str, _changed_ns: int) -> tuple[bytes, ...]:
     return _packets(lambda: path, path)
@@ -44,7 +51,7 @@ def _encoded_file(path: str, _changed_ns: int) -> tuple[bytes, ...]:
 
 @lru_cache(CLIPS_KEPT)
 def _encoded_bytes(sound: bytes) -> tuple[bytes, ...]:
-    return _packets(lambda: io.BytesIO(sound), f"{len(sound)} bytes")
+    return encoded(sound)
 
 
 def _packets(source: Callable[[], str | io.BytesIO], name: str) -> tuple[bytes, ...]:
