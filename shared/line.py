@@ -28,9 +28,10 @@ class Line:
     def __init__(self) -> None:
         self._holder: LineHolder | None = None
 
-    def bind(self, holder: LineHolder | None) -> None:
-        """Let a worker carry out what is asked for, or nobody any more."""
-        self._holder = holder
+    def bind(self, holder: LineHolder | None) -> LineHolder | None:
+        """Let a worker carry out what is asked for, and return who did before, if anybody."""
+        before, self._holder = self._holder, holder
+        return before
 
     async def call(
         self,

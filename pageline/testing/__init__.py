@@ -77,7 +77,7 @@ class Conversation:
 
     async def __aenter__(self) -> Self:
         """Let it ring; the handler has done what it does at once."""
-        line.bind(self._telephone)
+        self._stack.callback(line.bind, line.bind(self._telephone))
         call = Call(self._telephone, call_id="c_test", epoch=1, **self._known)
         self._host.start(call, self._watched, self._ended)
         await self._run(self._loop.run_for, 0)
@@ -92,7 +92,6 @@ class Conversation:
             with contextlib.suppress(Exception) if error else contextlib.nullcontext():
                 await self._until(lambda: self._over, 2 * STOP_GRACE_S)
         finally:
-            line.bind(None)
             await self._run(self._close)
             self._thread.shutdown()
             self._stack.close()

@@ -12,7 +12,7 @@ import pytest
 from pageline import Call
 from pageline.testing import Conversation
 from workers.handlers import environment
-from workers.handlers.voicemail import BEEP, GOODBYE, LEAVE_A_MESSAGE, TERMS, Terms, on_lost, take_message
+from workers.handlers.voicemail import BEEP, GOODBYE, LEAVE_A_MESSAGE, TERMS, Terms, on_lost, take_voicemail
 
 
 class Office:
@@ -49,7 +49,7 @@ class Machine:
 
     async def answer(self, call: Call) -> None:
         await call.answer()
-        await take_message(call, self.terms)
+        await take_voicemail(call, self.terms)
 
 
 def note_of(talk: Conversation) -> dict[str, Any]:
@@ -100,6 +100,16 @@ async def test_a_key_ends_it(tmp_path: Path) -> None:
         await talk.press("#")
         await talk.hears(GOODBYE)
     assert note_of(talk)["ended_by"] == "key"
+
+
+async def test_a_key_skips_the_greeting_and_ends_nothing(tmp_path: Path) -> None:
+    async with Conversation(Machine().answer, recordings=tmp_path) as talk:
+        await talk.hears(LEAVE_A_MESSAGE)
+        await talk.wait(1)
+        await talk.press("1")
+        await talk.hears(BEEP, within_s=0)
+        await talk.hears(GOODBYE)
+    assert note_of(talk)["ended_by"] == "silence"
 
 
 async def test_a_message_of_who_hangs_up_is_kept_and_told(office: Office, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from pageline import Call
 from workers.handlers.plan import Action, Menu, Plan
-from workers.handlers.voicemail import TERMS, take_message
+from workers.handlers.voicemail import TERMS, take_voicemail
 
 MOST_FALLBACKS: Final = 5
 """Menus on end in which nobody pressed a key of theirs; then nobody is there, or nobody who can."""
@@ -19,7 +19,7 @@ async def guide(call: Call, plan: Plan, moment: datetime) -> None:
     while True:
         await call.play(*action.play)
         if action.voicemail is not None:
-            await take_message(call, replace(TERMS, greeting=action.voicemail or TERMS.greeting))
+            await take_voicemail(call, replace(TERMS, greeting=action.voicemail or TERMS.greeting))
             return
         menu = plan.menus[action.menu] if action.menu else menu
         if action.hang_up or menu is None or fallbacks == MOST_FALLBACKS:

@@ -1,4 +1,4 @@
-"""Take a message: a greeting, a beep, a recording that ends by itself; then a note beside the file, and a webhook.
+"""Take voicemail: a greeting, a beep, a recording that ends by itself; then a note beside the file, and a webhook.
 
 The note is written first and stays: what the webhook's receiver did not get is not lost.
 """
@@ -21,13 +21,15 @@ _SOUNDS = files("workers.handlers") / "sounds"
 LEAVE_A_MESSAGE: Final = str(_SOUNDS / "leave_a_message.ogg")
 BEEP: Final = str(_SOUNDS / "beep.ogg")
 GOODBYE: Final = str(_SOUNDS / "goodbye.ogg")
+NO_LONGER_S: Final = 0.1
+"""Than the greeting, a key is waited for."""
 TOLD_WITHIN_S: Final = 4.0
 """A handler whose caller has gone has five seconds left."""
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What messages are taken on."""
+    """On what terms voicemail is taken."""
 
     greeting: str = LEAVE_A_MESSAGE
     longest_s: float = 120.0
@@ -45,7 +47,7 @@ TERMS: Final = Terms(
 
 
 @dataclass
-class Message:
+class Voicemail:
     """What the note and the webhook tell."""
 
     call_id: str
@@ -62,36 +64,37 @@ class Message:
 
 
 async def answer(call: Call) -> None:
-    """Take a message and say goodbye."""
+    """Take voicemail and say goodbye."""
     await call.answer()
-    await take_message(call)
+    await take_voicemail(call)
 
 
 async def on_lost(call: Call) -> None:
-    """Note that a message was cut off: the worker that took it died, and the file is where that one wrote it."""
+    """Note that voicemail was cut off: the worker that took it died, and the file is where that one wrote it."""
     call.log.warning("voicemail.cut_off")
 
 
-async def take_message(call: Call, terms: Terms = TERMS) -> None:
-    """Take a message in a call that was answered, and say goodbye."""
-    await call.play(terms.greeting, BEEP)
+async def take_voicemail(call: Call, terms: Terms = TERMS) -> None:
+    """Take voicemail in a call that was answered, and say goodbye."""
+    await call.ask(terms.greeting, timeout_s=NO_LONGER_S, finish_on="")  # a key skips the greeting
+    await call.play(BEEP)
     now_s = asyncio.get_running_loop().time
-    message, began_s = None, now_s()
+    voicemail, began_s = None, now_s()
     try:
         async with call.record() as recording:
             at = datetime.now(UTC).isoformat(timespec="seconds")
-            message = Message(call.id, call.page, call.caller, recording.path, at)
-            message.ended_by = await _recorded(call, message, terms)
+            voicemail = Voicemail(call.id, call.page, call.caller, recording.path, at)
+            voicemail.ended_by = await _recorded(call, voicemail, terms)
     finally:
-        if message is not None:
-            message.seconds = round(now_s() - began_s, 1)
-            await _keep(call, message, terms)
+        if voicemail is not None:
+            voicemail.seconds = round(now_s() - began_s, 1)
+            await _keep(call, voicemail, terms)
     await call.play(GOODBYE)
 
 
-async def _recorded(call: Call, message: Message, terms: Terms) -> str:
-    """Wait for the message's end, and return what ended it."""
-    listening = asyncio.create_task(_fell_silent(call, message, terms))
+async def _recorded(call: Call, voicemail: Voicemail, terms: Terms) -> str:
+    """Wait until the caller is done, and return what tells so."""
+    listening = asyncio.create_task(_fell_silent(call, voicemail, terms))
     pressing = asyncio.create_task(call.ask(timeout_s=terms.longest_s, finish_on=""))
     try:
         await asyncio.wait({listening, pressing}, timeout=terms.longest_s, return_when=asyncio.FIRST_COMPLETED)
@@ -103,27 +106,27 @@ async def _recorded(call: Call, message: Message, terms: Terms) -> str:
         pressing.cancel()
 
 
-async def _fell_silent(call: Call, message: Message, terms: Terms) -> bool:
-    message.spoken = await call.speech(timeout_s=terms.silence_s)
-    return not message.spoken or await call.silence(terms.silence_s, timeout_s=terms.longest_s)
+async def _fell_silent(call: Call, voicemail: Voicemail, terms: Terms) -> bool:
+    voicemail.spoken = await call.speech(timeout_s=terms.silence_s)
+    return not voicemail.spoken or await call.silence(terms.silence_s, timeout_s=terms.longest_s)
 
 
-async def _keep(call: Call, message: Message, terms: Terms) -> None:
-    body = msgspec.json.encode(message)
-    _write_note(Path(message.path + ".json"), body)
+async def _keep(call: Call, voicemail: Voicemail, terms: Terms) -> None:
+    body = msgspec.json.encode(voicemail)
+    _write_note(Path(voicemail.path + ".json"), body)
     call.log.info(
         "voicemail.taken",
-        path=message.path,
-        seconds=message.seconds,
-        spoken=message.spoken,
-        ended_by=message.ended_by,
+        path=voicemail.path,
+        seconds=voicemail.seconds,
+        spoken=voicemail.spoken,
+        ended_by=voicemail.ended_by,
     )
     if terms.webhook_url:
         try:
             async with asyncio.timeout(TOLD_WITHIN_S):
                 await _tell(terms.webhook_url, body)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            call.log.error("voicemail.not_told", path=message.path, error=f"{type(error).__name__}: {error}")
+            call.log.error("voicemail.not_told", path=voicemail.path, error=f"{type(error).__name__}: {error}")
 
 
 def _write_note(path: Path, body: bytes) -> None:
