@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pageline import Spoken
 from workers.handlers.plan import Action, Plan
 from workers.handlers.plan_file import read_plan
 from workers.handlers.toml_lines import TomlLines
@@ -29,7 +30,9 @@ keys.1 = { hang_up = true }
 
 
 @pytest.fixture
-def read(tmp_path: Path) -> Read:
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
+    monkeypatch.setenv("TTS_COMMAND", "cat")
+
     def read(text: str) -> Plan:
         for sound in re.findall(r"\w+\.ogg", text):
             if sound != "missing.ogg":
@@ -42,11 +45,11 @@ def read(tmp_path: Path) -> Read:
 
 def test_a_file_says_what_callers_meet(read: Read, tmp_path: Path) -> None:
     plan = read(
-        'open = { play = ["welcome.ogg", "news.ogg"], menu = "main" }\n'
+        'open = { play = ["welcome.ogg", { say = "News." }], menu = "main" }\n'
         '[menus.main]\nprompt = "main.ogg"\ntimeout_seconds = 2.5\ntries = 1\n'
         'keys."*" = { voicemail = "greeting.ogg" }\nkeys.0 = { voicemail = true }\n'
     )
-    assert plan.open == Action((f"{tmp_path}/welcome.ogg", f"{tmp_path}/news.ogg"), menu="main")
+    assert plan.open == Action((f"{tmp_path}/welcome.ogg", Spoken("News.")), menu="main")
     menu = plan.menus["main"]
     assert (menu.prompt, menu.timeout_s, menu.tries) == ((f"{tmp_path}/main.ogg",), 2.5, 1)
     assert menu.keys == {"*": Action(voicemail=f"{tmp_path}/greeting.ogg"), "0": Action(voicemail="")}
@@ -107,7 +110,11 @@ OPEN = 'open = { menu = "main" }\n'
             OPEN + MENU + 'unknown = [\n  "main.ogg",\n  "missing.ogg",\n]\n',
             "line 5: menus.main.unknown: there is no file",
         ),
-        (OPEN + MENU + "unknown = 3\n", "line 5: menus.main.unknown: 3 is neither a path nor a list of paths"),
+        (OPEN + MENU + "unknown = 3\n", "line 5: menus.main.unknown: 3 is no sound: write a path"),
+        (
+            OPEN + MENU + "unknown = { said = 'no' }\n",
+            "line 5: menus.main.unknown: {'said': 'no'} is no sound",
+        ),
         (OPEN + MENU + "tries = 2.5\n", "line 5: menus.main.tries: 2.5 is no whole number from 1 to 10"),
         (OPEN + MENU + "tries = true\n", "line 5: menus.main.tries: True is no whole number"),
         (OPEN + MENU + "timeout_seconds = 0\n", "line 5: menus.main.timeout_seconds: 0 is no number from 1 to 60"),
@@ -130,6 +137,12 @@ def test_a_mistake_is_told_with_its_line(read: Read, tmp_path: Path, text: str, 
     with pytest.raises(ValueError, match=f"^{re.escape(str(tmp_path))}/reception.toml is not usable: ?") as error:
         read(text)
     assert told in str(error.value)
+
+
+def test_a_text_that_nobody_can_speak_is_a_mistake(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TTS_COMMAND")
+    with pytest.raises(ValueError, match=r"line 1: open.play: a text needs .* TTS_COMMAND is not set"):
+        read('open = { play = ["main.ogg", { say = "Hello." }] }\n')
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines(read: Read) -> None:

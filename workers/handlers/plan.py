@@ -6,6 +6,10 @@ from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from pageline import Spoken
+
+Sounds = tuple[str | Spoken, ...]
+"""Paths, and texts to be spoken."""
 Span = tuple[int, int]
 """From a minute of the day to another, which is not in it."""
 
@@ -14,7 +18,7 @@ Span = tuple[int, int]
 class Action:
     """Sounds, and what comes after them: at most one of the rest, or else the menu it came from once more."""
 
-    play: tuple[str, ...] = ()
+    play: Sounds = ()
     menu: str = ""
     voicemail: str | None = None
     """The greeting; empty for the usual one."""
@@ -28,9 +32,9 @@ HANG_UP: Final = Action(hang_up=True)
 class Menu:
     """A question, and what each key does."""
 
-    prompt: tuple[str, ...]
+    prompt: Sounds
     keys: Mapping[str, Action]
-    unknown: tuple[str, ...] = ()
+    unknown: Sounds = ()
     timeout_s: float = 5.0
     tries: int = 3
     fallback: Action = HANG_UP

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
-from workers.handlers.plan import Action, Menu, Plan, Span
+from pageline import Spoken
+from workers.handlers import environment
+from workers.handlers.plan import Action, Menu, Plan, Sounds, Span
 from workers.handlers.toml_lines import TomlLines
 
 DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -105,7 +107,7 @@ class _Reader:
         return Action(
             play=self._sounds((*where, "play"), table.get("play", [])),
             menu=menu if isinstance(menu, str) else "",
-            voicemail="".join(self._sounds((*where, "voicemail"), voicemail))
+            voicemail=self._path((*where, "voicemail"), voicemail)
             if isinstance(voicemail, str)
             else ""
             if voicemail is not None
@@ -121,17 +123,25 @@ class _Reader:
             self._wrong((*where, key), f"there is no such key here; there are {', '.join(known or ())}")
         return given
 
-    def _sounds(self, where: Where, given: Any) -> tuple[str, ...]:
-        """Return paths, which are relative to the file's folder."""
-        listed = [given] if isinstance(given, str) else given
-        if not isinstance(listed, list) or not all(isinstance(sound, str) for sound in listed):
-            self._wrong(where, f"{given!r} is neither a path nor a list of paths")
-            return ()
-        paths = [self._folder / sound for sound in listed]
-        for path in paths:
-            if not path.is_file():
-                self._wrong(where, f"there is no file {path}")
-        return tuple(map(str, paths))
+    def _sounds(self, where: Where, given: Any) -> Sounds:
+        return tuple(self._sound(where, sound) for sound in (given if isinstance(given, list) else [given]))
+
+    def _sound(self, where: Where, given: Any) -> str | Spoken:
+        if isinstance(given, str):
+            return self._path(where, given)
+        if not isinstance(given, dict) or given.keys() != {"say"} or not isinstance(given["say"], str):
+            self._wrong(where, f'{given!r} is no sound: write a path, {{ say = "a text" }}, or a list of them')
+            return ""
+        if not environment.text("TTS_COMMAND"):
+            self._wrong(where, "a text needs a program that speaks it, and TTS_COMMAND is not set")
+        return Spoken(given["say"])
+
+    def _path(self, where: Where, given: str) -> str:
+        """Return a path, which is relative to the file's folder."""
+        path = self._folder / given
+        if not path.is_file():
+            self._wrong(where, f"there is no file {path}")
+        return str(path)
 
     def _number(self, where: Where, given: Any, least: int, most: int, *, whole: bool = False) -> float:
         fits = (
