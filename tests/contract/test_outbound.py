@@ -139,6 +139,24 @@ async def test_an_answer_for_calls_that_nobody_knows_any_more_begins_no_log(bus:
     assert await bus.wire.call("SMEMBERS", f"{PREFIX}asking:1:2") == []
 
 
+async def test_an_answer_after_days_finds_a_call_that_may_wait_for_so_long(wire_to: Callable[[], Wire]) -> None:
+    async with wire_to() as wire:
+        bus = Bus(wire)
+        outbound = Outbound(bus)
+        week_ms = 7 * 24 * 3_600_000
+        for within_ms in (week_ms, 60_000):
+            placed = facts.Placed(page="1", consumer="2", call_by_ms=bus.now_ms() + within_ms, ask_permission=True)
+            await outbound.place(placed)
+        assert await wire.call("PTTL", f"{PREFIX}asking:1:2") > week_ms
+
+
+async def test_a_call_that_is_closed_waits_for_nobodys_leave(bus: Bus, outbound: Outbound) -> None:
+    """A consumer who is asked every day and never answers must not leave a list that grows."""
+    ours = await outbound.place(wanted(bus, ask_permission=True))
+    await bus.done(ours, "one", 1, "unreached")
+    assert await bus.wire.call("SMEMBERS", f"{PREFIX}asking:1:2") == []
+
+
 # -- adopted -----------------------------------------------------------------------------------------------------------
 
 
