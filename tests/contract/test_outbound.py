@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from msgspec.structs import replace
 
 from shared.bus import PREFIX, Bus, Fenced, Routed
 from shared.calls import facts
@@ -61,19 +62,28 @@ async def test_a_call_that_is_asked_for_finds_a_worker(bus: Bus, ours: str) -> N
 async def test_the_same_key_is_the_same_call_and_another_request_under_it_is_refused(
     bus: Bus, outbound: Outbound
 ) -> None:
-    first = await outbound.place(wanted(bus), key="k", digest="one")
-    assert await outbound.place(wanted(bus), key="k", digest="one") == first
+    first = await outbound.place(wanted(bus), key="k")
+    later = replace(wanted(bus), call_by_ms=bus.now_ms() + 90_000)  # said again, and no other wish
+    assert await outbound.place(later, key="k") == first
     assert await kinds(bus, first) == ["Placed", "Claimed"]
-    with pytest.raises(KeyReused, match=first):
-        await outbound.place(wanted(bus), key="k", digest="two")
-    assert await outbound.place(wanted(bus), key="another", digest="one") != first
+    for other in (wanted(bus, consumer="3"), wanted(bus, ask_permission=True), replace(wanted(bus), handler="a:c")):
+        with pytest.raises(KeyReused, match=first):
+            await outbound.place(other, key="k")
+    assert await outbound.place(wanted(bus), key="another") != first
+
+
+async def test_a_key_names_nobody_in_redis(bus: Bus, outbound: Outbound) -> None:
+    await outbound.place(wanted(bus, consumer="24680135791113"), key="order of 24680135791113")
+    (kept,) = await bus.wire.call("KEYS", f"{PREFIX}placed:*")
+    assert b"24680135791113" not in kept + await bus.wire.call("GET", kept)
 
 
 async def test_a_request_whose_first_half_got_lost_is_completed_by_its_repeat(bus: Bus, outbound: Outbound) -> None:
     """The key was kept, and the process died before it placed the call."""
-    await bus.wire.call("SET", f"{PREFIX}placed:k", "o_first digest")
-    assert await outbound.place(wanted(bus), key="k", digest="digest") == "o_first"
-    assert await kinds(bus, "o_first") == ["Placed", "Claimed"]
+    first = await outbound.place(wanted(bus), key="k")
+    await bus.wire.call("DEL", f"{PREFIX}call:{first}", f"{PREFIX}log:{first}")
+    assert await outbound.place(wanted(bus), key="k") == first
+    assert await kinds(bus, first) == ["Placed", "Claimed"]
 
 
 async def test_nobody_within_its_time_lets_a_call_expire(bus: Bus, outbound: Outbound) -> None:
