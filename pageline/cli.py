@@ -126,7 +126,7 @@ def calls(
 
 @app.command()
 def call(
-    call_id: Annotated[str, typer.Argument(metavar="ID", help="Meta's id of the call.")],
+    call_id: Annotated[str, typer.Argument(metavar="ID", help="The call's id, Meta's or ours.")],
     *,
     export: Annotated[
         bool, typer.Option("--export", help="Print the call's webhooks as a replay file, scrubbed.")
