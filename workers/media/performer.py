@@ -88,12 +88,7 @@ class Performer(Placer):
             case orders.StartHandler():
                 self._start_handler(call)
             case orders.RunOnLost():
-                on_lost = self._script_of(call.page, call.handler).on_lost
-                if on_lost is None:
-                    self._handler_ended("returned", "", "")
-                else:
-                    self._host.start(self._public(call), on_lost, self._handler_ended)
-                    self._stop_handler("lost", after_s=STOP_GRACE_S)
+                self._run_on_lost(call)
             case orders.StopHandler(because=outcome):
                 self._outcome, self._over = outcome, True
                 refused = self._answered is not None and self._answered.done() and self._answered.exception()
@@ -235,13 +230,26 @@ class Performer(Placer):
     # -- how orders are carried out ----------------------------------------------------------------------------
 
     def _start_handler(self, call: state.Call) -> None:
+        script = self._script(call)
+        if script is not None:
+            self.say(facts.HandlerStarted(handler=script.name))
+            self._host.start(self._public(call), script.handler, self._handler_ended)
+
+    def _run_on_lost(self, call: state.Call) -> None:
+        script = self._script(call)
+        if script is not None and script.on_lost is not None:
+            self._host.start(self._public(call), script.on_lost, self._handler_ended)
+            self._stop_handler("lost", after_s=STOP_GRACE_S)
+        elif script is not None:
+            self._handler_ended("returned", "", "")
+
+    def _script(self, call: state.Call) -> Script | None:
+        """Return what to run for the call; none where it cannot be used, which ends the handler before it began."""
         try:
-            script = self._script_of(call.page, call.handler)
+            return self._script_of(call.page, call.handler)
         except HandlerUnusable as unusable:
             self._handler_ended("raised", str(unusable), "")
-            return
-        self.say(facts.HandlerStarted(handler=script.name))
-        self._host.start(self._public(call), script.handler, self._handler_ended)
+            return None
 
     def _let_speak(self) -> None:
         if self._answered is not None and not self._answered.done():
