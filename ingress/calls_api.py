@@ -16,6 +16,7 @@ from shared.errors import BadSetting, RedisAway
 from shared.line import RING_S, WEEK_S
 from shared.outbound import KeyReused, Outbound, ours_of
 from shared.settings import Settings
+from shared.unreadable import UNREADABLE
 
 LONGEST_KEY: Final = 255
 LARGEST_BODY_BYTES: Final = 16 * 1024
@@ -71,7 +72,7 @@ class CallsApi:
             return refusal(
                 413, f"The body is larger than {LARGEST_BODY_BYTES} bytes; a call to place is a few hundred."
             )
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             return refusal(400, f"The body is not a call to place: {error}")
         if trouble := self._refused(wanted):
             return refusal(400, trouble)

@@ -7,6 +7,7 @@ code (already accepted, already terminated, ...), the message is looked at; that
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from shared.calls.ending import FAREWELLS
 from shared.calls.machine import CALL_OVER_CODES
 from shared.meta.graph import CallsReply, GraphError
 from shared.meta.permissions import read_permission
@@ -50,7 +51,6 @@ class Attempt(NamedTuple):
         return None if self.reply is None else self.reply.error
 
 
-FAREWELLS: Final = frozenset({"reject", "terminate"})
 ONCE_ONLY: Final = frozenset({"connect", "optin"})
 """Never sent again once Meta may have acted on it: a phone would ring twice, a consumer be asked twice."""
 OFFER_REFUSED: Final = 2018392
