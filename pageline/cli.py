@@ -200,6 +200,8 @@ def hangup(
         die(f"There is no call {call_id} in the log. `pageline calls` lists them.", FAILED)
     if as_json:
         print_json(told)
+    else:
+        dialling.say_how_it_ends(told)
 
 
 @app.command()

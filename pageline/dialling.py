@@ -70,6 +70,12 @@ def hang_up(settings: Settings, call_id: str) -> dict[str, Any] | None:
     return ask(settings, end)
 
 
+def say_how_it_ends(told: dict[str, Any]) -> None:
+    """Say what becomes of a call that was hung up."""
+    over = f"had ended: {told['outcome']}, {told['because']}" if told["phase"] == "ended" else "is being ended"
+    _say(f"{told['call_id']} {over}; `pageline call {told['call_id']}` tells its story.")
+
+
 async def _follow(bus: Bus, call_id: str, *, quiet: bool) -> dict[str, Any]:
     """Tell of each phase as it comes, until the call has ended."""
     phase = ""

@@ -80,9 +80,10 @@ class Outbound:
         call_id = new_id(self._bus.now_ms())
         if key:
             digest = _digest(placed.page, placed.consumer, placed.handler, str(placed.ask_permission))
-            known = await self._bus.wire.call(
-                "SET", f"{PREFIX}placed:{_digest(key)}", f"{call_id} {digest}", "NX", "GET", "EX", KEY_KEPT_S
-            )
+            kept = f"{PREFIX}placed:{_digest(key)}"
+            # two steps, for SET knows no NX together with GET before Redis 7
+            new = await self._bus.wire.call("SET", kept, f"{call_id} {digest}", "NX", "EX", KEY_KEPT_S)
+            known = None if new else await self._bus.wire.call("GET", kept)
             if known is not None:
                 call_id, _, known_digest = known.decode().partition(" ")
                 if known_digest != digest:
