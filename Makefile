@@ -23,8 +23,8 @@ install: .venv/.installed  ## make .venv with everything in it
 demo: install  ## call the line and hear it answer; ARGS="--once --json" for one call and a report
 	@$(BIN)/pageline demo $(ARGS)
 
-test: install  ## run the tests
-	@$(BIN)/pytest $(ARGS)
+test: install  ## run the tests, in two processes
+	@$(BIN)/pytest --numprocesses 2 --dist loadgroup $(ARGS)
 
 contract: install  ## what must pass before aiortc, aioice, PyAV or pylibsrtp is bumped
 	@$(BIN)/pytest tests/contract/test_aiortc.py tests/contract/test_opus.py tests/integration/test_leg.py $(ARGS)

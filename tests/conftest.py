@@ -1,6 +1,7 @@
 """Fixtures for every test that needs a real Valkey; one server serves the whole run."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 import redis
@@ -21,3 +22,14 @@ def redis_url(valkey: EmbeddedValkey) -> str:
     with redis.Redis.from_url(valkey.url) as client:
         client.flushall()
     return valkey.url
+
+
+SOUNDING: Final = ("acceptance", "chaos")
+"""Whole lines of ours with calls on them; two at once would be heard in each other's sound."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the processes of `make test` share the tests by files, and one of them have all that sounds."""
+    for item in items:
+        folder = item.path.relative_to(item.config.rootpath).parts[1]
+        item.add_marker(pytest.mark.xdist_group("sounding" if folder in SOUNDING else item.path.name))
