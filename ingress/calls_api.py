@@ -1,7 +1,6 @@
 """`/v1/calls`: place a call, look at it, end it."""
 
 import asyncio
-import hashlib
 from typing import Annotated, Final
 
 import msgspec
@@ -13,15 +12,15 @@ from ingress.keys import Endpoint, Keys, refusal
 from shared.bus import Bus
 from shared.calls import facts
 from shared.calls.summary import summary
-from shared.errors import RedisAway
-from shared.line import RING_S, WITHIN_ASKED_S, WITHIN_S
+from shared.errors import BadSetting, RedisAway
+from shared.line import RING_S, WEEK_S
 from shared.outbound import KeyReused, Outbound, ours_of
 from shared.settings import Settings
+from shared.unreadable import UNREADABLE
 
 LONGEST_KEY: Final = 255
+LARGEST_BODY_BYTES: Final = 16 * 1024
 MOST_LISTED: Final = 1_000
-WEEK_S: Final = 7 * 24 * 3600
-_encode = msgspec.json.Encoder(order="sorted").encode
 
 
 class NewCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,6 +36,10 @@ class NewCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _decode = msgspec.json.Decoder(NewCall).decode
+
+
+class _TooLarge(Exception):
+    """More body than any call to place needs."""
 
 
 class CallsApi:
@@ -64,32 +67,45 @@ class CallsApi:
         if len(key) > LONGEST_KEY or not key.isprintable():
             return refusal(400, f"Idempotency-Key: at most {LONGEST_KEY} printable characters.")
         try:
-            wanted = _decode(await request.body())
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            wanted = _decode(await _body(request))
+        except _TooLarge:
+            return refusal(
+                413, f"The body is larger than {LARGEST_BODY_BYTES} bytes; a call to place is a few hundred."
+            )
+        except UNREADABLE as error:
             return refusal(400, f"The body is not a call to place: {error}")
-        if self._settings.pages and wanted.page not in self._settings.pages:
-            return refusal(400, f"Page {wanted.page} has no access token here. Add it to PAGE_TOKENS or PAGES_FILE.")
-        if wanted.handler and not self._settings.may_run(wanted.handler):
-            return refusal(400, f"{wanted.handler} is in no module that is configured. Add it to CALL_HANDLERS.")
-        within_s = wanted.within_s or (WITHIN_ASKED_S if wanted.ask_permission else WITHIN_S)
-        placed = facts.Placed(
-            page=wanted.page,
-            consumer=wanted.to,
-            call_by_ms=self._bus.now_ms() + int(within_s * 1000),
+        if trouble := self._refused(wanted):
+            return refusal(400, trouble)
+        placed = self._outbound.wanted(
+            wanted.page,
+            wanted.to,
             handler=wanted.handler,
             ask_permission=wanted.ask_permission,
+            within_s=wanted.within_s,
             ring_s=wanted.ring_s,
         )
         try:
-            call_id = await self._outbound.place(placed, key=_digest(key.encode()), digest=_digest(_encode(wanted)))
+            call_id = await self._outbound.place(placed, key=key)
         except KeyReused as reused:
-            return refusal(422, f"{reused}.")
+            return refusal(422, str(reused))
         return JSONResponse({"call_id": call_id}, status_code=202, headers={"location": f"/v1/calls/{call_id}"})
+
+    def _refused(self, wanted: NewCall) -> str:
+        """Return why the settings have no room for such a call, or ""; PAGES_FILE as it is now."""
+        try:
+            pages = self._settings.read_pages()
+            if pages and wanted.page not in pages:
+                return f"Page {wanted.page} has no access token here. Add it to PAGE_TOKENS or PAGES_FILE."
+            if wanted.handler and not self._settings.may_run(wanted.handler):
+                return f"{wanted.handler} is in no module that is configured. Add it to CALL_HANDLERS."
+        except BadSetting as error:
+            return str(error)
+        return ""
 
     async def latest(self, request: Request) -> Response:
         """List the latest calls, the newest first."""
         limit = request.query_params.get("limit", "20")
-        if not (limit.isascii() and limit.isdigit() and 0 < int(limit) <= MOST_LISTED):
+        if not (limit.isascii() and limit.isdigit() and len(limit) < 5 and 0 < int(limit) <= MOST_LISTED):
             return refusal(400, f"limit: a number from 1 to {MOST_LISTED}.")
         ids = await self._bus.recent_calls(limit=int(limit))
         logs = await asyncio.gather(*(self._bus.read_log(call_id) for call_id in ids))
@@ -121,8 +137,13 @@ class CallsApi:
         return self._keys.guard(reachable)
 
 
-def _digest(text: bytes) -> str:
-    return hashlib.blake2b(text, digest_size=16).hexdigest() if text else ""
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_BODY_BYTES:
+            raise _TooLarge
+    return bytes(body)
 
 
 def _unknown(call_id: str) -> Response:

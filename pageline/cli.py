@@ -14,7 +14,7 @@ from pageline.messages import messages
 from pageline.pages import call_settings, doctor
 from shared import log, settings
 from shared.errors import BadSetting, HandlerUnusable, PagelineError
-from shared.line import RING_S
+from shared.line import RING_S, WEEK_S
 
 app = typer.Typer(
     name="pageline",
@@ -126,7 +126,7 @@ def calls(
 
 @app.command()
 def call(
-    call_id: Annotated[str, typer.Argument(metavar="ID", help="Meta's id of the call.")],
+    call_id: Annotated[str, typer.Argument(metavar="ID", help="The call's id, Meta's or ours.")],
     *,
     export: Annotated[
         bool, typer.Option("--export", help="Print the call's webhooks as a replay file, scrubbed.")
@@ -169,7 +169,8 @@ def dial(
         bool, typer.Option("--ask-permission", help="Ask the consumer, where we may not call.")
     ] = False,
     within_s: Annotated[
-        float | None, typer.Option(min=1, help="Do not ring later than this, s; a minute, or a day where asked.")
+        float | None,
+        typer.Option(min=1, max=WEEK_S, help="Do not ring later than this, s; a minute, or a day where asked."),
     ] = None,
     ring_s: Annotated[float, typer.Option(min=1, max=300, help="Give up when nobody has picked up, s.")] = RING_S,
     key: Annotated[str, typer.Option(help="The same key within a day is the same call.")] = "",
@@ -199,6 +200,8 @@ def hangup(
         die(f"There is no call {call_id} in the log. `pageline calls` lists them.", FAILED)
     if as_json:
         print_json(told)
+    else:
+        dialling.say_how_it_ends(told)
 
 
 @app.command()

@@ -15,13 +15,12 @@ from pageline.command import clock
 from pageline.story import ask
 from shared import actions
 from shared.bus import Bus
-from shared.calls.ending import FAREWELL_USEFUL_MS
+from shared.calls.ending import FAREWELL_USEFUL_MS, FAREWELLS
 from shared.dead import Gone, Letter
 from shared.errors import PagelineError
 from shared.meta import webhook
 from shared.settings import Settings
 
-FAREWELLS: Final = frozenset({"reject", "terminate"})
 ID: Final = re.compile(r"\d{1,15}-\d{1,9}")
 
 

@@ -9,7 +9,6 @@ from shared.bus import Bus
 from shared.calls import facts
 from shared.calls.summary import summary
 from shared.errors import BadSetting
-from shared.line import WITHIN_ASKED_S, WITHIN_S
 from shared.outbound import Outbound, ours_of
 from shared.settings import Settings
 
@@ -37,20 +36,19 @@ def dial(settings: Settings, wish: Wish, *, wait: bool, quiet: bool) -> dict[str
     """
     if wish.handler and not settings.may_run(wish.handler):
         raise BadSetting(f"{wish.handler} is in no module that is configured. Add it to CALL_HANDLERS.")
-    within_s = wish.within_s or (WITHIN_ASKED_S if wish.ask_permission else WITHIN_S)
 
     async def place(bus: Bus) -> dict[str, Any]:
         await bus.beat(lease_ms=settings.lease_ms)  # the clock that counts is the server's
-        placed = facts.Placed(
-            page=wish.page,
-            consumer=wish.psid,
-            call_by_ms=bus.now_ms() + int(within_s * 1000),
+        outbound = Outbound(bus)
+        placed = outbound.wanted(
+            wish.page,
+            wish.psid,
             handler=wish.handler,
             ask_permission=wish.ask_permission,
+            within_s=wish.within_s,
             ring_s=wish.ring_s,
         )
-        digest = f"{wish.page}|{wish.psid}|{wish.handler}|{wish.ask_permission}"
-        call_id = await Outbound(bus).place(placed, key=wish.key, digest=digest)
+        call_id = await outbound.place(placed, key=wish.key)
         return await _follow(bus, call_id, quiet=quiet) if wait else await _told(bus, call_id)
 
     told = ask(settings, place)
@@ -70,6 +68,12 @@ def hang_up(settings: Settings, call_id: str) -> dict[str, Any] | None:
         return await _told(bus, kept_as)
 
     return ask(settings, end)
+
+
+def say_how_it_ends(told: dict[str, Any]) -> None:
+    """Say what becomes of a call that was hung up."""
+    over = f"had ended: {told['outcome']}, {told['because']}" if told["phase"] == "ended" else "is being ended"
+    _say(f"{told['call_id']} {over}; `pageline call {told['call_id']}` tells its story.")
 
 
 async def _follow(bus: Bus, call_id: str, *, quiet: bool) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class Call(Seeing, Listening, Speaking):
         self, holder: Holder, *, call_id: str, page: str, caller: str, direction: str, epoch: int, log: Any = None
     ) -> None:
         self.id: Final = call_id
-        """Meta's id of the call."""
+        """Meta's id of the call; of one that we place, ours (`o_...`)."""
         self.page: Final = page
         """The Page's id."""
         self.caller: Final = caller

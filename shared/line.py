@@ -11,13 +11,24 @@ RING_S: Final = 45.0
 
 WITHIN_S: Final = 60.0
 WITHIN_ASKED_S: Final = 24 * 3600.0
+"""Where the consumer is asked first."""
+WEEK_S: Final = 7 * 24 * 3600.0
+"""Nobody has to wait for longer: that is how long leave to call lasts, once it is given (check-permissions)."""
 
 
 class LineHolder(Protocol):
     """What a `Line` needs of the worker; every method is called on the handler's event loop."""
 
     def call(
-        self, page: str, psid: str, handler: str, *, ask_permission: bool, within_s: float, ring_s: float, key: str
+        self,
+        page: str,
+        psid: str,
+        handler: str,
+        *,
+        ask_permission: bool,
+        within_s: float | None,
+        ring_s: float,
+        key: str,
     ) -> Awaitable[str]: ...
     def message(self, page: str, psid: str, message: messages.Message) -> Awaitable[str]: ...
 
@@ -60,13 +71,12 @@ class Line:
             key: of two requests with the same key within a day the second does nothing and gives the same id.
 
         Raises:
-            ValueError: the handler is no function by itself, or in a module that is not configured.
+            ValueError: the handler is no function by itself, or in a module that is not configured; or the key came
+                before, for another call.
             ConnectionError: Redis did not confirm; with the same `key`, try again.
         """
         holder = self._held("`pageline dial` or POST /v1/calls")
         name = _name_of(handler) if callable(handler) else handler or ""
-        if within_s is None:
-            within_s = WITHIN_ASKED_S if ask_permission else WITHIN_S
         return await holder.call(
             page, psid, name, ask_permission=ask_permission, within_s=within_s, ring_s=ring_s, key=key
         )

@@ -5,16 +5,18 @@ shelve    let go of a call until something happens to it
 adopt     bind a call to Meta's id
 seek      find the call that Meta may have made of a `connect` without a reply
 
-pl:{0}:placed:<key>    "<call> <digest of what was asked>", for `KEY_KEPT_S`
+pl:{0}:placed:<digest of the key>    "<call> <digest of what was asked>", for `KEY_KEPT_S`
 """
 
 import asyncio
+import hashlib
 import random
 from typing import Final, NamedTuple
 
 from shared.bus import PREFIX, Bus, Routed, bare, hash_of, party_of, refuse_forgotten, script
 from shared.calls import facts
 from shared.errors import LeaseLost, PagelineError
+from shared.line import RING_S, WITHIN_ASKED_S, WITHIN_S
 
 KEY_KEPT_S: Final = 24 * 3600
 """A request that is repeated with the same idempotency key within a day is the same request."""
@@ -47,21 +49,48 @@ class Outbound:
         self._adopt = script("adopt")
         self._seek = script("seek")
 
-    async def place(self, placed: facts.Placed, *, key: str = "", digest: str = "") -> str:
-        """Ask for a call and return its id, once for each `key`; `digest` tells requests with the same key apart.
+    def wanted(
+        self,
+        page: str,
+        consumer: str,
+        *,
+        handler: str = "",
+        ask_permission: bool = False,
+        within_s: float | None = None,
+        ring_s: float = RING_S,
+    ) -> facts.Placed:
+        """Return the wish for a call, on the server's clock; without `within_s` for a minute, or a day where asked."""
+        if within_s is None:
+            within_s = WITHIN_ASKED_S if ask_permission else WITHIN_S
+        return facts.Placed(
+            page=page,
+            consumer=consumer,
+            call_by_ms=self._bus.now_ms() + int(within_s * 1000),
+            handler=handler,
+            ask_permission=ask_permission,
+            ring_s=ring_s,
+        )
+
+    async def place(self, placed: facts.Placed, *, key: str = "") -> str:
+        """Ask for a call and return its id, once for each `key`, wherever it was given.
 
         Raises:
-            KeyReused: the key came with another digest before.
+            KeyReused: the key came before, for another consumer, another handler, or with another word about asking.
         """
         call_id = new_id(self._bus.now_ms())
         if key:
-            known = await self._bus.wire.call(
-                "SET", f"{PREFIX}placed:{key}", f"{call_id} {digest}", "NX", "GET", "EX", KEY_KEPT_S
-            )
+            digest = _digest(placed.page, placed.consumer, placed.handler, str(placed.ask_permission))
+            kept = f"{PREFIX}placed:{_digest(key)}"
+            # two steps, for SET knows no NX together with GET before Redis 7
+            new = await self._bus.wire.call("SET", kept, f"{call_id} {digest}", "NX", "EX", KEY_KEPT_S)
+            known = None if new else await self._bus.wire.call("GET", kept)
             if known is not None:
                 call_id, _, known_digest = known.decode().partition(" ")
                 if known_digest != digest:
-                    raise KeyReused(f"this idempotency key was used for call {call_id}, and for another request")
+                    raise KeyReused(
+                        f"This idempotency key was used for call {call_id}, and for another request. "
+                        "Choose another key for another call."
+                    )
         await self._bus.route(call_id, placed, identity="placed")
         return call_id
 
@@ -123,3 +152,7 @@ def new_id(now_ms: int) -> str:
 def is_ours(call_id: str) -> bool:
     """Tell whether the id is ours, and Meta knows the call by another."""
     return call_id.startswith(OURS)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()

@@ -94,7 +94,7 @@ class PageNotes:
     async def notes(self) -> list[Note]:
         """Return what is wrong, by Page."""
         flat = await self._wire.call("HGETALL", NOTES)
-        fields = (field.decode().split(" ") for field in flat[::2])
+        fields = (field.decode().rsplit(" ", 1) for field in flat[::2])
         kept = zip(fields, map(_decode_kept, flat[1::2]), strict=True)
         return sorted(Note(page, about, each.said) for (page, about), each in kept if not _is_over(each))
 

@@ -48,10 +48,9 @@ def _setting(name: str, look: Callable[[], Any]) -> Finding:
 
 
 def handlers_import(settings: Settings) -> list[Finding]:
-    """Import every handler that a Page names, and the one for all others."""
+    """Import every handler that is configured, as a media worker does when it starts."""
     with suppress(BadSetting):
-        named = {settings.handler_of(page) for page in settings.pages} | {settings.call_handler}
-        return [_handler(name) for name in sorted(named)]
+        return [_handler(name) for name in sorted(settings.handlers)]
     return []
 
 
@@ -59,7 +58,7 @@ def _handler(name: str) -> Finding:
     try:
         handler.load(name)
     except HandlerUnusable as error:
-        return failed("handler", str(error), "Mend it, or name another in CALL_HANDLER or PAGES_FILE.")
+        return failed("handler", str(error), "Mend it, or name another in CALL_HANDLER, CALL_HANDLERS or PAGES_FILE.")
     return ok("handler", f"{name} can be imported")
 
 

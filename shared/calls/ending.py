@@ -5,6 +5,9 @@ from msgspec.structs import replace
 from shared.calls import facts, orders
 from shared.calls.state import Call, Outcome, Phase
 
+FAREWELLS = frozenset({"reject", "terminate"})
+"""Actions that tell Meta that a call is over."""
+
 FAREWELL_USEFUL_MS = 600_000
 """`terminate` and `reject` are tried for ten minutes."""
 

@@ -220,7 +220,7 @@ class RejectAsked(Fact, frozen=True):
 
 
 class HangUpAsked(Fact, frozen=True):
-    """Somebody on our side ends the call: `handler`, `drain` or `redis_away`."""
+    """Somebody on our side ends the call: `handler`, `api`, `operator`, `drain` or `redis_away`."""
 
     by: str
 
@@ -302,7 +302,7 @@ class ActionFailed(Fact, frozen=True):
     action: str
     cause: str
     """`graph`, `unreachable`, `too_late`, `limited` (not asked, near a limit of Graph's), `refused` (by the fence),
-    `redis_away`, `no_token` or `broken` (by us)."""
+    `redis_away`, `no_token`, `conflict` (see `changing`) or `broken` (by us)."""
     message: str = ""
     code: int | None = None
     subcode: int | None = None

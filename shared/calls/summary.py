@@ -1,42 +1,55 @@
 """What became of a call, as few words as a program needs; folded from its log."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.calls import facts
 from shared.calls.machine import transition
 from shared.calls.state import Call, Permission, Phase
 
 
+class _Folded(NamedTuple):
+    call: Call
+    because: str | None
+    first_ms: dict[Phase, int]
+    """When the call was first in each phase it was in."""
+    started_ms: int | None
+
+
 def summary(call_id: str, log: Iterable[facts.Fact]) -> dict[str, Any]:
     """Return a call's phase, outcome, parties and times (Unix milliseconds), and why it ended."""
-    told = list(log)
-    call = Call()
-    for fact in told:
-        call, _ = transition(call, fact)
+    folded = _fold(log)
+    call, first_ms = folded.call, folded.first_ms
     return {
         "call_id": call_id,
         "meta_id": call.meta_id or (None if call.placed else call_id),
         "phase": str(call.phase),
         "outcome": call.outcome and str(call.outcome),
-        "because": because(told),
+        "because": folded.because,
         "direction": call.direction,
         "page": call.page,
         "consumer": call.consumer,
-        "started_ms": told[0].at_ms if told else None,
-        "live_ms": _first(told, Phase.LIVE),
-        "ended_ms": _first(told, Phase.ENDING, Phase.ENDED),
+        "started_ms": folded.started_ms,
+        "live_ms": first_ms.get(Phase.LIVE),
+        "ended_ms": first_ms.get(Phase.ENDING, first_ms.get(Phase.ENDED)),
     }
 
 
 def because(log: Iterable[facts.Fact]) -> str | None:
     """Name what ended a call, or none while nothing has."""
-    call = Call()
+    return _fold(log).because
+
+
+def _fold(log: Iterable[facts.Fact]) -> _Folded:
+    call, because, started_ms = Call(), None, None
+    first_ms: dict[Phase, int] = {}
     for fact in log:
         before, (call, _) = call, transition(call, fact)
         if call.outcome is not None and before.outcome is None:
-            return _because(before, fact)
-    return None
+            because = _because(before, fact)
+        first_ms.setdefault(call.phase, fact.at_ms)
+        started_ms = fact.at_ms if started_ms is None else started_ms
+    return _Folded(call, because, first_ms, started_ms)
 
 
 def _because(call: Call, fact: facts.Fact) -> str:
@@ -69,12 +82,3 @@ def _because(call: Call, fact: facts.Fact) -> str:
             return "worker_died" if call.granted else "time_was_up"
         case _:
             return type(fact).__name__
-
-
-def _first(log: Iterable[facts.Fact], *phases: Phase) -> int | None:
-    call = Call()
-    for fact in log:
-        call, _ = transition(call, fact)
-        if call.phase in phases:
-            return fact.at_ms
-    return None

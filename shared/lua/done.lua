@@ -16,6 +16,8 @@ redis.call('PEXPIRE', log(call), ARGV[5])
 redis.call('PEXPIRE', P .. 'quality:' .. call, ARGV[5])
 local theirs = redis.call('HGET', key, 'meta')
 if theirs then redis.call('PEXPIRE', hash(theirs), ARGV[5]) end
+local asks = redis.call('HGET', key, 'asks')
+if asks then redis.call('SREM', P .. 'asking:' .. asks, call) end
 local accept = redis.call('HGET', key, 'accept')  -- granted since the owner looked, perhaps
 if theirs or ARGV[7] == '1' or accept and accept ~= 'barred' then
   -- its metrics are owed to Meta, which takes them for a day, and none of a call that it has not ended yet

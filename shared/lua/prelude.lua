@@ -1,14 +1,16 @@
 -- What every step shares. Each script is this prelude followed by its own few lines; one EVALSHA is one step.
 -- Keys, all under the prefix P = pl:{0}: (one hash tag, so that a step stays in one slot of a cluster):
 --   call:<id>  hash    st (open|closed), own, ep, seq, ans (answer by, ms), end (only an ending is left), s:<identity>, accept;
---                     arm (the deadline is that of this entry); optin (asked by this job); con (connect granted, ms); meta (Meta's id of a call we placed); as: this is Meta's id of it
+--                     arm (the deadline is that of this entry); of a call we place: optin (asked by this job), asks
+--                     (page:consumer whose leave it may wait for), con (connect granted, ms), meta (Meta's id of it);
+--                     as: this is Meta's id of the call named here
 --   log:<id>   stream  <seq>-0: f (fact as JSON), t (server ms), e (epoch)
 --   quality:<id>  stream  samples of how the call sounds, written by shared/quality.py; they go with the log
 --   in:<w>     stream  c (call), s (seq), t, e, f; p and pt on a claim: the arrival before it, so that nobody reads the log
 --   workers    zset    worker -> lease end, ms        capacity  hash  worker -> slots (absent: takes no new calls)
 --   own:<w>    set     calls the worker owns          wait      zset  call -> answer by: calls without an owner
 --   due        zset    call -> armed deadline, ms     index     zset  call -> first heard of, ms
---   asking:<page:consumer>    set     calls that may wait for this consumer's leave
+--   asking:<page:consumer>    set     calls, not closed yet, that may wait for this consumer's leave
 --   unsure:<page:consumer>    zset    call whose connect Meta may have taken without saying so -> looked for until, ms
 --   stranger:<page:consumer>  zset    Meta's id of a call that nobody here is known to have placed -> first heard of, ms
 --   closed     hash    outcome -> calls ever closed with it
@@ -77,6 +79,14 @@ local function admit(most)
     if redis.call('EXISTS', hash(call)) == 0 then redis.call('ZREM', P .. 'wait', call)
     elseif not place(call) then return end
   end
+end
+
+-- let an answer of this consumer's find the call until it is closed: for longer, perhaps, than a log is kept
+local function await_leave(call, party, answer_by)
+  local asking = P .. 'asking:' .. party
+  redis.call('HSET', hash(call), 'asks', party)
+  redis.call('SADD', asking, call)
+  redis.call('PEXPIRE', asking, math.max(redis.call('PTTL', asking), answer_by - now + 86400000))
 end
 
 -- whether the server has lost what it knew of a call that somebody owns

@@ -26,7 +26,7 @@ if ARGV[7] ~= '' then
   if redis.call('EXISTS', hash(ARGV[7])) == 0 then redis.call('HSET', hash(ARGV[7]), 'as', call) end
 end
 if ARGV[8] ~= '' then
-  redis.call('SADD', P .. 'asking:' .. ARGV[8], call)
+  await_leave(call, ARGV[8], ARGV[5])
   if ARGV[9] == '1' then redis.call('HSET', key, 'optin', 'restored') end
 end
 if ARGV[5] ~= '' then

@@ -48,10 +48,7 @@ if wants ~= '' and not state then
   redis.call('PERSIST', log(call))
   state = 'open'
 end
-if ARGV[8] ~= '' then
-  redis.call('SADD', P .. 'asking:' .. ARGV[8], call)
-  redis.call('PEXPIRE', P .. 'asking:' .. ARGV[8], ARGV[7])
-end
+if ARGV[8] ~= '' then await_leave(call, ARGV[8], ARGV[6]) end
 if wants == 'end' then redis.call('HSET', key, 'end', 1) end
 if ARGV[6] ~= '' then
   redis.call('HSET', key, 'ans', ARGV[6])

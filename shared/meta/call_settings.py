@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
+from shared.unreadable import UNREADABLE
+
 FIELDS: Final = "call_routing,call_hours,audio_enabled,icon_enabled,video_enabled"
 """What `GET /{page}/messenger_call_settings` is asked for."""
 
@@ -124,7 +126,7 @@ def read_settings(body: bytes | None) -> CallSettings | None:
     """Read the reply to a GET, flat as in the guide or in `data` as in the reference; none if it is neither."""
     try:
         reply = msgspec.json.decode(body or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     if isinstance(reply, dict) and "data" in reply:
         reply = reply["data"]
@@ -148,7 +150,7 @@ def refused(body: bytes | None) -> bool:
     """Tell whether the reply to a POST says that it was not done: `{"result": "failure"}` or `{"success": false}`."""
     try:
         reply = msgspec.json.decode(body or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return True
     if not isinstance(reply, dict):
         return True

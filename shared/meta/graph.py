@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from shared.meta.sdp import EitherSpelling, text_of
+from shared.unreadable import UNREADABLE
 
 T = TypeVar("T")
 
@@ -46,7 +47,6 @@ _ERROR_FIELDS: Final[dict[str, Callable[[msgspec.Raw], Any]]] = {
     "is_transient": _decode_flag,
     "fbtrace_id": _decode_text,
 }
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -100,7 +100,7 @@ def read_reply(body: bytes) -> CallsReply | None:
     """
     try:
         reply = _decode_object(body)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     session = _part(reply, "session", _decode_object) or {}
     return CallsReply(
@@ -127,5 +127,5 @@ def _part(whole: dict[str, msgspec.Raw], name: str, decode: Callable[[msgspec.Ra
     """Return one part; none where it is missing, null or odd."""
     try:
         return decode(whole[name])
-    except (KeyError, *_UNREADABLE):
+    except (KeyError, *UNREADABLE):
         return None

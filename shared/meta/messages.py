@@ -9,6 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from shared.unreadable import UNREADABLE
+
 LONGEST_TEXT: Final = 2000
 LONGEST_TEXT_ABOVE_A_BUTTON: Final = 640
 LONGEST_LINE_OF_A_CARD: Final = 80
@@ -96,7 +98,7 @@ def read_sent(body: bytes) -> Sent | None:
     """Return the id Graph gave a message, wherever its three documented answers put it; none where it gave none."""
     try:
         reply = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     if not isinstance(reply, dict):
         return None

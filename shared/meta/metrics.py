@@ -110,14 +110,14 @@ def _ending(outcome: Outcome | None, last: facts.Fact, log: Sequence[facts.Fact]
             return Ending("Hangup_Call", "the consumer hung up")
         case Outcome.COMPLETED, facts.LegFailed(reason=reason):
             return Ending("Connection_Dropped", reason)
-        case Outcome.COMPLETED, facts.HangUpAsked(by="handler"):
+        case Outcome.COMPLETED | Outcome.CANCELLED, facts.HangUpAsked(by="drain" | "redis_away" as by):
+            return Ending("Client_Interrupted", by)
+        case Outcome.COMPLETED, facts.HangUpAsked():
             return Ending("Hangup_Call", "the business hung up")
         case Outcome.COMPLETED | Outcome.FAILED, facts.HandlerEnded(how="raised", error=error):
             return Ending("Client_Error", _kind_of(error))
         case Outcome.COMPLETED, facts.HandlerEnded():
             return Ending("Hangup_Call", "the conversation was finished")
-        case Outcome.COMPLETED | Outcome.CANCELLED, facts.HangUpAsked(by=by) if by != "handler":
-            return Ending("Client_Interrupted", by)
 
         # it did not come to that
         case Outcome.FAILED, facts.ActionFailed() if {last.code, last.subcode} & CALL_OVER_CODES:

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
+from shared.unreadable import UNREADABLE
+
 SUBSCRIBED_APPS: Final = "subscribed_apps"
 FEATURE_STATUS: Final = "business_messaging_feature_status"
 CALLING: Final = "messenger_api_calling"
@@ -109,5 +111,5 @@ def _listed(body: bytes | None) -> list[dict[str, Any]] | None:
 def _decoded(body: bytes | None) -> Any:
     try:
         return msgspec.json.decode(body or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None

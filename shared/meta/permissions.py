@@ -4,6 +4,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from shared.unreadable import UNREADABLE
+
 START_CALL: Final = "start_call"
 ASK: Final = "send_call_permission_request"
 
@@ -51,7 +53,7 @@ def read_permission(body: bytes | None) -> CallPermission | None:
     """
     try:
         told = _decode(body or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     told = told.data[0] if told.data else told
     if told.permission is None and not told.actions:

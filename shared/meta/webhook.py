@@ -13,6 +13,7 @@ import msgspec
 from shared.calls import facts
 from shared.meta.call_settings import CallSettings, of_meta
 from shared.meta.sdp import EitherSpelling, digest_of, text_of
+from shared.unreadable import UNREADABLE
 
 CALL_FIELD: Final = "calls"
 SETTINGS_FIELD: Final = "call_settings"
@@ -20,7 +21,6 @@ REPLY_FIELD: Final = "call_permission_reply"
 _NOT_FIELDS: Final = frozenset({"id", "time", "sender", "recipient", "timestamp", CALL_FIELD})
 _DIRECTIONS: Final = ("user_initiated", "business_initiated")
 _DAY_MS: Final = 86_400_000
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _ESCAPES: Final = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
@@ -147,7 +147,7 @@ def read(body: bytes, *, now_ms: int, answer_window_ms: int) -> Received:
         if envelope.object != "page":
             received.other_fields.append(envelope.object)
             return received
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         received.unreadable.append(Unreadable(body, str(error)))
         return received
     for raw_entry in envelope.entry:
@@ -155,7 +155,7 @@ def read(body: bytes, *, now_ms: int, answer_window_ms: int) -> Received:
             entry = _decode_entry(raw_entry)
             elements = _decode_elements(entry[CALL_FIELD]) if CALL_FIELD in entry else []
             page = str(_decode_page(entry["id"])) if elements else ""
-        except (*_UNREADABLE, KeyError) as error:
+        except (*UNREADABLE, KeyError) as error:
             received.unreadable.append(Unreadable(bytes(raw_entry), f"entry: {error!r}", _AROUND_AN_ENTRY))
             continue
         received.other_fields.extend(name for name in entry if name not in _NOT_FIELDS)
@@ -168,7 +168,7 @@ def read(body: bytes, *, now_ms: int, answer_window_ms: int) -> Received:
                 received.events.append(
                     _event(_decode_element(raw_element), raw_element, page, now_ms, answer_window_ms)
                 )
-            except (*_UNREADABLE, ValueError, OverflowError) as error:
+            except (*UNREADABLE, ValueError, OverflowError) as error:
                 received.unreadable.append(Unreadable(bytes(raw_element), str(error), _around_an_element(page)))
     return received
 
@@ -178,7 +178,7 @@ def _settings_told(entry: dict[str, msgspec.Raw], now_ms: int) -> SettingsTold |
     try:
         settings = _decode_settings(entry[SETTINGS_FIELD])
         page, sent_ms = str(_decode_page(entry["id"])), _ms(_decode_any(entry.get("time", b"0")))
-    except (*_UNREADABLE, KeyError):
+    except (*UNREADABLE, KeyError):
         return None
     return SettingsTold(page, of_meta(settings), sent_ms or now_ms)
 
@@ -187,7 +187,7 @@ def _read_replies(raw_entry: msgspec.Raw, entry: dict[str, msgspec.Raw], receive
     """Read what an entry says of leave to call; other messages are not ours to read."""
     try:
         said = [raw_entry] if REPLY_FIELD in entry else _decode_elements(entry["messaging"])
-    except _UNREADABLE:
+    except UNREADABLE:
         return  # forwarded as it is, where somebody wants it
     for raw in said:
         if f'"{REPLY_FIELD}"'.encode() not in bytes(raw):
@@ -195,7 +195,7 @@ def _read_replies(raw_entry: msgspec.Raw, entry: dict[str, msgspec.Raw], receive
         try:
             message = _decode_message(raw)
             received.replies.append(_reply(message))
-        except (*_UNREADABLE, ValueError) as error:
+        except (*UNREADABLE, ValueError) as error:
             received.unreadable.append(Unreadable(bytes(raw), f"{REPLY_FIELD}: {error}", _AROUND_AN_ENTRY))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from msgspec.structs import replace
 
 from shared.bus import PREFIX, Bus, Fenced, Routed
 from shared.calls import facts
@@ -61,19 +62,28 @@ async def test_a_call_that_is_asked_for_finds_a_worker(bus: Bus, ours: str) -> N
 async def test_the_same_key_is_the_same_call_and_another_request_under_it_is_refused(
     bus: Bus, outbound: Outbound
 ) -> None:
-    first = await outbound.place(wanted(bus), key="k", digest="one")
-    assert await outbound.place(wanted(bus), key="k", digest="one") == first
+    first = await outbound.place(wanted(bus), key="k")
+    later = replace(wanted(bus), call_by_ms=bus.now_ms() + 90_000)  # said again, and no other wish
+    assert await outbound.place(later, key="k") == first
     assert await kinds(bus, first) == ["Placed", "Claimed"]
-    with pytest.raises(KeyReused, match=first):
-        await outbound.place(wanted(bus), key="k", digest="two")
-    assert await outbound.place(wanted(bus), key="another", digest="one") != first
+    for other in (wanted(bus, consumer="3"), wanted(bus, ask_permission=True), replace(wanted(bus), handler="a:c")):
+        with pytest.raises(KeyReused, match=first):
+            await outbound.place(other, key="k")
+    assert await outbound.place(wanted(bus), key="another") != first
+
+
+async def test_a_key_names_nobody_in_redis(bus: Bus, outbound: Outbound) -> None:
+    await outbound.place(wanted(bus, consumer="24680135791113"), key="order of 24680135791113")
+    (kept,) = await bus.wire.call("KEYS", f"{PREFIX}placed:*")
+    assert b"24680135791113" not in kept + await bus.wire.call("GET", kept)
 
 
 async def test_a_request_whose_first_half_got_lost_is_completed_by_its_repeat(bus: Bus, outbound: Outbound) -> None:
     """The key was kept, and the process died before it placed the call."""
-    await bus.wire.call("SET", f"{PREFIX}placed:k", "o_first digest")
-    assert await outbound.place(wanted(bus), key="k", digest="digest") == "o_first"
-    assert await kinds(bus, "o_first") == ["Placed", "Claimed"]
+    first = await outbound.place(wanted(bus), key="k")
+    await bus.wire.call("DEL", f"{PREFIX}call:{first}", f"{PREFIX}log:{first}")
+    assert await outbound.place(wanted(bus), key="k") == first
+    assert await kinds(bus, first) == ["Placed", "Claimed"]
 
 
 async def test_nobody_within_its_time_lets_a_call_expire(bus: Bus, outbound: Outbound) -> None:
@@ -136,6 +146,24 @@ async def test_an_answer_for_calls_that_nobody_knows_any_more_begins_no_log(bus:
     await bus.wire.call("DEL", f"{PREFIX}call:{ours}", f"{PREFIX}log:{ours}")  # its retention is over
     assert await outbound.permission_replied("1", "2", APPROVED) == 0
     assert await bus.read_log(ours) == []
+    assert await bus.wire.call("SMEMBERS", f"{PREFIX}asking:1:2") == []
+
+
+async def test_an_answer_after_days_finds_a_call_that_may_wait_for_so_long(wire_to: Callable[[], Wire]) -> None:
+    async with wire_to() as wire:
+        bus = Bus(wire)
+        outbound = Outbound(bus)
+        week_ms = 7 * 24 * 3_600_000
+        for within_ms in (week_ms, 60_000):
+            placed = facts.Placed(page="1", consumer="2", call_by_ms=bus.now_ms() + within_ms, ask_permission=True)
+            await outbound.place(placed)
+        assert await wire.call("PTTL", f"{PREFIX}asking:1:2") > week_ms
+
+
+async def test_a_call_that_is_closed_waits_for_nobodys_leave(bus: Bus, outbound: Outbound) -> None:
+    """A consumer who is asked every day and never answers must not leave a list that grows."""
+    ours = await outbound.place(wanted(bus, ask_permission=True))
+    await bus.done(ours, "one", 1, "unreached")
     assert await bus.wire.call("SMEMBERS", f"{PREFIX}asking:1:2") == []
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from shared.meta.graph import read_reply
+from shared.meta.graph import read_reply, request_body
 from tests.fuzz.budget import examples
 from tests.fuzz.oddities import TEXTS, VALUES, as_json, damaged, mutants, samples
 from workers.action.graph import MAX_REPLY_BYTES, WHOLE_REPLY_TIMEOUT_S, Graph
@@ -148,7 +148,8 @@ async def speaking(*, within_s: float = WHOLE_REPLY_TIMEOUT_S) -> AsyncIterator[
 
 
 async def act(graph: Graph) -> Attempt:
-    return await graph.act("106378625516323", "token", "accept", "c_1", offer="v=0\r\n")
+    body = request_body("accept", "c_1", "v=0\r\n")
+    return await graph.request("POST", "106378625516323", "calls", "token", body=body)
 
 
 HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"

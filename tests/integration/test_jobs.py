@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from shared.actions import job_id_of
 from shared.bus import Bus, Fenced
 from shared.calls import facts
+from shared.meta.graph import request_body
 from shared.redis_address import Address
 from shared.wire import Wire
 from tests.integration.graph_server import ANSWERS, API, DONE, HANGS_UP, TRANSIENT, Reply, Server, error
@@ -199,7 +200,7 @@ async def test_an_accept_that_never_left_is_sent_once_graph_can_be_reached(bus: 
 
 async def test_a_request_that_cannot_be_written_never_left_and_shows_no_token(graph_server: Server) -> None:
     async with Graph(graph_server.url, "v23.0") as graph:
-        attempt = await graph.act("1", "secret\nsecret", "reject", CALL)
+        attempt = await graph.request("POST", "1", "calls", "secret\nsecret", body=request_body("reject", CALL))
     assert (attempt.sent, graph_server.requests) == (Sent.NEVER, [])
     assert "secret" not in repr(attempt)
 
@@ -207,7 +208,7 @@ async def test_a_request_that_cannot_be_written_never_left_and_shows_no_token(gr
 async def test_a_request_proves_that_it_is_the_apps(graph_server: Server) -> None:
     graph_server.will(DONE, DONE)
     async with Graph(graph_server.url, "v23.0", app_secret=b"test_app_secret") as graph:
-        await graph.act("1", "EAAtestPageToken", "reject", CALL)
+        await graph.request("POST", "1", "calls", "EAAtestPageToken", body=request_body("reject", CALL))
         await graph.request("GET", "1", "subscribed_apps", "EAAtestPageToken", params={"fields": "id"})
     proof = "5eb1cd2d0c2c31fe7f8fd10e67c9595479c487e9697a1926b422061ad09cdc49"  # Meta's own vector
     assert [request.path for request in graph_server.requests] == [

@@ -326,6 +326,14 @@ async def test_a_consumer_is_asked_with_the_template_of_the_reference(
     assert isinstance(settled, facts.ActionSettled)
 
 
+async def test_a_consumer_who_was_asked_too_often_holds_up_no_other_call(
+    desk: Desk, graph_server: Server, ours: str
+) -> None:
+    graph_server.will(error(613, error_subcode=1893016))
+    assert await run(desk, ours, "optin") == "failed"
+    assert await desk.breaker.paused_s(PAGE) == 0
+
+
 @pytest.mark.parametrize("life_ms", [6_000, -1], ids=["in time", "too late"])
 async def test_a_request_for_leave_that_is_delivered_again_sends_nothing(
     desk: Desk, graph_server: Server, ours: str, life_ms: int

@@ -334,6 +334,7 @@ async def test_the_redis_of_an_up_beside_us_is_looked_at(
     [
         ({"REDIS_URL": "redis://127.0.0.1:1/0"}, "Redis"),
         ({"CALL_HANDLER": "nowhere:answer"}, "handler"),
+        ({"CALL_HANDLERS": "nowhere:answer"}, "handler"),
         ({"META_VERIFY_TOKEN": ""}, "META_VERIFY_TOKEN"),
         ({"MEDIA_PORTS": "none"}, "MEDIA_PORTS"),
         ({"MEDIA_ADDRESSES": "192.0.2.1"}, "media address"),

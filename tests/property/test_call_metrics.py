@@ -64,7 +64,7 @@ _happenings = st.one_of(
     st.builds(facts.Terminated, status=st.sampled_from(("completed", "failed"))),
     st.builds(facts.DeadlinePassed, deadline_ms=st.just(NOON_MS + 10**9)),
     st.builds(facts.RejectAsked, reason=_text),
-    st.builds(facts.HangUpAsked, by=st.sampled_from(("handler", "drain", "redis_away"))),
+    st.builds(facts.HangUpAsked, by=st.sampled_from(("handler", "api", "operator", "drain", "redis_away"))),
     st.builds(facts.HandlerEnded, how=st.sampled_from(("returned", "raised", "cancelled")), error=_text),
     st.builds(facts.ActionSettled, action=st.sampled_from(("accept", "terminate", "reject"))),
     st.builds(facts.ActionFailed, action=st.just("accept"), cause=st.just("graph"), message=_text,

@@ -126,8 +126,8 @@ SABOTAGES: Final = (
         promise=4,
         sentence="The successor does not run on_lost",
         file="workers/media/performer.py",
-        mechanism="                if on_lost is None:\n",
-        without="                if on_lost is not None:\n",
+        mechanism="        if script is not None and script.on_lost is not None:\n",
+        without="        if False:\n",
         tests=(KILLED_WHILE_LIVE,),
     ),
     Sabotage(

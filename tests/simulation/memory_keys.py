@@ -58,15 +58,14 @@ class Keys:
         return self._get(key, bytes) or None
 
     def do_set(self, key: bytes, value: bytes, *options: bytes) -> Reply:
-        known = self.do_get(key) if b"GET" in options else b"OK"
         if b"NX" in options and self.do_exists(key):
-            return known if b"GET" in options else None
+            return None
         self._drop(key)
         self._values[key] = value
         for option, unit_ms in ((b"EX", 1000), (b"PX", 1)):
             if option in options:
                 self._ends_ms[key] = self._now_ms() + int(options[options.index(option) + 1]) * unit_ms
-        return known
+        return b"OK"
 
     def do_del(self, *keys: bytes) -> Reply:
         return sum(self._drop(key) for key in keys)

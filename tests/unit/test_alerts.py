@@ -16,13 +16,14 @@ from pageline.cli import app
 from shared.breaker import TRIPS_AT, Trouble
 from shared.bus import Census, WorkerCensus
 from shared.calls import facts
+from shared.calls.ending import FAREWELLS
 from shared.calls.state import Outcome
 from shared.dead import Gone, Standing
 from shared.page_notes import Note
 from shared.quality import LIMITS, Spread
 from shared.tally import Latency, Tallied
 from workers.action.usage import HIGH_PERCENT
-from workers.action.verdict import FAREWELLS, Verdict
+from workers.action.verdict import Verdict
 
 ROOT: Final = Path(__file__).parents[2]
 RULES: Final = ROOT / "deploy" / "alerts.yaml"

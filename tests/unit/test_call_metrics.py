@@ -210,6 +210,8 @@ BROKE_AT_META: Final = facts.Terminated(status="failed", at_ms=BEGAN_MS + 900)
     [
         ((*LIVE, HUNG_UP), Ending("Hangup_Call", "the consumer hung up")),
         ((*LIVE, facts.HangUpAsked(by="handler", epoch=1)), Ending("Hangup_Call", "the business hung up")),
+        ((*LIVE, facts.HangUpAsked(by="api")), Ending("Hangup_Call", "the business hung up")),
+        ((*LIVE, facts.HangUpAsked(by="operator")), Ending("Hangup_Call", "the business hung up")),
         ((*LIVE, ended("returned")), Ending("Hangup_Call", "the conversation was finished")),
         ((*LIVE, ended("raised", "KeyError: 'Ada'")), Ending("Client_Error", "KeyError")),
         ((*LIVE, facts.HangUpAsked(by="drain", epoch=1)), Ending("Client_Interrupted", "drain")),
@@ -246,6 +248,10 @@ BROKE_AT_META: Final = facts.Terminated(status="failed", at_ms=BEGAN_MS + 900)
         ((*PICKED_UP, BROKE), Ending("WebRTC_Error", "ICE found no way")),
         ((*PICKED_UP, CONNECTED, HUNG_UP), Ending("Hangup_Call", "the consumer hung up")),
         ((*DIALLING, passed(BEGAN_MS + 20_000)), Ending("Signaling_Message_Failed", "Graph did not answer in time")),
+        (
+            (*RINGS_THERE, facts.HangUpAsked(by="operator")),
+            Ending("Hangup_Call", "the business hung up before media was connected"),
+        ),
         (
             (*RINGS_THERE, facts.HangUpAsked(by="handler", epoch=1)),
             Ending("Hangup_Call", "the business hung up before media was connected"),

@@ -15,6 +15,7 @@ from shared import log
 from shared.actions import job_id_of
 from shared.bus import Fenced
 from shared.calls.changing import CONFLICT
+from shared.calls.ending import FAREWELLS
 from shared.dead import Trial
 from shared.errors import RedisAway
 from shared.meta.graph import GraphError
@@ -23,7 +24,6 @@ from workers.action.desk import Desk
 from workers.action.experience import note_usage
 from workers.action.request import Request, change_for, needs_the_log, request_for
 from workers.action.verdict import (
-    FAREWELLS,
     MEDIA,
     ONCE_ONLY,
     Attempt,

@@ -9,7 +9,7 @@ import httpx
 from msgspec.structs import replace
 
 from shared.clock import monotonic_s
-from shared.meta.graph import CallsReply, read_reply, request_body
+from shared.meta.graph import CallsReply, read_reply
 from shared.meta.signature import appsecret_proof
 from workers.action.usage import read_usage
 from workers.action.verdict import Attempt, Sent
@@ -60,10 +60,6 @@ class Graph:
     async def __aexit__(self, *_: object) -> None:
         """Close the pool."""
         await self._client.aclose()
-
-    async def act(self, page: str, token: str, action: str, call_id: str, *, offer: str | None = None) -> Attempt:
-        """Post one action on a call and tell how far it got."""
-        return await self.request("POST", page, "calls", token, body=request_body(action, call_id, offer))
 
     async def request(
         self,

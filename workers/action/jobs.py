@@ -20,7 +20,7 @@ from workers.action import outcome
 from workers.action.desk import Desk
 from workers.action.errand import Errand, GivenUp, OutOfOffice
 from workers.action.experience import note_failure, note_success, note_usage, paused
-from workers.action.verdict import MEDIA, Verdict, is_over, is_unknown_path
+from workers.action.verdict import MEDIA, Verdict, is_asked_too_often, is_over, is_unknown_path
 
 __all__ = ["Desk", "act", "forward", "pass_on"]
 
@@ -77,7 +77,7 @@ async def _give_up(errand: Errand, end: GivenUp) -> str:
     desk.tally.ended(errand.action, errand.verdict)
     if errand.action not in PLACING | MEDIA:  # these say nothing about the Page
         await note_failure(desk, page, end.attempt, cause=end.cause, because=outcome.explanation(errand, end))
-    elif end.attempt is not None:
+    elif end.attempt is not None and not (errand.action == "optin" and is_asked_too_often(end.attempt)):
         await note_usage(desk, page, end.attempt)
     return "failed"
 

@@ -9,6 +9,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from shared import log
+from shared.calls.ending import FAREWELLS
 from shared.dead import Gone, Letter
 from shared.wire import patiently
 from workers.action import outcome
@@ -16,7 +17,6 @@ from workers.action.desk import Desk
 from workers.action.errand import Errand, GivenUp
 from workers.action.experience import note_failure, note_success
 from workers.action.jobs import pass_on
-from workers.action.verdict import FAREWELLS
 
 ATTEMPTS_KEPT: Final = 100
 

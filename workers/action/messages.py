@@ -17,13 +17,11 @@ from shared.wire import patiently
 from workers.action.desk import Desk
 from workers.action.experience import note_usage
 from workers.action.remedy import remedy_for
-from workers.action.verdict import Attempt, Sent, is_about_the_token
+from workers.action.verdict import Attempt, Sent, is_about_the_token, is_asked_too_often
 
 ACTION: Final = "message"
 """As it is counted among the actions."""
 CONNECTING_FOR_S: Final = 6.0
-CUSTOM_LIMIT: Final = 613
-"""Graph's code for, among others, more than two permission requests a day in one conversation (error-codes)."""
 
 _log = log.get()
 
@@ -68,8 +66,7 @@ async def _send(desk: Desk, parcel: Parcel) -> Outcome:
         attempt = attempt if renewed == token else await _post(desk, parcel, renewed)
     if attempt.sent is Sent.REPLIED:
         desk.tally.replied(ACTION, attempt.took_ms)
-    asked_too_often = parcel.kind == "calling_optin" and attempt.error and attempt.error.code == CUSTOM_LIMIT
-    if not asked_too_often:  # which is about one conversation, and not about the Page
+    if not (parcel.kind == "calling_optin" and is_asked_too_often(attempt)):
         await note_usage(desk, parcel.page, attempt)
     return _read(attempt)
 

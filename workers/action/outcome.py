@@ -51,7 +51,7 @@ def failed(errand: Errand, end: GivenUp) -> facts.ActionFailed:
     return facts.ActionFailed(
         action=errand.action,
         cause=end.cause,
-        message=_what_happened(end, errand.page),
+        message=_what_happened(errand, end),
         code=error.code,
         subcode=error.error_subcode,
         fbtrace_id=error.fbtrace_id,
@@ -91,21 +91,21 @@ def explanation(errand: Errand, end: GivenUp) -> str:
     error = end.attempt and end.attempt.error
     codes = (("code", error.code), ("subcode", error.error_subcode)) if error else ()
     named = ", ".join(f"{name} {code}" for name, code in codes if code)
-    said = _what_happened(end, errand.page)
+    said = _what_happened(errand, end)
     for_long = f"Tried {len(errand.trials)} times." if errand.verdict is Verdict.AGAIN else ""
     remedy = remedy_for(error) if end.attempt else ""
     sentences = (f"{named}: {said}" if named else said, for_long, remedy)
     return " ".join(f"{sentence.rstrip('.')}." for sentence in sentences if sentence)
 
 
-def _what_happened(end: GivenUp, page: str) -> str:
+def _what_happened(errand: Errand, end: GivenUp) -> str:
     match end.cause:
         case "no_token":
-            return f"Page {page} has no access token. Add it to PAGE_TOKENS or PAGES_FILE."
+            return f"Page {errand.page} has no access token. Add it to PAGE_TOKENS or PAGES_FILE."
         case "too_late":
             return "The action's time was up before it could be sent."
         case "refused":
-            return "An accept was granted before; a second one is never sent."
+            return f"The {errand.action} was granted before, or barred by the call's end; a second one is never sent."
     attempt = end.attempt
     if attempt is None:
         return end.message

@@ -1,16 +1,15 @@
 """What an action says to Graph, made of its call's log: a job's arguments hold no SDP and no consumer."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from shared.bus import LogEntry
 from shared.calls import facts
 from shared.calls.changing import version_of
+from shared.calls.ending import FAREWELLS
 from shared.meta.graph import connect_body, media_body, request_body
 from shared.meta.messages import optin_body
 from shared.outbound import is_ours
-
-FAREWELLS: Final = frozenset({"reject", "terminate"})
 
 
 class Request(NamedTuple):

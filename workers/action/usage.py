@@ -8,12 +8,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from shared.unreadable import UNREADABLE
+
 HIGH_PERCENT: Final = 90.0
 """From here on Graph may limit us soon; at 100 it does."""
 
 _PLAIN: Final = ("x-app-usage", "x-page-usage")
 _BY_CASE: Final = "x-business-use-case-usage"
-_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Usage(NamedTuple):
@@ -66,7 +67,7 @@ def _told_by(headers: Mapping[str, str]) -> Iterable[tuple[str, _Counts]]:
             continue
         try:
             cases = _decode_cases(value) if name == _BY_CASE else {"": [_decode_counts(value)]}
-        except _UNREADABLE:
+        except UNREADABLE:
             continue
         for counts in cases.values():
             yield from ((name, each) for each in counts)

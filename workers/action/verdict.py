@@ -7,6 +7,7 @@ code (already accepted, already terminated, ...), the message is looked at; that
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from shared.calls.ending import FAREWELLS
 from shared.calls.machine import CALL_OVER_CODES
 from shared.meta.graph import CallsReply, GraphError
 from shared.meta.permissions import read_permission
@@ -50,7 +51,6 @@ class Attempt(NamedTuple):
         return None if self.reply is None else self.reply.error
 
 
-FAREWELLS: Final = frozenset({"reject", "terminate"})
 ONCE_ONLY: Final = frozenset({"connect", "optin"})
 """Never sent again once Meta may have acted on it: a phone would ring twice, a consumer be asked twice."""
 OFFER_REFUSED: Final = 2018392
@@ -60,6 +60,8 @@ MEDIA: Final = frozenset({"media_update", "media_answer"})
 _TRANSIENT: Final = frozenset({1, 2})
 THROTTLED_CODES: Final = frozenset({4, 17, 32, 341, 613, *range(80000, 80015)})
 TOKEN_CODES: Final = frozenset({102, 190})
+_CUSTOM_LIMIT: Final = 613
+"""Among others, more than two permission requests a day in one conversation (error-codes)."""
 _RECIPIENT_CODES: Final = frozenset({551, 1545041, 2018001, 2018108})
 """The person cannot be reached, whoever asks."""
 
@@ -116,6 +118,11 @@ def is_throttled(attempt: Attempt) -> bool:
     """Tell whether Graph asks us to slow down."""
     error = attempt.error
     return attempt.status == 429 or (error is not None and bool({error.code, error.error_subcode} & THROTTLED_CODES))
+
+
+def is_asked_too_often(attempt: Attempt) -> bool:
+    """Tell whether a consumer was asked for leave too often: a limit of one conversation, and not of the Page."""
+    return attempt.error is not None and attempt.error.code == _CUSTOM_LIMIT
 
 
 def is_about_the_token(attempt: Attempt) -> bool:

@@ -1,11 +1,10 @@
 """The handlers' side of the line: how one asks for a call to be placed, or for a message to be sent."""
 
 from shared.bus import Bus
-from shared.calls import facts
 from shared.errors import RedisAway
 from shared.messenger import Messenger
 from shared.meta.messages import Message
-from shared.outbound import Outbound
+from shared.outbound import KeyReused, Outbound
 from shared.settings import Settings
 from workers.media.host import Host
 
@@ -21,22 +20,26 @@ class OpenLine:
         self._settings = settings
 
     async def call(
-        self, page: str, psid: str, handler: str, *, ask_permission: bool, within_s: float, ring_s: float, key: str
+        self,
+        page: str,
+        psid: str,
+        handler: str,
+        *,
+        ask_permission: bool,
+        within_s: float | None,
+        ring_s: float,
+        key: str,
     ) -> str:
         """See `Line.call`."""
         if handler and not self._settings.may_run(handler):
             raise ValueError(f"{handler} is in no module that is configured; add it to CALL_HANDLERS")
-        placed = facts.Placed(
-            page=page,
-            consumer=psid,
-            call_by_ms=self._bus.now_ms() + int(within_s * 1000),
-            handler=handler,
-            ask_permission=ask_permission,
-            ring_s=ring_s,
+        placed = self._outbound.wanted(
+            page, psid, handler=handler, ask_permission=ask_permission, within_s=within_s, ring_s=ring_s
         )
-        digest = f"{page} {psid} {handler}"
         try:
-            return await self._host.on_media_loop(self._outbound.place(placed, key=key, digest=digest))
+            return await self._host.on_media_loop(self._outbound.place(placed, key=key))
+        except KeyReused as reused:
+            raise ValueError(str(reused)) from reused
         except RedisAway as away:
             raise ConnectionError(f"the call to Page {page}'s consumer may not be placed: {away}") from away
 

@@ -5,16 +5,15 @@ is away; the machine alone concludes anything from them.
 """
 
 import asyncio
-import contextlib
 import functools
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
-from shared import actions, log
+from shared import log
 from shared.bus import Bus
 from shared.calls import facts, orders, state
-from shared.errors import HandlerUnusable, RedisAway
+from shared.errors import HandlerUnusable
 from shared.handling import AnswerRefused, Call, CallEnded
 from shared.messenger import Messenger
 from workers.media import sounds
@@ -88,12 +87,7 @@ class Performer(Placer):
             case orders.StartHandler():
                 self._start_handler(call)
             case orders.RunOnLost():
-                on_lost = self._script_of(call.page, call.handler).on_lost
-                if on_lost is None:
-                    self._handler_ended("returned", "", "")
-                else:
-                    self._host.start(self._public(call), on_lost, self._handler_ended)
-                    self._stop_handler("lost", after_s=STOP_GRACE_S)
+                self._run_on_lost(call)
             case orders.StopHandler(because=outcome):
                 self._outcome, self._over = outcome, True
                 refused = self._answered is not None and self._answered.done() and self._answered.exception()
@@ -106,7 +100,7 @@ class Performer(Placer):
                         )
                     )
             case orders.PostAction():
-                self._spawn(self._post(order, call.page))
+                self._spawn(self.post(order, call.page))
             case orders.MakeOffer():
                 self._placed, self._answered = call, asyncio.get_running_loop().create_future()
                 self._answered.add_done_callback(lambda it: it.cancelled() or it.exception())  # nobody may wait for it
@@ -120,7 +114,7 @@ class Performer(Placer):
             case orders.LetSpeak():
                 self._let_speak()
             case orders.ApplyAnswer(sdp=sdp, renegotiation=renegotiation):
-                self._negotiated = self._spawn(self._connect(sdp, renegotiation))
+                self._negotiated = self._spawn(self._negotiate(sdp, renegotiation))
             case orders.ApplyOffer() | orders.ApplyChange() | orders.ChangeAgain() | orders.RefuseChange():
                 self.changes.perform(order, call, self._negotiated)
             case orders.CloseLeg():
@@ -235,13 +229,26 @@ class Performer(Placer):
     # -- how orders are carried out ----------------------------------------------------------------------------
 
     def _start_handler(self, call: state.Call) -> None:
+        script = self._script(call)
+        if script is not None:
+            self.say(facts.HandlerStarted(handler=script.name))
+            self._host.start(self._public(call), script.handler, self._handler_ended)
+
+    def _run_on_lost(self, call: state.Call) -> None:
+        script = self._script(call)
+        if script is not None and script.on_lost is not None:
+            self._host.start(self._public(call), script.on_lost, self._handler_ended)
+            self._stop_handler("lost", after_s=STOP_GRACE_S)
+        elif script is not None:
+            self._handler_ended("returned", "", "")
+
+    def _script(self, call: state.Call) -> Script | None:
+        """Return what to run for the call; none where it cannot be used, which ends the handler before it began."""
         try:
-            script = self._script_of(call.page, call.handler)
+            return self._script_of(call.page, call.handler)
         except HandlerUnusable as unusable:
             self._handler_ended("raised", str(unusable), "")
-            return
-        self.say(facts.HandlerStarted(handler=script.name))
-        self._host.start(self._public(call), script.handler, self._handler_ended)
+            return None
 
     def _let_speak(self) -> None:
         if self._answered is not None and not self._answered.done():
@@ -266,28 +273,21 @@ class Performer(Placer):
             self._log.error("handler.raised", error=error, traceback=traceback)
         self.say(facts.HandlerEnded(how=how, error=error, traceback=traceback))
 
-    async def _post(self, order: orders.PostAction, page: str) -> None:
-        while self._bus.now_ms() < order.deadline_ms:
-            with contextlib.suppress(RedisAway):
-                await actions.post(
-                    self._bus,
-                    call_id=self.call_id,
-                    page=page,
-                    action=order.action,
-                    epoch=self.epoch,
-                    deadline_ms=order.deadline_ms,
-                    number=order.number,
-                )
-                return
-            await asyncio.sleep(0.25)
-
-    async def _connect(self, answer: str, renegotiation: str | None) -> None:
+    async def _negotiate(self, answer: str, renegotiation: str | None) -> None:
+        """Apply Meta's answer. Its later offers wait for this alone: one of them may be what lets media connect."""
         if self.live is None or self._answered is None:
             return
         started_ms = self._bus.now_ms()
         live = self.live
         try:
             await live.leg.apply(answer, renegotiation)
+        except LegFailed as failed:
+            self.say(facts.LegFailed(reason=failed.reason))
+        else:
+            self._spawn(self._connect(live, started_ms))
+
+    async def _connect(self, live: LiveCall, started_ms: int) -> None:
+        try:
             # UNKNOWN whether Meta connects before the consumer picks up
             rings_s = self._placed.ring_ms / 1000 if self._placed else 0.0
             await live.leg.connected(CONNECTED_WITHIN_S + rings_s)

@@ -1,12 +1,14 @@
-"""Tells Redis what happened to one call: in order, and again until Redis has confirmed it."""
+"""Tells Redis what happened to one call, in order, and what Graph is to be asked: until Redis has confirmed it."""
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from shared import actions
 from shared.bus import Bus, Routed
-from shared.calls import facts
+from shared.calls import facts, orders
 from shared.errors import RedisAway, RedisForgot
 from shared.wire import AGAIN_AFTER_S
 
@@ -38,6 +40,22 @@ class Teller:
                 self.forgotten.set()
             except RedisAway:
                 pass
+            await asyncio.sleep(AGAIN_AFTER_S)
+
+    async def post(self, order: orders.PostAction, page: str) -> None:
+        """Give an action to the action worker, while it is of use."""
+        while self._bus.now_ms() < order.deadline_ms:
+            with contextlib.suppress(RedisAway):
+                await actions.post(
+                    self._bus,
+                    call_id=self.call_id,
+                    page=page,
+                    action=order.action,
+                    epoch=self.epoch,
+                    deadline_ms=order.deadline_ms,
+                    number=order.number,
+                )
+                return
             await asyncio.sleep(AGAIN_AFTER_S)
 
     async def tell_all(self) -> None:
