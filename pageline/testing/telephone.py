@@ -46,7 +46,8 @@ class Placed(NamedTuple):
     psid: str
     handler: str
     ask_permission: bool
-    within_s: float
+    within_s: float | None
+    """None where the handler left it to the line."""
     ring_s: float
     key: str
 
@@ -226,7 +227,15 @@ class Telephone:
         return f"m_{len(self.messages)}"
 
     async def call(
-        self, page: str, psid: str, handler: str, *, ask_permission: bool, within_s: float, ring_s: float, key: str
+        self,
+        page: str,
+        psid: str,
+        handler: str,
+        *,
+        ask_permission: bool,
+        within_s: float | None,
+        ring_s: float,
+        key: str,
     ) -> str:
         """See `line.call`."""
         self.placed.append(Placed(page, psid, handler, ask_permission, within_s, ring_s, key))
