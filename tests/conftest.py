@@ -1,6 +1,7 @@
 """Fixtures for every test that needs a real Valkey; one server serves the whole run."""
 
-from collections.abc import Iterator
+import fcntl
+from collections.abc import Generator, Iterator
 from typing import Final
 
 import pytest
@@ -33,3 +34,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folder = item.path.relative_to(item.config.rootpath).parts[1]
         item.add_marker(pytest.mark.xdist_group("sounding" if folder in SOUNDING else item.path.name))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let nothing run beside a test that is marked `alone`, because it measures what a whole machine does to sound."""
+    cache = item.config.cache
+    if cache is None:
+        return (yield)
+    with (cache.mkdir("alone") / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+        return (yield)

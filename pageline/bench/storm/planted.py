@@ -28,7 +28,7 @@ def double_accept() -> None:
     """Deliver each accept to two at once, as RQ may, and have the fence forget what it granted."""
     from workers.action import jobs
 
-    _rewrite("fence", "if not h[3] then", "if action == 'accept' then")
+    _rewrite("fence", "if not h[3] and (action", "if action == 'accept' or not h[3] and (action")
     act = jobs.act
 
     async def act_twice(
