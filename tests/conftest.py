@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Let nothing run beside a test that is marked `alone`, because it measures what a whole machine does to sound."""
-    cache = item.config.cache
+    cache = getattr(item.config, "cache", None)
     if cache is None:
         return (yield)
     with (cache.mkdir("alone") / "lock").open("w") as lock:
