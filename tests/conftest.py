@@ -2,7 +2,7 @@
 
 import fcntl
 from collections.abc import Generator, Iterator
-from typing import Final
+from typing import Final, TextIO
 
 import pytest
 import redis
@@ -25,6 +25,9 @@ def redis_url(valkey: EmbeddedValkey) -> str:
     return valkey.url
 
 
+LOCK: Final = pytest.StashKey[TextIO]()
+"""Held by every test, and by one that measures what a whole machine does to sound for itself."""
+
 SOUNDING: Final = ("acceptance", "chaos")
 """Whole lines of ours with calls on them; two at once would be heard in each other's sound."""
 
@@ -37,11 +40,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Let nothing run beside a test that is marked `alone`, because it measures what a whole machine does to sound."""
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """Let nothing run beside tests that are marked `alone`, nor between two of them."""
     cache = getattr(item.config, "cache", None)
     if cache is None:
         return (yield)
-    with (cache.mkdir("alone") / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+    lock = item.config.stash.setdefault(LOCK, (cache.mkdir("alone") / "lock").open("w"))
+    fcntl.flock(lock, fcntl.LOCK_EX if _is_alone(item) else fcntl.LOCK_SH)
+    try:
         return (yield)
+    finally:
+        if not (_is_alone(item) and nextitem is not None and _is_alone(nextitem)):
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+
+def _is_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
