@@ -56,9 +56,9 @@ class Heard(NamedTuple):
     """For how long the jitter buffer was empty, because packets were late."""
 
     @property
-    def silent_s(self) -> float:
-        """The time without sound, or with a telephone's invention in its place."""
-        return self.missing_s + self.waited_s
+    def gaps(self) -> float:
+        """The share of the time without sound, or with a telephone's invention in its place."""
+        return (self.missing_s + self.waited_s) / self.seconds
 
 
 class Stamped(NamedTuple):

@@ -101,9 +101,12 @@ RAW: Final = st.one_of(
     rtp(),
 )
 
-DATAGRAMS: Final = st.one_of(
-    *[rtp().map(lambda data: Datagram(Kind.RTP, data))] * 4,
-    REPORTS.map(lambda data: Datagram(Kind.RTCP, data)),
-    GOODBYES.map(lambda data: Datagram(Kind.RTCP, data)),
-    RAW.map(lambda data: Datagram(Kind.RAW, data)),
-)
+_RTP = rtp().map(lambda data: Datagram(Kind.RTP, data))
+DATAGRAMS: Final[st.SearchStrategy[Datagram]] = st.sampled_from(
+    (
+        *[_RTP] * 4,  # `one_of` would take it once
+        REPORTS.map(lambda data: Datagram(Kind.RTCP, data)),
+        GOODBYES.map(lambda data: Datagram(Kind.RTCP, data)),
+        RAW.map(lambda data: Datagram(Kind.RAW, data)),
+    )
+).flatmap(lambda kind: kind)

@@ -122,6 +122,13 @@ def an_id_of_metas_is_never_overlooked_before_we_know_one(life: Life) -> None:
             assert step.after.meta_id
 
 
+def a_restored_log_leaves_a_connect_in_doubt(life: Life) -> None:
+    """The grant's fact may be among what Redis lost: a call that had been offered may be there."""
+    for step in life.steps:
+        if isinstance(step.fact, facts.LogRestored) and step.before.phase is Phase.DIALLING:
+            assert step.after.granted or step.fact.epoch not in (0, step.before.epoch)
+
+
 def a_call_that_may_be_there_is_waited_for(life: Life) -> None:
     for step in life.steps:
         fact, call = step.fact, step.before
@@ -163,6 +170,7 @@ PLACING: Final[tuple[Callable[[Life], None], ...]] = (
     what_may_ring_at_metas_is_owed_a_goodbye,
     an_id_of_metas_that_comes_while_we_end_is_said_goodbye_to,
     an_id_of_metas_is_never_overlooked_before_we_know_one,
+    a_restored_log_leaves_a_connect_in_doubt,
     a_call_that_may_be_there_is_waited_for,
     both_can_speak_once_it_was_picked_up_and_connected,
     a_call_on_the_shelf_holds_nothing_and_wakes_when_its_time_is_up,
@@ -707,7 +715,7 @@ MUTANTS: Final = (
         "takes what a restored log does not tell for what never was",
         "case Phase.DIALLING, facts.LogRestored():",
         "case Phase.NEW, facts.LogRestored():",
-        None,
+        a_restored_log_leaves_a_connect_in_doubt,
         placing,
     ),
     Mutant(
