@@ -5,6 +5,8 @@ milliseconds) and `epoch` the claim under which a worker said it (0: said by nob
 beside the fact in the log and are set when it is read.
 """
 
+from typing import Final
+
 import msgspec
 
 
@@ -150,6 +152,10 @@ class LegConnected(Fact, frozen=True):
 
     setup_ms: int
     """From applying the answer to connected."""
+
+
+PEER_CLOSED: Final = "the peer closed"
+"""The `reason` of a media connection that the far side ended in good order, known maybe before Meta tells of it."""
 
 
 class LegFailed(Fact, frozen=True):

@@ -93,6 +93,8 @@ def transition(call: Call, fact: facts.Fact) -> Step:
             return end(call, _outcome_of(call, fact), None, at_ms)
         case _, facts.HangUpAsked(at_ms=at_ms):
             return end(call, Outcome.CANCELLED, goodbye(call), at_ms)
+        case Phase.CALLING, facts.LegFailed(reason=facts.PEER_CLOSED, at_ms=at_ms) if not call.picked_up:
+            return end(call, Outcome.UNREACHED, goodbye(call), at_ms)
         case _, facts.LegFailed(at_ms=at_ms):
             return end(call, Outcome.FAILED, goodbye(call), at_ms)
         case _, facts.HandlerEnded(how=how, at_ms=at_ms) if call.handler_running:

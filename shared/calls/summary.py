@@ -60,7 +60,7 @@ def _because(call: Call, fact: facts.Fact) -> str:
             return "permission_refused"
         case Phase.PLACING, facts.DeadlinePassed() if call.permission is Permission.ASKED:
             return "permission_unanswered"
-        case Phase.CALLING, facts.Terminated() if not call.picked_up:
+        case Phase.CALLING, facts.Terminated() | facts.LegFailed(reason=facts.PEER_CLOSED) if not call.picked_up:
             return "declined_or_unanswered"  # Meta does not tell which (webhooks, "call_status")
         case Phase.CALLING, facts.DeadlinePassed() if not call.picked_up:
             return "unanswered"

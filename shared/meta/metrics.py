@@ -106,7 +106,7 @@ def _ending(outcome: Outcome | None, last: facts.Fact, log: Sequence[facts.Fact]
         # both could speak
         case Outcome.COMPLETED, facts.Terminated(status="failed"):
             return Ending("Connection_Dropped", "Meta reports that the call failed")
-        case Outcome.COMPLETED, facts.Terminated():
+        case Outcome.COMPLETED, facts.Terminated() | facts.LegFailed(reason=facts.PEER_CLOSED):
             return Ending("Hangup_Call", "the consumer hung up")
         case Outcome.COMPLETED, facts.LegFailed(reason=reason):
             return Ending("Connection_Dropped", reason)

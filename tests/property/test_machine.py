@@ -266,7 +266,7 @@ HAPPENINGS: Final[dict[type[facts.Fact], st.SearchStrategy[facts.Fact]]] = {
     facts.Closed: st.builds(facts.Closed, outcome=st.just("")),
     facts.OfferMade: st.builds(facts.OfferMade, sdp=_sdp),
     facts.LegConnected: st.builds(facts.LegConnected, setup_ms=st.just(80)),
-    facts.LegFailed: st.builds(facts.LegFailed, reason=st.just("ice")),
+    facts.LegFailed: st.builds(facts.LegFailed, reason=st.sampled_from(("ice", facts.PEER_CLOSED))),
     facts.LegClosed: st.builds(facts.LegClosed),
     facts.RejectAsked: st.builds(facts.RejectAsked, reason=st.just("busy")),
     facts.HangUpAsked: st.builds(facts.HangUpAsked, by=st.sampled_from(("handler", "operator", "drain"))),

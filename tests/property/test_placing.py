@@ -151,6 +151,15 @@ def both_can_speak_once_it_was_picked_up_and_connected(life: Life) -> None:
     assert all(step.after.phase is Phase.LIVE for step in spoke)
 
 
+def a_far_side_that_leaves_before_pick_up_did_not_pick_up(life: Life) -> None:
+    """Meta's own word of it may come later, and find the call closed."""
+    for step in life.steps:
+        before, fact = step.before, step.fact
+        if before.phase is Phase.CALLING and not before.picked_up and isinstance(fact, facts.LegFailed):
+            left = fact.reason == facts.PEER_CLOSED
+            assert step.after.outcome is (state.Outcome.UNREACHED if left else state.Outcome.FAILED)
+
+
 def a_call_on_the_shelf_holds_nothing_and_wakes_when_its_time_is_up(life: Life) -> None:
     for step, _ in life.ordered(orders.Shelve):
         assert not step.after.handler_running
@@ -173,6 +182,7 @@ PLACING: Final[tuple[Callable[[Life], None], ...]] = (
     a_restored_log_leaves_a_connect_in_doubt,
     a_call_that_may_be_there_is_waited_for,
     both_can_speak_once_it_was_picked_up_and_connected,
+    a_far_side_that_leaves_before_pick_up_did_not_pick_up,
     a_call_on_the_shelf_holds_nothing_and_wakes_when_its_time_is_up,
 )
 
@@ -723,6 +733,13 @@ MUTANTS: Final = (
         "return _unsure(call, at_ms), ()",
         "return settle(replace(call, farewell=None))",
         a_call_that_may_be_there_is_waited_for,
+        placing,
+    ),
+    Mutant(
+        "takes a far side that left before pick-up for a failure of ours",
+        "case Phase.CALLING, facts.LegFailed(reason=facts.PEER_CLOSED, at_ms=at_ms) if not call.picked_up:",
+        "case Phase.NEW, facts.LegFailed(reason=facts.PEER_CLOSED, at_ms=at_ms) if not call.picked_up:",
+        a_far_side_that_leaves_before_pick_up_did_not_pick_up,
         placing,
     ),
 )

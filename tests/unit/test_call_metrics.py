@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from msgspec.structs import replace
 
 from shared.calls import facts
 from shared.meta.metrics import REASONS, Ending, ending_of, report_of
@@ -216,6 +217,7 @@ BROKE_AT_META: Final = facts.Terminated(status="failed", at_ms=BEGAN_MS + 900)
         ((*LIVE, ended("raised", "KeyError: 'Ada'")), Ending("Client_Error", "KeyError")),
         ((*LIVE, facts.HangUpAsked(by="drain", epoch=1)), Ending("Client_Interrupted", "drain")),
         ((*LIVE, facts.HangUpAsked(by="redis_away", epoch=1)), Ending("Client_Interrupted", "redis_away")),
+        ((*LIVE, replace(BROKE, reason=facts.PEER_CLOSED)), Ending("Hangup_Call", "the consumer hung up")),
         ((*LIVE, BROKE), Ending("Connection_Dropped", "ICE found no way")),
         ((*LIVE, BROKE_AT_META), Ending("Connection_Dropped", "Meta reports that the call failed")),
         (

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import structlog
 
+from shared.calls.facts import PEER_CLOSED
 from workers.media import sdp_gate
 from workers.media.ice import SILENCE_LIMIT_S
 from workers.media.path import MediaPath
@@ -217,7 +218,7 @@ class Leg(RtpSession):
         if was_live and self.on_ended is not None:
             pulse = self._peer.path.pulse
             silent = pulse.silent_s() >= pulse.limit_s
-            self.on_ended(f"nothing was heard of the peer for {pulse.limit_s:g} s" if silent else "the peer closed")
+            self.on_ended(f"nothing was heard of the peer for {pulse.limit_s:g} s" if silent else PEER_CLOSED)
 
     def mute_forever(self) -> None:
         """Stop sending at once, without goodbye: close the sockets. For a worker that lost the right to speak."""
