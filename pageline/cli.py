@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from pageline.agents import agents
 from pageline.command import BAD_USAGE, FAILED, Json, die, print_json
 from pageline.letters import letters
 from pageline.messages import messages
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(letters, name="dead")
 app.add_typer(messages)
+app.add_typer(agents, name="agents")
 app.add_typer(call_settings, name="settings")
 app.command()(doctor)
 
