@@ -27,13 +27,11 @@ class Parted(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """Who is to take a call, and what agents see of it."""
+    """Who is to take a call: an agent of the queue, or that one; before all others if `ahead`."""
 
     queue: str
-    agent: str
-    ahead: bool
-    page: str
-    caller: str
+    agent: str = ""
+    ahead: bool = False
 
 
 class Place(Protocol):
@@ -62,11 +60,6 @@ class Attended:
 
     holder: AttendedHolder
 
-    @property
-    def _shown(self) -> tuple[str, str]:
-        """What agents see of it: the Page, and the end of the caller's id."""
-        raise NotImplementedError
-
     def queue(self, name: str, *, agent: str = "", ahead: bool = False) -> AbstractAsyncContextManager[Place]:
         """Let the call wait for an agent while the returned context is open.
 
@@ -75,7 +68,7 @@ class Attended:
             agent: the only one who may.
             ahead: before all others of the queue.
         """
-        return self.holder.queue(Wish(name, agent, ahead, *self._shown))
+        return self.holder.queue(Wish(name, agent, ahead))
 
     async def talk(self, agent: Agent, *, music: "Sound | None" = None) -> Parted:
         """Let an agent and the consumer hear each other, undecoded, until one of them leaves, and return why.

@@ -272,10 +272,6 @@ class Call(Seeing, Listening, Speaking, Attended):
         """Ask the consumer whether the Page may call, which Meta allows twice a day; otherwise as `message`."""
         return await self.holder.message(self.page, self.caller, messages.optin())
 
-    @property
-    def _shown(self) -> tuple[str, str]:
-        return self.page, f"…{self.caller[-4:]}"
-
     def join(self, room: Room, *, listen_only: bool = False) -> AbstractAsyncContextManager[None]:
         """Talk with all others in the room while the returned context is open; `listen_only` hears and is not heard.
 

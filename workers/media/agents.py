@@ -53,6 +53,8 @@ class Agents:
     ) -> None:
         self._call_id = call_id
         self._epoch = epoch
+        self._page = ""
+        self._caller = ""
         self._floor = floor
         self._legs = legs
         self._lives = lives
@@ -67,6 +69,10 @@ class Agents:
         self._parted: Parted | None = None
         self._changed = asyncio.Event()
         self.position = 0
+
+    def introduce(self, page: str, consumer: str) -> None:
+        """Say what agents see of the call: the Page, and the end of the consumer's id."""
+        self._page, self._caller = page, f"…{consumer[-4:]}"
 
     # -- orders ------------------------------------------------------------------------------------------------
 
@@ -110,8 +116,8 @@ class Agents:
             wish.queue,
             agent=wish.agent,
             ahead=wish.ahead,
-            page=wish.page,
-            caller=wish.caller,
+            page=self._page,
+            caller=self._caller,
             since_ms=self._since_ms,
         )
         self._since_ms = since_ms or self._since_ms

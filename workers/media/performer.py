@@ -263,6 +263,7 @@ class Performer(Placer):
             self._answered.set_result(None)
 
     def _public(self, call: state.Call) -> Call:
+        self.agents.introduce(call.page, call.consumer)
         return Call(
             self._holder,
             call_id=self.call_id,
