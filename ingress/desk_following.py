@@ -6,8 +6,8 @@ from typing import Any, Final
 from shared.bus import LogEntry
 from shared.calls import attended, facts
 
-SAID_AS: Final = {"left": "hung_up"}
-"""A supervisor who stops listening hears the same word as an agent who hangs up."""
+SAID_AS: Final = {"left": "hung_up", "call_ended": "caller_left"}
+"""Words of the log that the page knows by another."""
 
 
 class Following:
@@ -67,10 +67,14 @@ class Following:
                 self._state, self._since_ms = "live", fact.at_ms
             case attended.AgentLeft(leg=self.leg, because=because):
                 self._end(SAID_AS.get(because, because), fact)
-            case facts.Terminated():
+            case facts.Claimed() if self._since_ms:
+                self._end("connection_lost", fact)  # the worker that had the call died
+            case facts.HangUpAsked():
+                self._end("hung_up", fact)
+            case facts.HandlerEnded(how="raised"):
+                self._end("failed", fact)
+            case facts.Terminated() | facts.LegFailed() | facts.Closed():
                 self._end("caller_left", fact)
-            case facts.Closed(outcome=outcome):
-                self._end("connection_lost" if outcome == "lost" else "caller_left", fact)
 
     def _concerns(self, leg: str) -> bool:
         return leg == self.leg or (self.listening and self._state in ("live", "held"))

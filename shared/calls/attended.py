@@ -96,7 +96,7 @@ class Resumed(Attended, frozen=True):
 
 
 class AgentLeft(Attended, frozen=True):
-    """An agent's leg is gone: `hung_up`, `left`, `transferred`, `caller_left`, `connection_lost` or `failed`."""
+    """An agent's leg is gone: `hung_up`, `left`, `transferred`, `call_ended`, `connection_lost` or `failed`."""
 
     leg: str
     because: str

@@ -30,7 +30,7 @@ class Agent(Consumer):
         self.deaf = False
         """Offers are left without an answer."""
         self._base = base
-        self._password = password
+        self.credentials = {"name": name, "password": password}
         self._socket: ClientConnection | None = None
         self._reading: asyncio.Task[None] | None = None
         self.cookie = ""
@@ -39,7 +39,7 @@ class Agent(Consumer):
 
     def log_in(self) -> httpx.Response:
         """Log in, and keep the cookie."""
-        reply = httpx.post(f"{self._base}/desk/login", data={"name": self.name, "password": self._password})
+        reply = httpx.post(f"{self._base}/desk/login", data=self.credentials)
         self.cookie = reply.headers.get("set-cookie", "").partition(";")[0]
         return reply
 

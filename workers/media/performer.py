@@ -123,7 +123,7 @@ class Performer(Placer):
             case orders.AboutAgent():
                 self.agents.perform(order)
             case orders.CloseLeg():
-                self.agents.part_from_all("caller_left")
+                self.agents.part_from_all("call_ended")
                 self._spawn(self._close_leg())
             case orders.CloseCall(outcome=outcome):
                 done = functools.partial(self._bus.done, self.call_id, self._worker, self.epoch, outcome)
