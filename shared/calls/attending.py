@@ -22,18 +22,22 @@ def transition(call: Call, fact: attended.Attended) -> Step:
             return call, ()
         case attended.AgentOffered():
             return _with(call, replace(known, offered=True)), ()
-        case attended.AgentAnswered(leg=leg, sdp=sdp) if known.offered and not known.answered:
+        case attended.AgentAnswered() if not known.offered or known.answered or known.leaving:
+            return call, ()
+        case attended.AgentAnswered(leg=leg, sdp=sdp):
             return _with(call, replace(known, answered=True)), (orders.ConnectAgent(leg, sdp),)
         case attended.AgentConnected():
             return _with(call, replace(known, connected=True)), ()
-        case attended.HoldAsked(leg=leg, on=on) if known.connected and not known.listens:
-            return call, (orders.HoldCaller(leg, on),)
-        case attended.TransferAsked(leg=leg, queue=queue, agent=agent) if known.connected and not known.listens:
-            return call, (orders.GiveAway(leg, queue, agent),)
-        case attended.PartingAsked(leg=leg, because=because):
-            return call, (orders.PartFromAgent(leg, because),)
         case attended.AgentLeft(leg=leg):
             return replace(call, agents=tuple(each for each in call.agents if each.leg != leg)), ()
+        case attended.PartingAsked(leg=leg, because=because) if not known.leaving:
+            return _with(call, replace(known, leaving=True)), (orders.PartFromAgent(leg, because),)
+        case _ if not known.connected or known.listens or known.leaving:
+            return call, ()
+        case attended.HoldAsked(leg=leg, on=on) if on != known.holds:
+            return _with(call, replace(known, holds=on)), (orders.HoldCaller(leg, on),)
+        case attended.TransferAsked(leg=leg, queue=queue, agent=agent):
+            return _with(call, replace(known, leaving=True)), (orders.GiveAway(leg, queue, agent),)
         case _:
             return call, ()
 

@@ -163,6 +163,7 @@ def _take_over(call: Call, claim: facts.Claimed) -> Step:
     """Say what the new owner has to do; whatever ran in its predecessor's memory runs no more."""
     at_ms = claim.at_ms
     call = replace(call, epoch=claim.epoch, owner=claim.worker, handler_running=False, leg_open=False, closing=False)
+    call = replace(call, agents=())
     match call.phase:
         case Phase.DIALLING | Phase.CALLING | Phase.ACCEPTING | Phase.CONNECTING | Phase.LIVE if call.granted:
             call, todo = end(replace(call, handler_running=True), Outcome.LOST, "terminate", at_ms)

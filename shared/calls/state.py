@@ -54,6 +54,9 @@ class AgentLeg(msgspec.Struct, frozen=True):
     offered: bool = False
     answered: bool = False
     connected: bool = False
+    holds: bool = False
+    """The agent wants the consumer on hold."""
+    leaving: bool = False
 
 
 class Call(msgspec.Struct, frozen=True):
