@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from pageline.agents import agents
 from pageline.command import BAD_USAGE, FAILED, Json, die, print_json
 from pageline.letters import letters
 from pageline.messages import messages
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(letters, name="dead")
 app.add_typer(messages)
+app.add_typer(agents, name="agents")
 app.add_typer(call_settings, name="settings")
 app.command()(doctor)
 
@@ -131,7 +133,7 @@ def call(
     export: Annotated[
         bool, typer.Option("--export", help="Print the call's webhooks as a replay file, scrubbed.")
     ] = False,
-    why: Annotated[bool, typer.Option("--why", help="Say what probably went wrong with the sound.")] = False,
+    why: Annotated[bool, typer.Option("--why", help="Say what probably went wrong, and what can be done.")] = False,
     quality: Annotated[bool, typer.Option("--quality", help="Show how the call sounded, every few seconds.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -141,7 +143,8 @@ def call(
     told = story.of(settings.load(), call_id)
     if told is None:
         die(
-            f"There is no call {call_id} in the log; logs are kept for RETENTION_HOURS. `pageline calls` lists them.",
+            f"There is no call {call_id} in the log; logs are kept for RETENTION_HOURS. `pageline calls` lists "
+            "them; `pageline doctor` says why calls of a Page never arrive.",
             FAILED,
         )
     if export and as_json:

@@ -1,22 +1,14 @@
-"""How a call sounded, in words: the figures that closed it, what they probably mean, and its samples as a table."""
+"""How a call sounded, in words: the figures that closed it, and its samples as a table."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final
 
 from rich.table import Table
 
 from shared.calls import facts
+from shared.calls.quality import Quality, judge
 from shared.quality import SAMPLE_EVERY_S, Sample
-from workers.media.quality import Quality, judge
 
-F = TypeVar("F", bound=facts.Fact)
-
-COMFORT_PER_S: Final = 3.0
-"""With nothing to say we send 2.5 packets a second."""
-HARDLY_ANY: Final = 95.0
-NOTICEABLE: Final = 5.0
-SLOW_MS: Final = 400.0
-"""Round trip from which people talk over each other; ITU-T G.114 finds 150 ms one way fine, jitter buffers included."""
 ROWS: Final = 60
 _BARS: Final = "▁▂▃▄▅▆▇█"
 
@@ -77,65 +69,6 @@ def _share(percent: float | None) -> str:
 
 def _mos(estimate: float | None, how: str = "") -> str:
     return "no MOS estimate" if estimate is None else f"MOS estimate {how}{estimate:.1f}"
-
-
-def why(log: Sequence[facts.Fact]) -> list[str]:
-    """Return what probably went wrong with the sound, from the call's facts; a sentence each."""
-    closed = _last(log, facts.LegClosed)
-    connected = _last(log, facts.LegConnected)
-    failed = _last(log, facts.LegFailed)
-    if connected is None:
-        reason = f": {failed.reason}" if failed is not None else ""
-        return [f"Nobody heard anything: no media connection was made{reason}."]
-    if closed is None:
-        return ["The media connection is not closed in the log: the call goes on, or its worker died with it."]
-    lasted_s = max(0.0, (closed.at_ms - connected.at_ms) / 1000)
-    return [
-        *([f"The media connection broke: {failed.reason}."] if failed is not None else []),
-        *_why_the_caller(closed, lasted_s),
-        *_why_we(closed),
-    ] or ["The figures show nothing wrong with the sound."]
-
-
-def _last(log: Sequence[facts.Fact], kind: type[F]) -> F | None:
-    return next((fact for fact in reversed(log) if isinstance(fact, kind)), None)
-
-
-def _why_the_caller(closed: facts.LegClosed, lasted_s: float) -> Iterator[str]:
-    """Say what the caller may have heard too little of."""
-    quality = judge(closed)
-    lost = quality.peer_lost_percent
-    if closed.packets_sent == 0:
-        yield "The caller heard nothing: we sent nothing."
-        return
-    if lasted_s >= 2 and closed.packets_sent <= COMFORT_PER_S * lasted_s:
-        yield "The caller heard silence: the handler said nothing, only comfort packets were sent."
-    if not closed.peer_reports:
-        yield f"We sent {closed.packets_sent} packets; the far side never reported, so what arrived is not known."
-    elif lost is None:
-        yield (
-            f"The caller probably heard nothing: the far side reported {closed.peer_reports} times and never that any "
-            f"of our {closed.packets_sent} packets arrived."
-        )
-    elif lost >= HARDLY_ANY:
-        yield f"The caller probably heard nothing: the far side says that {lost:.0f} % of our packets were lost."
-    elif lost >= NOTICEABLE:
-        yield f"The caller heard gaps: the far side says that {lost:.0f} % of our packets were lost."
-    if closed.round_trip_ms is not None and closed.round_trip_ms >= SLOW_MS:
-        yield f"Both talked over each other: the round trip took {closed.round_trip_ms:.0f} ms."
-
-
-def _why_we(closed: facts.LegClosed) -> Iterator[str]:
-    """Say what we may have heard too little of."""
-    quality = judge(closed)
-    if closed.packets_received == 0:
-        yield "We heard nothing: no packet of the caller's ever arrived."
-    elif closed.played_ms and 100 * (closed.paused_ms or 0.0) / closed.played_ms >= HARDLY_ANY:
-        yield "The caller hardly spoke, or was muted: packets came, and then pauses."
-    if quality.concealed_percent is not None and quality.concealed_percent >= NOTICEABLE:
-        yield f"We heard gaps: {quality.concealed_percent:.0f} % of the caller's sound had to be made up."
-    elif quality.lost_percent is not None and quality.lost_percent >= NOTICEABLE:
-        yield f"{quality.lost_percent:.0f} % of the caller's packets were lost on the way to us."
 
 
 # --- samples ---

@@ -20,6 +20,7 @@ from shared.calls import facts
 from shared.calls.machine import transition
 from shared.calls.state import Call, Outcome, Phase
 from shared.calls.summary import because
+from shared.calls.why import Reason, why
 from shared.embedded import EmbeddedValkey
 from shared.meta.sdp import digest_of
 from shared.outbound import ours_of
@@ -84,12 +85,13 @@ class Story:
 
     def full(self) -> dict[str, Any]:
         """Return everything worth knowing."""
-        heard = {"why": self.why(), "samples": sound.as_dicts(self.samples)}
-        return {**self.summary(), "timeline": self.timeline(), "quality": heard}
+        reasons = [reason._asdict() for reason in self.why()]
+        heard = {"why": [reason.sentence for reason in self.why()], "samples": sound.as_dicts(self.samples)}
+        return {**self.summary(), "why": reasons, "timeline": self.timeline(), "quality": heard}
 
-    def why(self) -> list[str]:
-        """Return what probably went wrong with the sound."""
-        return sound.why([entry.fact for entry in self.entries])
+    def why(self) -> list[Reason]:
+        """Return what probably went wrong, the likeliest first."""
+        return why([entry.fact for entry in self.entries])
 
     def replay_lines(self) -> list[dict[str, Any]]:
         """Return the call's webhooks as lines of a replay file, without ids, addresses or keys of anybody."""
@@ -181,10 +183,15 @@ def print_one(story: Story, console: Console | None = None) -> None:
 
 
 def print_why(story: Story) -> None:
-    """Print what probably went wrong with the sound."""
-    console = Console(markup=False)
-    for sentence in story.why():
-        console.print(sentence)
+    """Print what probably went wrong, and what can be done about it."""
+    console = Console(markup=False, highlight=False)
+    reasons = story.why()
+    if not reasons:
+        console.print("Nothing shows that anything went wrong with this call.", style="dim")
+    for reason in reasons:
+        console.print(reason.sentence)
+        if reason.remedy:
+            console.print(f"  {reason.remedy}", style="dim")
 
 
 def print_quality(story: Story) -> None:

@@ -15,9 +15,9 @@ from pageline.doctor.here import clock_agrees
 from shared.clock import unix_ms
 from shared.meta.call_settings import PARTNERS, CallSettings, Change, Name, difference, in_words
 from shared.meta.page import CALLS, FIELDS, PERMISSIONS, TokenFacts
+from shared.meta.remedy import HOW_TO_RENEW
 from shared.settings import Settings
 from workers.action.page_at_meta import PageAtMeta, Untold, callback_of
-from workers.action.remedy import HOW_TO_RENEW
 
 RENEW_BEFORE: Final = dt.timedelta(days=7)
 

@@ -11,6 +11,12 @@ from shared.unreadable import UNREADABLE
 T = TypeVar("T")
 
 
+THROTTLED_CODES: Final = frozenset({4, 17, 32, 341, 613, *range(80000, 80015)})
+"""Graph limits the app, the Page or this kind of call (rate-limiting; error-codes)."""
+TOKEN_CODES: Final = frozenset({102, 190})
+"""The access token is not valid (error-handling)."""
+
+
 class GraphError(msgspec.Struct, frozen=True):
     """The `error` of an envelope; only `message` and `code` are certain."""
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from shared.calls.quality import judge
 from tests.integration.test_leg import OURS, THEIRS, Far, call, ticks, until
-from workers.media.quality import judge
 from workers.media.session import LegFigures
 
 SEED, LOSS = 4, 0.1

@@ -12,7 +12,7 @@ from shared.calls import facts, machine
 from shared.calls.orders import PostAction
 from shared.calls.state import Call
 from shared.meta.graph import CallsReply, GraphError
-from workers.action.remedy import remedy_for
+from shared.meta.remedy import remedy_for
 from workers.action.reports import Fate, judge_report
 from workers.action.verdict import Attempt, Sent, Verdict, is_ambiguous, is_over, is_throttled, judge
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.calls import facts
-from workers.media.quality import DEFAULT_R, closing, judge, mos, rating, since
+from shared.calls.quality import DEFAULT_R, judge, mos, rating
+from workers.media.quality import closing, since
 from workers.media.session import LegFigures
 
 FIGURES = LegFigures(

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.meta.graph import GraphError
-from workers.action.remedy import remedy_for
+from shared.meta.remedy import remedy_for
 from workers.action.verdict import is_about_this_call
 
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,42 +26,6 @@ GOOD: dict[str, Any] = {
     "mos_estimate": 4.36,
     "sent_mos_estimate": 4.35,
 }
-
-
-def log(**figures: Any) -> list[facts.Fact]:
-    closed = facts.LegClosed(at_ms=CONNECTED_MS + 60_000, **{**GOOD, **figures})
-    return [facts.LegConnected(at_ms=CONNECTED_MS, setup_ms=80), closed]
-
-
-@pytest.mark.parametrize(
-    ("figures", "said"),
-    [
-        ({}, "nothing wrong"),
-        ({"packets_sent": 0}, "The caller heard nothing: we sent nothing."),
-        ({"packets_sent": 150}, "The caller heard silence"),
-        ({"peer_reports": 0, "peer_lost": None, "peer_lost_of": None}, "the far side never reported"),
-        ({"peer_lost": None, "peer_lost_of": None}, "reported 20 times and never that any of our 3000 packets arrived"),
-        ({"peer_lost": 2990}, "The caller probably heard nothing: the far side says that 100 % of our packets"),
-        ({"peer_lost": 300}, "The caller heard gaps: the far side says that 10 %"),
-        ({"round_trip_ms": 700.0}, "talked over each other"),
-        ({"packets_received": 0, "packets_lost": 0}, "We heard nothing: no packet of the caller's ever arrived."),
-        ({"paused_ms": 59_000.0}, "hardly spoke, or was muted"),
-        ({"concealed_ms": 8000.0}, "We heard gaps: 20 %"),
-        ({"packets_lost": 1000}, "25 % of the caller's packets were lost"),
-    ],
-)
-def test_figures_tell_why_somebody_heard_nothing(figures: dict[str, Any], said: str) -> None:
-    reasons = sound.why(log(**figures))
-    assert len(reasons) == 1
-    assert said in reasons[0]
-
-
-def test_without_a_connection_the_reason_is_that() -> None:
-    refused = facts.LegFailed(reason="no media connection within 10 s; is outbound UDP allowed?")
-    assert sound.why([refused]) == [f"Nobody heard anything: no media connection was made: {refused.reason}."]
-    assert "goes on" in sound.why(log()[:1])[0]
-    broken = [log()[0], facts.LegFailed(reason="the peer closed"), log()[1]]
-    assert sound.why(broken) == ["The media connection broke: the peer closed."]
 
 
 def test_closing_figures_are_told_in_words() -> None:

@@ -13,10 +13,10 @@ from shared import log
 from shared.calls import facts
 from shared.messenger import NOBODY, Outbox, Outcome, Parcel
 from shared.meta.messages import read_sent
+from shared.meta.remedy import remedy_for
 from shared.wire import patiently
 from workers.action.desk import Desk
 from workers.action.experience import note_usage
-from workers.action.remedy import remedy_for
 from workers.action.verdict import Attempt, Sent, is_about_the_token, is_asked_too_often
 
 ACTION: Final = "message"

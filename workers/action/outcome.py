@@ -4,8 +4,8 @@ from shared.calls import facts
 from shared.dead import Letter
 from shared.meta.graph import GraphError
 from shared.meta.permissions import read_permission
+from shared.meta.remedy import remedy_for
 from workers.action.errand import Errand, GivenUp
-from workers.action.remedy import remedy_for
 from workers.action.verdict import Attempt, Verdict
 
 

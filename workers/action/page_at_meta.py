@@ -10,8 +10,8 @@ from shared.errors import PagelineError
 from shared.meta import call_settings
 from shared.meta import page as meta
 from shared.meta.call_settings import CallSettings, Change
+from shared.meta.remedy import remedy_for
 from workers.action.graph import Graph
-from workers.action.remedy import remedy_for
 from workers.action.verdict import Attempt, is_unknown_path
 
 T = TypeVar("T")

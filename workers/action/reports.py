@@ -14,11 +14,11 @@ from shared import actions, log
 from shared.errors import RedisAway
 from shared.meta.graph import GraphError
 from shared.meta.metrics import Report, report_of
+from shared.meta.remedy import remedy_for
 from shared.owed import Owed
 from shared.wire import patiently
 from workers.action.desk import Desk
 from workers.action.experience import note_usage, paused
-from workers.action.remedy import remedy_for
 from workers.action.verdict import Attempt, Sent, Verdict, is_about_the_token, is_unknown_path, judge
 
 ACTION: Final = "call_metrics"

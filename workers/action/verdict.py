@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from shared.calls.ending import FAREWELLS
 from shared.calls.machine import CALL_OVER_CODES
-from shared.meta.graph import CallsReply, GraphError
+from shared.meta.graph import THROTTLED_CODES, TOKEN_CODES, CallsReply, GraphError
 from shared.meta.permissions import read_permission
 from workers.action.usage import Usage
 
@@ -58,8 +58,6 @@ OFFER_REFUSED: Final = 2018392
 MEDIA: Final = frozenset({"media_update", "media_answer"})
 """Changes of a running call's media; nothing is lost with one that fails but itself."""
 _TRANSIENT: Final = frozenset({1, 2})
-THROTTLED_CODES: Final = frozenset({4, 17, 32, 341, 613, *range(80000, 80015)})
-TOKEN_CODES: Final = frozenset({102, 190})
 _CUSTOM_LIMIT: Final = 613
 """Among others, more than two permission requests a day in one conversation (error-codes)."""
 _RECIPIENT_CODES: Final = frozenset({551, 1545041, 2018001, 2018108})

@@ -34,3 +34,15 @@ def url(name: str) -> str:
     if given and not given.startswith(("http://", "https://")):
         raise ValueError(f"{name}={given} is not usable: write a URL that begins with https:// or http://")
     return given
+
+
+def choice(name: str, *known: str) -> str:
+    """Return a setting that is one of these words; the first where it is not set.
+
+    Raises:
+        ValueError: it is none of them; the message names them.
+    """
+    given = text(name, known[0])
+    if given not in known:
+        raise ValueError(f"{name}={given} is not usable: write {' or '.join(known)}")
+    return given

@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 from shared import log
 from shared import quality as samples
 from shared.calls import facts
+from shared.calls.quality import judge, told
 from shared.errors import RedisAway
 from shared.quality import SAMPLE_EVERY_S, Sample
 from shared.wire import ReplyError, Wire
@@ -69,13 +70,13 @@ class Sampler:
     def ended(self, closed: facts.LegClosed) -> None:
         """Count the figures of a call that has ended; one that never sounded has none."""
         if closed.packets_received or closed.packets_sent:
-            samples.count(self._ended, quality.told(closed))
+            samples.count(self._ended, told(closed))
 
     def _take(self, leg: Leg) -> Sample:
         now = leg.figures()
         between = quality.since(self._before.get(leg), now)
         self._before[leg] = now
-        judged = quality.judge(between)
+        judged = judge(between)
         return Sample(
             **{name: getattr(judged if hasattr(judged, name) else between, name) for name in samples.MEASURED}
         )

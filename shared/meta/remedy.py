@@ -2,8 +2,7 @@
 
 from typing import Final
 
-from shared.meta.graph import GraphError
-from workers.action.verdict import THROTTLED_CODES, TOKEN_CODES
+from shared.meta.graph import THROTTLED_CODES, TOKEN_CODES, GraphError
 
 HOW_TO_RENEW: Final = (
     "Make a new Page access token (App Dashboard, Messenger > Messenger API settings > Generate access tokens) and put "
