@@ -27,8 +27,17 @@ export function ring(waiting) {
   chime();
   timer = setInterval(chime, EVERY_MS);
   if (notifying && document.hidden) {
-    shown = new Notification("A caller is waiting", { body: waiting.what, tag: "desk", icon: "/desk/icon.svg" });
-    shown.onclick = () => window.focus();
+    shown = notification(waiting.what);
+  }
+}
+
+function notification(body) {
+  try {
+    const made = new Notification("A caller is waiting", { body, tag: "desk", icon: "/desk/icon.svg" });
+    made.onclick = () => window.focus();
+    return made;
+  } catch {
+    return null; // browsers of phones have the word and not the deed
   }
 }
 

@@ -30,7 +30,7 @@ const state = {
   notifying: remembered("notifying", false) && globalThis.Notification?.permission === "granted",
   keysOn: remembered("keys", true),
 };
-const talk = new Talk($("ear"), { levels: drawLevels, trouble: () => show() });
+const talk = new Talk($("ear"), { levels: drawLevels, trouble: soundChanged });
 let iceServers = [], opening = false;
 
 const link = new Link({ message: receive, lost: linkLost, loggedOut: () => location.replace("/desk"), elsewhere: openedElsewhere });
@@ -43,13 +43,14 @@ function receive(message) {
       state.agent = message.agent;
       iceServers = message.ice_servers;
       state.lost = null;
+      if (state.call?.listening) stopListening("Listening ended with the connection.");
       state.returned = state.call !== null;
       link.send({ type: "ready", ready: state.wantsReady });
       break;
     case "desk":
       state.desk = message;
       state.aheadMs = message.now_ms - Date.now();
-      if (state.returned && state.call && message.me.state !== "talking" && !state.call.listening) over({ ...state.call, because: "connection_lost" });
+      if (state.returned && state.call && message.me.state !== "talking") over({ ...state.call, because: "connection_lost" });
       state.returned = false;
       break;
     case "offer":
@@ -74,6 +75,7 @@ function own(message) {
   const before = state.call?.call === message.call ? state.call : {};
   state.call = { ...before, ...message, liveMs: before.liveMs ?? (message.state === "connecting" ? null : message.since_ms) };
   if (message.state !== before.state) announce({ live: message.listening ? "Listening" : "Connected", held: "On hold", connecting: "Connecting" }[message.state]);
+  if (message.state === "live") state.transferring = "";
   beginNote(state.call);
   speakOrNot();
 }
@@ -115,8 +117,7 @@ function linkLost(retryAtMs) {
 }
 
 function openedElsewhere() {
-  talk.close();
-  Object.assign(state, { elsewhere: true, call: null, wantsReady: false });
+  Object.assign(state, { elsewhere: true, call: talk.begun ? state.call : null, wantsReady: false });
   show();
 }
 
@@ -202,6 +203,14 @@ async function mend() {
   }
 }
 
+function soundChanged() {
+  if (state.elsewhere && talk.trouble === "failed") {
+    talk.close();
+    state.call = null; // the other window says why
+  }
+  show();
+}
+
 function speakOrNot() {
   talk.speak(!state.muted && state.call?.state !== "held");
 }
@@ -237,8 +246,13 @@ function transferTo({ agent, queue }) {
 function end() {
   if (!state.call.listening) return link.send({ type: "hang_up" });
   link.send({ type: "leave" });
+  stopListening("");
+}
+
+function stopListening(why) {
   talk.close();
   state.call = null;
+  if (why) notice(why, "", "news");
   show();
 }
 
@@ -276,7 +290,8 @@ function done() {
 // The page
 
 function show() {
-  state.trouble = talk.trouble;
+  const orphan = state.call?.state === "live" && !talk.begun;
+  state.trouble = orphan ? "orphan" : talk.trouble;
   draw(state);
   const ringing = ringingOf(state);
   if (ringing && ringing.call !== show.announced) announce(`${describe(ringing)} is waiting. Press A to answer.`);

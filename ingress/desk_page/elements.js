@@ -24,24 +24,24 @@ export function element(tag, className = "") {
 
 export function entry() {
   const item = element("li"), title = element("span", "name"), words = element("span", "about");
-  title.append(element("span"), element("span", "chip mine"));
-  words.append(element("span"), element("b", "clock"));
+  title.append(element("span"), element("b", "clock"));
+  words.append(element("span", "chip mine"), element("span"));
   item.append(title, words);
   return item;
 }
 
-export function name(item, words, mark) {
-  const [title, chip] = [...item.querySelectorAll(".name > span:not(.dot)")];
-  put(title, words);
-  put(chip, mark);
-  chip.hidden = !mark;
+export function name(item, words, lasts = "", late = false) {
+  put(item.querySelector(".name > span:not(.dot)"), words);
+  const time = item.querySelector(".clock");
+  put(time, lasts);
+  time.classList.toggle("late", late);
 }
 
-export function about(item, words, waits, late) {
-  const [what, time] = item.querySelector(".about").children;
-  put(what, words.filter(Boolean).join(" · ") + (waits ? " · " : ""));
-  put(time, waits);
-  time.classList.toggle("late", late);
+export function about(item, mark, ...words) {
+  const [chip, what] = item.querySelector(".about").children;
+  put(chip, mark);
+  chip.hidden = !mark;
+  put(what, words.filter(Boolean).join(" · "));
 }
 
 export function action(item, words, spoken, open, what) {

@@ -30,7 +30,8 @@ export function listenToKeys(isOn) {
 
 function button(key) {
   const found = document.getElementById(KEYS.find(([each]) => each === key)?.[2]);
-  return found && found.checkVisibility() && !found.disabled ? found : null;
+  const there = found?.checkVisibility() || key === "?"; // whose button has no room on a narrow screen
+  return there && !found.disabled ? found : null;
 }
 
 function choice(dialog, key) {

@@ -7,6 +7,7 @@ const LATE_MS = 60_000;
 
 export function drawSide(state, now, ringing) {
   const { waiting = [], calls = [], agents = [] } = state.desk ?? {};
+  set(document.querySelector(".side"), "stale", String(Boolean(state.lost || state.elsewhere)));
   const canTake = state.wantsReady && !state.call && !state.lost;
   badge("waiting-count", waiting.length, canTake);
   $("waiting-none").hidden = waiting.length > 0;
@@ -14,8 +15,8 @@ export function drawSide(state, now, ringing) {
     const place = waiting.indexOf(each) + 1, mine = each.for === state.agent.name;
     item.classList.toggle("first", each === ringing);
     const waits = now - each.since_ms;
-    name(item, `${place}. ${callerOf(each)}`, mine ? "for you" : each.for ? `for ${each.for}` : "");
-    about(item, [each.queue, each.page], clock(waits), waits > LATE_MS);
+    name(item, `${place}. ${callerOf(each)}`, clock(waits), waits > LATE_MS);
+    about(item, mine ? "for you" : each.for ? `for ${each.for}` : "", each.queue);
     action(item, "Answer", `Answer ${describe(each)}`, canTake && (!each.for || mine), { take: each.call });
   });
   const live = supervises(state) ? calls : [];
@@ -24,17 +25,17 @@ export function drawSide(state, now, ringing) {
   $("calls-none").hidden = live.length > 0;
   fill($("calls"), live, ({ call }) => call, entry, (item, each) => {
     const own = each.agent === state.agent.name, here = state.call?.call === each.call;
-    name(item, `${each.agent} with ${callerOf(each)}`, here && state.call.listening ? "you listen" : "");
-    about(item, [each.queue, each.state === "held" ? "on hold" : ""], clock(now - each.since_ms), false);
-    action(item, "Listen in", `Listen in to ${each.agent} with ${callerOf(each)}`, !own && !state.call && !state.lost, { listen: each.call });
+    name(item, `${each.agent} with ${each.caller || "a caller"}`, clock(now - each.since_ms));
+    about(item, here && state.call.listening ? "you listen" : "", each.queue, { held: "on hold", connecting: "connecting" }[each.state]);
+    action(item, "Listen in", `Listen in to ${each.agent} with ${callerOf(each)}`, !own && each.state !== "connecting" && !state.call && !state.lost, { listen: each.call });
   });
   const others = agents.filter((each) => each.name !== state.agent?.name);
   $("agents-none").hidden = others.length > 0;
   fill($("agents"), others, (each) => each.name, entry, (item, each) => {
     set(item.querySelector(".name"), "presence", each.state);
     if (!item.querySelector(".dot")) item.querySelector(".name").prepend(element("span", "dot"));
-    name(item, each.name, "");
-    about(item, [PRESENCE[each.state]], "", false);
+    name(item, each.name);
+    about(item, "", PRESENCE[each.state]);
   });
   drawChoices(state, others);
 }

@@ -22,6 +22,11 @@ export class Talk {
     this.#on = on;
   }
 
+  /** Whether a media worker's offer was answered here. */
+  get begun() {
+    return this.#leg !== null;
+  }
+
   /** Opens the microphone for this call; throws NoMicrophone. */
   async open() {
     this.#use(await openMicrophone());

@@ -2,7 +2,7 @@
 
 import { $, chip, control, element, fill, icon, set, text } from "./elements.js";
 import { callerOf, drawSide, supervises } from "./side.js";
-import { BECAUSE, MICROPHONE, PRESENCE, TROUBLE, clock, count, list } from "./words.js";
+import { BECAUSE, MICROPHONE, OFFLINE, PRESENCE, TROUBLE, clock, count, list } from "./words.js";
 
 export function draw(state) {
   const now = Date.now() + state.aheadMs;
@@ -10,13 +10,15 @@ export function draw(state) {
   drawStage(stage);
   drawBar(state);
   drawBanners(state);
+  if (stage === "elsewhere") text("elsewhere-text", state.call ? "The sound of your call stays in this window: keep it open until the call is over. Everything else is in the other one." : "Calls ring there.");
+  if (stage === "offline") text("offline-text", OFFLINE[state.wantsReady ? "ready" : "away"]);
   if (stage === "away") text("away-text", awayText(state));
   if (stage === "idle") text("idle-text", idleText(state));
   if (stage === "microphone") drawMicrophone(state.microphone);
   if (stage === "ringing") drawRinging(state, now);
   if (stage === "call") drawCall(state, now);
   if (stage === "ended") drawEnded(state);
-  drawNote(state);
+  drawNote(state, stage);
   drawSide(state, now, stage === "ringing" ? ringingOf(state) : null);
   document.title = titleOf(state, stage, now);
 }
@@ -26,6 +28,7 @@ export function stageOf(state) {
   if (state.elsewhere) return "elsewhere";
   if (state.call) return "call";
   if (!state.agent) return "opening";
+  if (state.lost) return "offline";
   if (state.microphone) return "microphone";
   if (ringingOf(state)) return "ringing";
   if (state.past) return "ended";
@@ -54,7 +57,7 @@ function drawBar(state) {
   text("agent-name", state.agent?.name ?? "Desk");
   text("agent-queues", state.agent ? [...(supervises(state) ? ["supervisor"] : []), ...state.agent.queues].join(" · ") : "");
   set($("presence"), "presence", presence);
-  const label = { ...PRESENCE, lost: state.agent ? "Not connected" : "Connecting" }[presence];
+  const label = { ...PRESENCE, lost: state.agent ? "Offline" : "Connecting" }[presence];
   text("presence-label", presence === "talking" && !state.wantsReady ? `${label}, then away` : label);
   $("presence").disabled = presence === "lost";
   $("presence").title = state.wantsReady ? "No more calls (R)" : "Take calls (R)";
@@ -67,7 +70,7 @@ function drawBanners(state) {
   if (state.lost) {
     const seconds = Math.ceil((state.lost.retryAtMs - Date.now()) / 1000);
     text("lost-what", "No connection to the desk.");
-    const goesOn = state.call ? "Your call goes on, and mute works; hold, transfer and end come back with the connection. " : "No call rings here. ";
+    const goesOn = state.call ? "Your call goes on, and mute works. Hold, transfer and end come back with the connection. " : "";
     text("lost-text", goesOn + (seconds > 0 ? `Next try in ${seconds} s.` : "Trying again …"));
   }
   const trouble = state.call && TROUBLE[state.trouble];
@@ -78,7 +81,8 @@ function drawBanners(state) {
     text("trouble-mend", trouble[2]);
     $("trouble-mend").hidden = !trouble[2];
   }
-  $("notice").hidden = !state.notice;
+  $("notice").hidden = !state.notice || state.elsewhere;
+  $("notice").className = `banner ${state.notice?.kind ?? ""}`;
   if (state.notice) {
     text("notice-what", state.notice.message);
     text("notice-text", state.notice.remedy ?? "");
@@ -100,7 +104,7 @@ function drawRinging(state, now) {
   text("ringing-what", waiting.for ? "Transferred to you" : length > 1 ? `Waits longest of ${length}` : "Waiting");
   text("ringing-caller", callerOf(waiting));
   chip("ringing-queue", waiting.queue);
-  text("ringing-page", waiting.page ?? "");
+  text("ringing-page", pageOf(waiting));
   text("ringing-since", clock(now - waiting.since_ms));
 }
 
@@ -110,7 +114,7 @@ function drawCall(state, now) {
   text("call-what", listening ? "Listening in" : { connecting: "Connecting", live: "Connected", held: "On hold" }[call.state]);
   text("call-caller", callerOf(call));
   chip("call-queue", call.queue);
-  text("call-page", call.page ?? "");
+  text("call-page", pageOf(call));
   text("call-clock", call.liveMs ? clock(now - call.liveMs) : "");
   const [what, tone] = stripOf(state, now);
   $("call-state").hidden = !what;
@@ -119,6 +123,7 @@ function drawCall(state, now) {
   $("level-out-name").hidden = $("level-out-row").hidden = listening;
   text("level-in-name", listening ? "Both" : "Caller");
   set($("level-out-row"), "muted", String(state.muted || call.state === "held"));
+  set(document.querySelector(".controls"), "listening", String(listening));
   $("mute").hidden = $("hold").hidden = $("transfer").hidden = listening;
   control("mute", state.muted ? "Unmute" : "Mute", state.muted ? "muted" : "microphone", state.muted, talking);
   control("hold", call.state === "held" ? "Resume" : "Hold", call.state === "held" ? "resume" : "hold", call.state === "held", talking && !state.lost);
@@ -146,9 +151,9 @@ function drawEnded(state) {
   text("ended-next", state.wantsReady ? "The next caller rings here." : "You are away.");
 }
 
-function drawNote(state) {
+function drawNote(state, stage) {
   const { note } = state;
-  $("note").hidden = !note || state.elsewhere;
+  $("note").hidden = !note || state.elsewhere || (stage === "ringing" && !note.text);
   if (!note) return;
   text("note-title", state.call ? "Note" : `Note on ${callerOf(note)}`);
   const full = note.text.trim() !== "";
@@ -157,6 +162,10 @@ function drawNote(state) {
 }
 
 // Words
+
+function pageOf({ page }) {
+  return page ? `Page ${page}` : "";
+}
 
 function awayText(state) {
   const { length } = state.desk?.waiting ?? [];
@@ -171,8 +180,9 @@ function idleText(state) {
 
 function titleOf(state, stage, now) {
   const ringing = ringingOf(state);
-  if (state.lost && stage !== "elsewhere") return "Not connected · Desk";
+  if (state.lost && stage !== "elsewhere") return "Offline · Desk";
   if (ringing) return `☎ ${callerOf(ringing)} waits ${clock(now - ringing.since_ms)} · Desk`;
   if (stage === "call") return `${state.call.liveMs ? clock(now - state.call.liveMs) : "Connecting"} ${callerOf(state.call)} · Desk`;
-  return `${{ idle: "Ready", away: "Away", ended: "Call ended", microphone: "Microphone" }[stage] ?? "Log in"} · Desk`.replace("Log in · ", "");
+  const named = { idle: "Ready · ", away: "Away · ", ended: "Call ended · ", microphone: "Microphone · ", elsewhere: "Elsewhere · " };
+  return `${named[stage] ?? ""}Desk`;
 }

@@ -46,7 +46,7 @@ export const BECAUSE = {
   caller_left: ["The caller hung up", ""],
   hung_up: ["You ended the call", ""],
   transferred: ["The call was transferred", ""],
-  connection_lost: ["The connection was lost", "The call ended with it. You could call back, or the caller may call again."],
+  connection_lost: ["The connection was lost", "The caller waits for an agent again, unless they hung up."],
   failed: ["The sound could not be connected", "Often a firewall is in the way. Tell whoever runs pageline here: ICE_SERVERS may need a TURN server."],
 };
 
@@ -58,8 +58,9 @@ export const BEFORE = {
 
 /** What is wrong during a call: title, text, what the button says. */
 export const TROUBLE = {
+  orphan: ["This window has no sound of your call.", "The window where you answered has it. If that is closed, the caller waits for an agent again in a moment.", ""],
   interrupted: ["The sound is interrupted.", "It comes back by itself if the network does.", ""],
-  failed: ["The sound’s connection is lost.", "You and the caller do not hear each other. End the call, or wait for it to be ended.", ""],
+  failed: ["The sound’s connection is lost.", "You and the caller do not hear each other. The caller will wait for an agent again.", ""],
   unplugged: ["Your microphone is gone.", "The caller does not hear you. Plug it in, or choose another.", "Use the microphone"],
   silent: ["Your microphone brings no sound.", "Is it muted at the headset or in the settings of your computer?", ""],
   blocked: ["The browser plays no sound yet.", "It wants a click first.", "Let me hear"],
@@ -72,6 +73,12 @@ export function clock(ms) {
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
   return hours ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
 }
+
+/** Why nothing can be done just now. */
+export const OFFLINE = {
+  ready: "No call rings here. As soon as the desk is back, you are ready again.",
+  away: "It is tried again and again; you need not do anything.",
+};
 
 export function count(number, one, many) {
   return number === 1 ? `1 ${one}` : `${number} ${many}`;
