@@ -13,7 +13,7 @@ export class Link {
   constructor(on) {
     this.#on = on;
     addEventListener("online", () => this.#timer && this.connect());
-    addEventListener("offline", () => this.#socket?.close());
+    addEventListener("offline", () => this.#giveUp());
   }
 
   connect() {
@@ -34,6 +34,14 @@ export class Link {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(JSON.stringify(message));
     return true;
+  }
+
+  /** Does not wait for a network that has gone to say so. */
+  #giveUp() {
+    const socket = this.#socket;
+    if (!socket) return;
+    this.#closed(0, true);
+    socket.close();
   }
 
   async #closed(code, opened) {

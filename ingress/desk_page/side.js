@@ -27,7 +27,7 @@ export function drawSide(state, now, ringing) {
     const own = each.agent === state.agent.name, here = state.call?.call === each.call;
     name(item, `${each.agent} with ${each.caller || "a caller"}`, clock(now - each.since_ms));
     about(item, here && state.call.listening ? "you listen" : "", each.queue, { held: "on hold", connecting: "connecting" }[each.state]);
-    action(item, "Listen in", `Listen in to ${each.agent} with ${callerOf(each)}`, !own && each.state !== "connecting" && !state.call && !state.lost, { listen: each.call });
+    action(item, "Listen in", `Listen in to ${each.agent} with ${callerOf(each)}`, !own && each.state !== "connecting" && !state.call && !state.lost && !state.elsewhere, { listen: each.call });
   });
   const others = agents.filter((each) => each.name !== state.agent?.name);
   $("agents-none").hidden = others.length > 0;

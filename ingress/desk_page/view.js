@@ -70,7 +70,7 @@ function drawBanners(state) {
   if (state.lost) {
     const seconds = Math.ceil((state.lost.retryAtMs - Date.now()) / 1000);
     text("lost-what", "No connection to the desk.");
-    const goesOn = state.call ? "Your call goes on, and mute works. Hold, transfer and end come back with the connection. " : "";
+    const goesOn = state.call ? "Your call goes on, and so does mute. Hold, transfer and end wait for the connection. " : "";
     text("lost-text", goesOn + (seconds > 0 ? `Next try in ${seconds} s.` : "Trying again …"));
   }
   const trouble = state.call && TROUBLE[state.trouble];
