@@ -10,7 +10,7 @@ import { Talk } from "./talk.js";
 import { draw, ringingOf, stageOf } from "./view.js";
 import { BEFORE } from "./words.js";
 
-const REDRAW_MS = 250;
+const REDRAW_MS = 250, READY_AGAIN_MS = 2_000;
 
 const state = {
   agent: null, // who is logged in
@@ -21,6 +21,7 @@ const state = {
   call: null, // the agent's own, or the one listened in to
   past: null, // the one that ended last, until the agent is done with it
   note: null,
+  opening: false, // the microphone, for a call that is about to be taken
   muted: false,
   transferring: "",
   lost: null, // since the connection to the desk was lost: when it is tried again
@@ -31,7 +32,7 @@ const state = {
   keysOn: remembered("keys", true),
 };
 const talk = new Talk($("ear"), { levels: drawLevels, trouble: soundChanged });
-let iceServers = [], opening = false;
+let iceServers = [], readySaidAtMs = 0;
 
 const link = new Link({ message: receive, lost: linkLost, loggedOut: () => location.replace("/desk"), elsewhere: openedElsewhere });
 
@@ -45,13 +46,14 @@ function receive(message) {
       state.lost = null;
       if (state.call?.listening) stopListening("Listening ended with the connection.");
       state.returned = state.call !== null;
-      link.send({ type: "ready", ready: state.wantsReady });
+      sayReady();
       break;
     case "desk":
       state.desk = message;
       state.aheadMs = message.now_ms - Date.now();
       if (state.returned && state.call && message.me.state !== "talking") over({ ...state.call, because: "connection_lost" });
       state.returned = false;
+      if (state.wantsReady && message.me.state === "away" && Date.now() - readySaidAtMs > READY_AGAIN_MS) sayReady(); // it was forgotten there
       break;
     case "offer":
       answerOffer(message).catch((error) => notice("The sound could not be connected.", error.message));
@@ -81,7 +83,8 @@ function own(message) {
 }
 
 function over(message) {
-  const call = state.call?.call === message.call ? state.call : message;
+  const { call } = state;
+  if (call?.call !== message.call) return; // left before
   const wasLive = Boolean(call.liveMs), before = BEFORE[message.because];
   talk.close();
   Object.assign(state, { call: null, transferring: "", muted: false });
@@ -127,8 +130,13 @@ async function setReady(ready) {
   if (ready && !(await microphoneIsThere())) return;
   state.wantsReady = ready;
   state.microphone = null;
-  link.send({ type: "ready", ready });
+  sayReady();
   show();
+}
+
+function sayReady() {
+  readySaidAtMs = Date.now();
+  link.send({ type: "ready", ready: state.wantsReady });
 }
 
 /** Asks for the microphone, which also is the moment to learn that there is none; switches it off again. */
@@ -150,8 +158,8 @@ async function microphoneIsThere() {
 function withoutMicrophone(error) {
   if (!(error instanceof NoMicrophone)) throw error;
   state.microphone = error.problem;
-  if (state.wantsReady) link.send({ type: "ready", ready: false });
   state.wantsReady = false;
+  sayReady();
   show();
 }
 
@@ -163,8 +171,9 @@ function permissionChanged(now) {
 // A call
 
 async function take(waiting) {
-  if (!waiting || state.call || opening) return;
-  opening = true;
+  if (!waiting || state.call || state.opening) return;
+  state.opening = true;
+  show();
   try {
     await audio().resume();
     await talk.open();
@@ -173,12 +182,12 @@ async function take(waiting) {
   } catch (error) {
     withoutMicrophone(error);
   } finally {
-    opening = false;
+    state.opening = false;
   }
 }
 
 async function listenIn(call) {
-  if (!call || state.call || opening) return;
+  if (!call || state.call || state.opening) return;
   await audio().resume();
   if (link.send({ type: "listen", call: call.call })) begin({ ...call, listening: true });
 }

@@ -21,11 +21,11 @@ export class Link {
     this.#timer = null;
     const socket = (this.#socket = new WebSocket(new URL("/desk/ws", location.href.replace(/^http/, "ws"))));
     let opened = false;
-    socket.onopen = () => {
-      opened = true;
-      this.#pauseMs = FIRST_PAUSE_MS;
+    socket.onopen = () => (opened = true);
+    socket.onmessage = ({ data }) => {
+      this.#pauseMs = FIRST_PAUSE_MS; // and not before: a desk without Redis opens, and closes
+      if (socket === this.#socket) this.#on.message(JSON.parse(data));
     };
-    socket.onmessage = ({ data }) => socket === this.#socket && this.#on.message(JSON.parse(data));
     socket.onclose = ({ code }) => socket === this.#socket && this.#closed(code, opened);
   }
 

@@ -29,7 +29,9 @@ export function drawSide(state, now, ringing) {
     about(item, here && state.call.listening ? "you listen" : "", each.queue, { held: "on hold", connecting: "connecting" }[each.state]);
     action(item, "Listen in", `Listen in to ${each.agent} with ${callerOf(each)}`, !own && each.state !== "connecting" && !state.call && !state.lost && !state.elsewhere, { listen: each.call });
   });
+  const rank = ({ state: is }) => ["ready", "talking", "away"].indexOf(is);
   const others = agents.filter((each) => each.name !== state.agent?.name);
+  others.sort((one, other) => rank(one) - rank(other) || one.name.localeCompare(other.name));
   $("agents-none").hidden = others.length > 0;
   fill($("agents"), others, (each) => each.name, entry, (item, each) => {
     set(item.querySelector(".name"), "presence", each.state);
@@ -51,11 +53,9 @@ function drawChoices(state, others) {
     button.querySelector("kbd").textContent = number <= 9 ? number : "";
     button.querySelector("kbd").hidden = number > 9;
   };
-  const orderOf = (each) => ["ready", "talking", "away"].indexOf(each.state);
-  const sorted = [...others].sort((one, other) => orderOf(one) - orderOf(other));
   const words = { ready: "ready", talking: "in a call; the caller would wait", away: "away" };
-  $("transfer-nobody").hidden = sorted.length > 0;
-  fill($("transfer-agents"), sorted, (each) => each.name, () => element("li"), (item, each) =>
+  $("transfer-nobody").hidden = others.length > 0;
+  fill($("transfer-agents"), others, (each) => each.name, () => element("li"), (item, each) =>
     choose(item, each.name, words[each.state], "person", { agent: each.name }, each.state !== "away"));
   fill($("transfer-queues"), state.desk?.queues ?? [], (each) => each, () => element("li"), (item, each) =>
     choose(item, each, waitingIn(state, each), "queue", { queue: each }, true));

@@ -2,7 +2,6 @@
 
 const GATHERING_LIMIT_MS = 1_000;
 const WISHES = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
-const FLOOR_DB = -60;
 
 let context = null;
 
@@ -120,11 +119,11 @@ export class Level {
     this.#source.connect(this.#analyser);
   }
 
-  /** Returns 0 for -60 dB of full scale and less, 1 for full scale. */
+  /** Returns dB of full scale; -120 for nothing at all. */
   now() {
     this.#analyser.getFloatTimeDomainData(this.#wave);
     const power = this.#wave.reduce((sum, sample) => sum + sample * sample, 0) / this.#wave.length;
-    return Math.max(0, 1 - (10 * Math.log10(power + 1e-12)) / FLOOR_DB);
+    return 10 * Math.log10(power + 1e-12);
   }
 
   close() {

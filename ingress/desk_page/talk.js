@@ -2,7 +2,8 @@
 
 import { Leg, Level, openMicrophone } from "./sound.js";
 
-const LEVELS_MS = 66, SILENT_MS = 8_000, SILENT_LEVEL = 0.02;
+const LEVELS_MS = 66, FLOOR_DB = -60;
+const SILENT_MS = 8_000, SILENT_DB = -100; // who merely listens is louder: no room is as still as that
 
 export class Talk {
   trouble = ""; // one of TROUBLE in words.js
@@ -87,9 +88,10 @@ export class Talk {
   }
 
   #look() {
-    const spoken = this.#track?.enabled ? this.#spoken.now() : 0;
-    this.#on.levels(this.#heard?.now() ?? 0, spoken);
-    if (spoken > SILENT_LEVEL || !this.#track?.enabled) this.#loudAtMs = Date.now();
+    const meter = (db) => Math.max(0, 1 - db / FLOOR_DB);
+    const spoken = this.#track?.enabled ? this.#spoken.now() : -Infinity;
+    this.#on.levels(meter(this.#heard?.now() ?? -Infinity), meter(spoken));
+    if (spoken > SILENT_DB || !this.#track?.enabled) this.#loudAtMs = Date.now();
     const silent = Date.now() - this.#loudAtMs > SILENT_MS;
     if (silent && !this.trouble) this.#becomes("silent");
     if (!silent && this.trouble === "silent") this.#becomes("");

@@ -53,11 +53,11 @@ function drawStage(stage) {
 }
 
 function drawBar(state) {
-  const presence = state.lost ? "lost" : (state.desk?.me.state ?? "lost");
+  const presence = state.lost || state.elsewhere ? "lost" : (state.desk?.me.state ?? "lost");
   text("agent-name", state.agent?.name ?? "Desk");
   text("agent-queues", state.agent ? [...(supervises(state) ? ["supervisor"] : []), ...state.agent.queues].join(" · ") : "");
   set($("presence"), "presence", presence);
-  const label = { ...PRESENCE, lost: state.agent ? "Offline" : "Connecting" }[presence];
+  const label = { ...PRESENCE, lost: state.elsewhere ? "Elsewhere" : state.agent ? "Offline" : "Connecting" }[presence];
   text("presence-label", presence === "talking" && !state.wantsReady ? `${label}, then away` : label);
   $("presence").disabled = presence === "lost";
   $("presence").title = state.wantsReady ? "No more calls (R)" : "Take calls (R)";
@@ -106,6 +106,7 @@ function drawRinging(state, now) {
   chip("ringing-queue", waiting.queue);
   text("ringing-page", pageOf(waiting));
   text("ringing-since", clock(now - waiting.since_ms));
+  $("answer").disabled = state.opening;
 }
 
 function drawCall(state, now) {
@@ -136,7 +137,7 @@ function stripOf(state, now) {
   if (state.transferring) return [`Transferring to ${state.transferring} …`, ""];
   if (call.listening) return [`You hear ${call.agent ?? "the agent"} and the caller. They do not hear you.`, ""];
   if (call.state === "connecting") return ["The sound is being connected …", ""];
-  if (call.state === "held") return [`The caller hears music, for ${clock(now - call.since_ms)}. You do not hear each other.`, "amber"];
+  if (call.state === "held") return [`On hold for ${clock(now - call.since_ms)}. The caller hears music, and you do not hear each other.`, "amber"];
   if (state.muted) return ["You are muted. The caller does not hear you.", "red"];
   return ["", ""];
 }

@@ -21,11 +21,10 @@
       [stream, source, since] = [now, context.createMediaStreamSource(now), Date.now()];
       source.connect(analyser);
     }
-    if (Date.now() - since < FILLED_MS) continue;
     analyser.getFloatFrequencyData(bins);
     peak = loudest(Math.ceil(100 / width), bins.length);
     if (tones.length) found = tones.every((hz) => bins[near(hz)] > TONE_DB) && tones.some((hz) => near(hz) === peak);
-    else found = bins[peak] < SILENCE_DB;
+    else found = bins[peak] < SILENCE_DB && Date.now() - since > FILLED_MS;
   }
   await context.close();
   return { found, peakHz: peak * width, peakDb: bins[peak] };
