@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import av
 import numpy as np
 
-from pageline.testing.attended import Queue
+from pageline.testing.attended import PlayedDesk
 from shared.attending import Agent, Parted, Place, Wish
 from shared.handling import FRAME_MS, RATES, AnswerRefused, Call, CallEnded, Frame, Rate, Room, Sound
 from shared.meta.messages import Message
@@ -68,7 +68,7 @@ class Telephone:
         self._free_s = 0.0
         self._recording: tuple[Path, int] | None = None
         self._connected = False
-        self.desk = Queue()
+        self.desk = PlayedDesk()
         self.answered = False
         self.refused = False
         self.outcome = ""
