@@ -145,6 +145,7 @@ class Agents:
                     party = await self._ready.get()
                     if party.leg in self._parties:
                         self._talking, self._wish = party, None
+                        self._parted, self._held = None, False
                         return Agent(party.name, party.leg)
             if await self._in_vain(until_s is not None and monotonic_s() >= until_s):
                 return None
@@ -169,7 +170,6 @@ class Agents:
         party = self._parties.get(agent.leg)
         if party is None or party.live is None:
             return self._parted or Parted("lost")
-        self._talking, self._parted, self._held = party, None, False
         try:
             while self._parted is None:
                 self._changed.clear()
@@ -181,14 +181,23 @@ class Agents:
                     changed.cancel()
                     carrying.cancel()
                     await asyncio.wait({carrying, changed})
-                if carrying.done() and not carrying.cancelled():
-                    carrying.result()
-                    if not self._changed.is_set():
-                        self._parted = Parted("lost")
+                self._conclude(carrying)
             return self._parted
         finally:
             self._talking = None
             self._part(party, "hung_up")
+
+    def _conclude(self, carrying: asyncio.Task[None]) -> None:
+        """Look how it came that they hear each other no longer, if nobody wanted it."""
+        error = None if carrying.cancelled() else carrying.exception()
+        listeners = [each for each in self._parties.values() if each.listens and each.connected]
+        if error is not None and listeners:  # a room is refused where the call is heard at another rate
+            for party in listeners:
+                self._part(party, "failed", detail=str(error))
+        elif error is not None:
+            raise error
+        elif not carrying.cancelled() and self._parted is None and not self._changed.is_set():
+            self._parted = Parted("lost")
 
     async def _carry(self, caller: LiveCall, agent: LiveCall, music: Sequence[bytes]) -> None:
         listeners = [each.live for each in self._parties.values() if each.listens and each.connected and each.live]
