@@ -23,7 +23,7 @@ TOLERANCE_HZ = 5
 
 @pytest.fixture(scope="module")
 def line(meta: Meta, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-    settings = {"DESK_QUEUE": "sales", "DESK_MUSIC": "music.wav", "DESK_OVERFLOW_SECONDS": "30"}
+    settings = {"LEASE_SECONDS": "3", "DESK_QUEUE": "sales", "DESK_MUSIC": "music.wav", "DESK_OVERFLOW_SECONDS": "30"}
     with Line(tmp_path_factory.mktemp("desk"), meta, **settings) as running:
         with (running.home / "pages.toml").open("a") as tables:
             tables.write(f'[{DESK}]\ntoken = "x"\nhandler = "workers.handlers.desk:answer"\n')
