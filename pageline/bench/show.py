@@ -114,7 +114,7 @@ class Show:
 
     def desk(self, report: dict[str, Any]) -> None:
         """Print how late agents and consumers hear each other."""
-        caption = f"{report['talks']} talks, {report['seconds']:g} s; from when a sound leaves one end until it is at the other."
+        caption = f"{report['talks']} talks, {report['seconds']:g} s; a sound's way from one end to the other."
         table = _table("What the desk adds from mouth to ear, ms", caption, ("way", "sounds", "p50", "p95"))
         for row in report["rows"]:
             table.add_row(row["way"], str(row["heard"]), f"{row['p50_ms']:.1f}", f"{row['p95_ms']:.1f}")
