@@ -214,6 +214,11 @@ def test_who_opens_the_desk_elsewhere_takes_its_place_and_goes_on(
     assert again.await_message("call")["call"] == consumer.call_id
     until(lambda: ada.closed_with == 4409, "the first page is let go")
     hears(consumer, ada.hz)
+    again.hz = 900
+    assert again.take(consumer.call_id)["call"] == consumer.call_id
+    hears(consumer, again.hz)
+    hears(again, CALLER_HZ)
+    assert [talk["state"] for talk in again.await_desk(lambda desk: desk["calls"], "the call")["calls"]] == ["live"]
     again.stand_up()
     ada.sit_down()
 
