@@ -109,6 +109,17 @@ async def test_a_call_of_a_worker_that_died_waits_no_longer(bus: Bus, floor: Flo
     assert (await floor.take("ada", "conn-ada", "c_1", "l_1")).verdict == "nobody"
 
 
+async def test_a_call_that_went_to_another_worker_waits_only_where_that_one_says_so(bus: Bus, floor: Floor) -> None:
+    epoch = await wait(bus, floor, "c_1")
+    await bus.beat("two", lease_ms=LEASE_MS, capacity=10, join=True)
+    await bus.beat("one", lease_ms=0)
+    await bus.beat("two", lease_ms=LEASE_MS, capacity=10)
+    assert await waiting(floor) == []
+    assert await floor.wait("c_1", epoch, "sales") == 0
+    assert await floor.wait("c_1", epoch + 1, "sales") > 0
+    assert await waiting(floor) == ["c_1"]
+
+
 async def test_a_closed_call_neither_waits_nor_talks(bus: Bus, floor: Floor) -> None:
     epoch = await wait(bus, floor, "c_1")
     await sit(floor, "ada")
