@@ -45,6 +45,7 @@ class SeatHeld:
         self._left: set[str] = set()
         """Legs that are over: the desk may show them for a moment longer."""
         self._shown: dict[str, Any] = {}
+        self._ready = False
 
     async def serve(self) -> None:
         """Serve until the page goes, or has to."""
@@ -185,6 +186,7 @@ class SeatHeld:
                     await asyncio.Event().wait()
                 elif verdict == "gone":  # this process stood still for longer than the lease
                     await self._enter()
+                    await self._hub.floor.keep(self._account.name, self._conn, ready=self._ready)
 
     # -- what the page asks for --------------------------------------------------------------------------------
 
@@ -192,6 +194,7 @@ class SeatHeld:
         name = self._account.name
         match message:
             case said.Ready(ready=ready):
+                self._ready = ready
                 await self._hub.floor.keep(name, self._conn, ready=ready)
             case said.Take(call=call):
                 leg = f"l_{uuid.uuid4().hex}"

@@ -298,6 +298,21 @@ async def test_a_page_that_is_not_heard_of_leaves_its_seat(bus: Bus, floor: Floo
     assert await floor.keep("ada", "conn-ada") == "gone"
 
 
+async def test_a_page_that_left_is_seen_no_more_and_may_come_back_before_callers_are_sent_away(
+    bus: Bus, floor: Floor
+) -> None:
+    await wait(bus, floor, "c_1")
+    await sit(floor, "ada")
+    await floor.keep("ada", "conn-ada", ready=True)
+    await floor.leave("ada", "conn-ada")
+    assert (await floor.look()).seats == ()
+    assert await floor.keep("ada", "conn-ada") == "gone"
+    assert (await floor.take("ada", "conn-ada", "c_1", "l_1")).verdict == "gone"
+    assert (await floor.standing("c_1")).staffed
+    await sit(floor, "ada")
+    assert [seat.ready for seat in (await floor.look()).seats] == [True]
+
+
 async def test_the_page_opened_last_has_the_seat_and_whether_the_agent_is_ready_stays(floor: Floor) -> None:
     await sit(floor, "ada")
     assert await floor.keep("ada", "conn-ada", ready=True) == "kept"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from shared import log
 from shared.attending import Agent, Parted, Wish
 from shared.calls import attended, facts, orders
 from shared.clock import monotonic_s
@@ -82,7 +83,7 @@ class Agents:
             party = self._parties[order.leg] = Party(order.leg, order.agent, order.listens)
             comes_back = self._talking is not None and self._talking.name == party.name
             if party.listens or self._wish is not None or comes_back:
-                self._spawn(self._offer(party))
+                self._spawn(self._guarded(party, self._offer(party)))
             else:
                 self._part(party, "failed", detail="the call waits for an agent no longer")
             return
@@ -92,7 +93,7 @@ class Agents:
         party = party_or_none
         match order:
             case orders.ConnectAgent(sdp=sdp):
-                self._spawn(self._connect(party, sdp))
+                self._spawn(self._guarded(party, self._connect(party, sdp)))
             case orders.HoldCaller(on=on):
                 self._hold(party, on)
             case orders.GiveAway(queue=queue, agent=agent):
@@ -236,6 +237,13 @@ class Agents:
         self._note(party, "held" if on else "live")
 
     # -- legs --------------------------------------------------------------------------------------------------
+
+    async def _guarded(self, party: Party, step: Coroutine[Any, Any, None]) -> None:
+        try:
+            await step
+        except Exception as error:  # noqa: BLE001 whatever it is, it must not end the consumer's call
+            log.get().error("agent.failed", call=self._call_id, exc_info=error)
+            self._part(party, "failed", detail=type(error).__name__)
 
     async def _offer(self, party: Party) -> None:
         try:
