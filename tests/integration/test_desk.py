@@ -124,6 +124,7 @@ def test_who_knows_the_password_gets_in_and_out_again(web: httpx.Client, agents:
     assert "<form" in web.get("/desk").text
     wrong = log_in(web, password="wrong horse")
     assert (wrong.status_code, WRONG in wrong.text) == (401, True)
+    assert web.get("/desk/login").headers["location"] == "/desk"
     cookie = cookie_of(web)
     assert cookie.startswith(f"{COOKIE}=")
     assert {"HttpOnly", "Path=/desk", "SameSite=strict", "Max-Age=43200"} <= set(cookie.split("; "))
