@@ -138,7 +138,7 @@ def test_settings_that_cannot_be_used_are_refused_by_name(monkeypatch: pytest.Mo
     assert environment.choice("DESK_OVERFLOW", "voicemail", "callback") == "voicemail"
     assert environment.sound("DESK_MUSIC", MUSIC) == MUSIC
     monkeypatch.setenv("DESK_OVERFLOW", "email")
-    with pytest.raises(ValueError, match="^DESK_OVERFLOW=email is not usable: write voicemail or callback"):
+    with pytest.raises(ValueError, match=r"^DESK_OVERFLOW=email is not usable: write voicemail or callback"):
         environment.choice("DESK_OVERFLOW", "voicemail", "callback")
     monkeypatch.setenv("DESK_MUSIC", str(tmp_path / "tune.ogg"))
     with pytest.raises(ValueError, match=r"^DESK_MUSIC=.*tune.ogg is not usable: there is no such file"):
