@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from ingress.calls_api import CallsApi
+from ingress.desk import Desk
 from ingress.health import Health
 from ingress.webhook import Webhook
 from shared import heap, log, parent, settings
@@ -19,6 +20,8 @@ from shared.bus import Bus
 from shared.wire import Wire
 
 SHUTDOWN_S = 5
+LARGEST_MESSAGE_BYTES = 65_536
+"""Of the desk's pages; a session description has a few thousand."""
 
 
 class App(Starlette):
@@ -48,6 +51,7 @@ def create_app(configured: settings.Settings | None = None) -> App:
     bus = Bus(wire, retention_hours=configured.retention_hours)
     webhook = Webhook(bus, configured)
     health = Health(bus)
+    desk = Desk(bus, configured)
     app = App(
         routes=[
             Route("/webhook", webhook.verify, methods=["GET"]),
@@ -55,8 +59,9 @@ def create_app(configured: settings.Settings | None = None) -> App:
             Route("/readyz", health.readyz),
             Route("/metrics", health.metrics),
             *CallsApi(bus, configured).routes(),
+            *desk.routes(),
         ],
-        lifespan=_lifespan(wire, bus, configured.lease_ms),
+        lifespan=_lifespan(wire, bus, desk, configured.lease_ms),
     )
     app.webhook = webhook
     return app
@@ -75,6 +80,8 @@ def serve(configured: settings.Settings) -> None:
         port=configured.http_port,
         loop="uvloop",
         http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=LARGEST_MESSAGE_BYTES,
         access_log=False,
         server_header=False,
         date_header=False,
@@ -85,7 +92,7 @@ def serve(configured: settings.Settings) -> None:
 
 
 def _lifespan(
-    wire: Wire, bus: Bus, lease_ms: int
+    wire: Wire, bus: Bus, desk: Desk, lease_ms: int
 ) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -96,6 +103,7 @@ def _lifespan(
             yield
         finally:
             sweeper.cancel()
+            await desk.hub.close()
             await wire.close()
 
     return lifespan

@@ -10,6 +10,7 @@ Point `CALL_HANDLER=module:function` at it. `async def on_lost(call)` beside it,
 with the call in its hands.
 """
 
+from shared.attending import Agent, Parted, Place
 from shared.errors import MessageFailed
 from shared.handling import AnswerRefused, Call, CallEnded, Frame, Recording, Room
 from shared.line import line
@@ -17,6 +18,7 @@ from shared.speaking import SpeechFailed, Spoken
 from shared.video import Image, MediaRefused, Picture
 
 __all__ = [
+    "Agent",
     "AnswerRefused",
     "Call",
     "CallEnded",
@@ -24,7 +26,9 @@ __all__ = [
     "Image",
     "MediaRefused",
     "MessageFailed",
+    "Parted",
     "Picture",
+    "Place",
     "Recording",
     "Room",
     "SpeechFailed",

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from pageline.agents import agents
 from pageline.command import BAD_USAGE, FAILED, Json, die, print_json
 from pageline.letters import letters
 from pageline.messages import messages
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(letters, name="dead")
 app.add_typer(messages)
+app.add_typer(agents, name="agents")
 app.add_typer(call_settings, name="settings")
 app.command()(doctor)
 
@@ -250,7 +252,7 @@ app.add_typer(benches, name="bench")
 def bench(
     context: typer.Context,
     *,
-    only: Annotated[str, typer.Option(help="`ingress`, `answer` or `media`; all without.")] = "",
+    only: Annotated[str, typer.Option(help="`ingress`, `answer`, `media` or `desk`; all without.")] = "",
     mode: Annotated[str, typer.Option(help="Of media, look once at: answer, forward, bridge, listen.")] = "",
     stack: Annotated[str, typer.Option(help="Of whom: pageline, stock or pion.")] = "pageline",
     calls: Annotated[int, typer.Option(min=1, help="With so many calls.")] = 100,

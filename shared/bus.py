@@ -231,7 +231,7 @@ class Bus:
 
     async def read_log(self, call_id: str) -> list[LogEntry]:
         """Return everything that happened to the call, in order; empty for an unknown call."""
-        return [_log_entry(*entry) for entry in await self.wire.call("XRANGE", f"{PREFIX}log:{call_id}", "-", "+")]
+        return [log_entry(*entry) for entry in await self.wire.call("XRANGE", f"{PREFIX}log:{call_id}", "-", "+")]
 
     async def recent_calls(self, *, limit: int = 100) -> list[str]:
         """Return the ids of the calls, the latest first."""
@@ -330,7 +330,8 @@ def _stamped(fact: bytes, at_ms: bytes, epoch: bytes) -> facts.Fact:
     return replace(decoded, at_ms=int(at_ms), epoch=int(epoch))
 
 
-def _log_entry(entry_id: bytes, fields: Sequence[bytes]) -> LogEntry:
+def log_entry(entry_id: bytes, fields: Sequence[bytes]) -> LogEntry:
+    """Read an entry of a call's log."""
     named = dict(zip(fields[::2], fields[1::2], strict=True))
     return LogEntry(int(entry_id.split(b"-")[0]), _stamped(named[b"f"], named[b"t"], named[b"e"]))
 

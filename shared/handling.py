@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, Self
 
 import structlog
 
+from shared.attending import Attended, AttendedHolder
 from shared.listening import Listening, level_db
 from shared.meta import messages
 from shared.speaking import Speaking, Spoken
@@ -42,11 +43,8 @@ class AnswerRefused(Exception):
     def __init__(
         self, message: str, *, code: int | None = None, subcode: int | None = None, fbtrace_id: str | None = None
     ) -> None:
-        where = "".join(
-            f", {name} {value}"
-            for name, value in (("code", code), ("subcode", subcode), ("fbtrace_id", fbtrace_id))
-            if value
-        )
+        named = (("code", code), ("subcode", subcode), ("fbtrace_id", fbtrace_id))
+        where = "".join(f", {name} {value}" for name, value in named if value)
         super().__init__(f"{message}{where}")
         self.code = code
         self.subcode = subcode
@@ -70,7 +68,7 @@ class Frame(NamedTuple):
         return level_db(self.pcm)
 
 
-class Holder(VideoHolder, Protocol):
+class Holder(VideoHolder, AttendedHolder, Protocol):
     """What a `Call` needs of the worker that holds it; every method is called on the handler's event loop."""
 
     def answer(self) -> Awaitable[None]: ...
@@ -105,7 +103,7 @@ class Room:
         """What the worker of its calls has made for it."""
 
 
-class Call(Seeing, Listening, Speaking):
+class Call(Seeing, Listening, Speaking, Attended):
     """One call with a consumer. Everything that waits raises `CallEnded` when the call is over."""
 
     def __init__(

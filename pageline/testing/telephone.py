@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 import av
 import numpy as np
 
+from pageline.testing.attended import PlayedDesk
+from shared.attending import Agent, Parted, Place, Wish
 from shared.handling import FRAME_MS, RATES, AnswerRefused, Call, CallEnded, Frame, Rate, Room, Sound
 from shared.meta.messages import Message
 from shared.speaking import Spoken
@@ -66,6 +68,7 @@ class Telephone:
         self._free_s = 0.0
         self._recording: tuple[Path, int] | None = None
         self._connected = False
+        self.desk = PlayedDesk()
         self.answered = False
         self.refused = False
         self.outcome = ""
@@ -220,6 +223,21 @@ class Telephone:
             yield
         finally:
             self._connected = False
+
+    @asynccontextmanager
+    async def queue(self, wish: Wish) -> AsyncIterator[Place]:
+        """See `Call.queue`."""
+        self.sounding()
+        async with self.desk.wait(wish) as place:
+            yield place
+
+    async def talk(self, agent: Agent, music: Sound | None) -> Parted:
+        """See `Call.talk`."""
+        self.sounding()
+        if music is not None and not isinstance(music, Spoken):
+            sounds.load(music)
+        async with self._connection():
+            return await self.desk.talk(agent, music)
 
     async def message(self, page: str, psid: str, message: Message) -> str:
         """See `Call.message` and `line.message`."""

@@ -7,19 +7,10 @@ beside the fact in the log and are set when it is read.
 
 from typing import Final
 
-import msgspec
+from shared.calls import attended, fact
 
-
-class Fact(msgspec.Struct, frozen=True, tag_field="fact", tag=True, omit_defaults=True, kw_only=True):
-    """The root of all facts."""
-
-    at_ms: int = 0
-    epoch: int = 0
-
-
-def under(fact: Fact, epoch: int) -> Fact:
-    """Return the fact as said under a claim."""
-    return msgspec.structs.replace(fact, epoch=epoch)
+Fact = fact.Fact
+under = fact.under
 
 
 # -- from Meta, by signed webhook --------------------------------------------------------------------------------------
@@ -343,4 +334,4 @@ FromUs = Placed | RejectAsked | HangUpAsked | RecordingStarted | HandlerStarted 
 FromBus = Claimed | HandedBack | LogRestored | DeadlinePassed | ActionGranted | Closed
 FromLeg = OfferMade | LegConnected | LegFailed | LegClosed | MediaOffered | MediaAnswerMade
 FromGraph = AnswerReceived | PermissionRead | ConnectAnswered | MediaAnswered | ActionSettled | ActionFailed
-CallFact = FromMeta | FromUs | FromBus | FromLeg | FromGraph | MessageSent | MessageFailed
+CallFact = FromMeta | FromUs | FromBus | FromLeg | FromGraph | MessageSent | MessageFailed | attended.DeskFact

@@ -6,8 +6,8 @@
                                                                  ▼
                                      ENDING ── handler over, leg closed, Meta told ──► ENDED
 
-What happens to a call that we place until both can speak is in `placing`, changes of our media in `changing`, what all
-endings share in `ending`.
+What happens to a call that we place until both can speak is in `placing`, changes of our media in `changing`, agents of
+the desk in `attending`, what all endings share in `ending`.
 
 Facts come in the order of the log, each with the time at which the log took it. A successor folds its predecessor's
 facts in silence until it meets its own `Claimed`; what `_take_over` orders there is all that crash recovery is. A late
@@ -18,7 +18,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from shared.calls import changing, facts, orders, placing
+from shared.calls import attended, attending, changing, facts, orders, placing
 from shared.calls.ending import Step, end, goodbye, is_due, say_farewell, settle
 from shared.calls.state import Call, Outcome, Phase
 
@@ -92,6 +92,10 @@ def transition(call: Call, fact: facts.Fact) -> Step:
         case Phase.LIVE, facts.ActionFailed(action="media_update") | facts.DeadlinePassed():
             return changing.transition(call, fact)
 
+        # agents talk to the consumer
+        case Phase.LIVE, attended.Attended():
+            return attending.transition(call, fact)
+
         # it does not come to an answer
         case Phase.RINGING, facts.RejectAsked(at_ms=at_ms):
             return end(call, Outcome.DECLINED, "reject", at_ms)
@@ -159,6 +163,7 @@ def _take_over(call: Call, claim: facts.Claimed) -> Step:
     """Say what the new owner has to do; whatever ran in its predecessor's memory runs no more."""
     at_ms = claim.at_ms
     call = replace(call, epoch=claim.epoch, owner=claim.worker, handler_running=False, leg_open=False, closing=False)
+    call = replace(call, agents=())
     match call.phase:
         case Phase.DIALLING | Phase.CALLING | Phase.ACCEPTING | Phase.CONNECTING | Phase.LIVE if call.granted:
             call, todo = end(replace(call, handler_running=True), Outcome.LOST, "terminate", at_ms)

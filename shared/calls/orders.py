@@ -94,6 +94,44 @@ class RefuseChange(Order, frozen=True):
     fbtrace_id: str | None = None
 
 
+class AboutAgent(Order, frozen=True):
+    """The root of the orders that have to do with an agent's leg."""
+
+    leg: str
+
+
+class OfferAgent(AboutAgent, frozen=True):
+    """Offer a leg to an agent, who takes the call, or to a supervisor, who `listens`."""
+
+    agent: str
+    listens: bool
+
+
+class ConnectAgent(AboutAgent, frozen=True):
+    """Apply the answer of an agent's browser."""
+
+    sdp: str
+
+
+class HoldCaller(AboutAgent, frozen=True):
+    """Let the consumer hear music in place of the agent, or the agent again."""
+
+    on: bool
+
+
+class GiveAway(AboutAgent, frozen=True):
+    """Let the agent go and the call wait for a queue, or for another agent."""
+
+    queue: str
+    agent: str
+
+
+class PartFromAgent(AboutAgent, frozen=True):
+    """Close an agent's leg."""
+
+    because: str
+
+
 class CloseLeg(Order, frozen=True):
     """Close the media connection."""
 

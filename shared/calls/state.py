@@ -44,6 +44,21 @@ class Outcome(StrEnum):
     LOST = "lost"  # our process died with it
 
 
+class AgentLeg(msgspec.Struct, frozen=True):
+    """A leg to an agent of the desk."""
+
+    leg: str
+    agent: str
+    listens: bool = False
+    """It is a supervisor's, who is not heard."""
+    offered: bool = False
+    answered: bool = False
+    connected: bool = False
+    holds: bool = False
+    """The agent wants the consumer on hold."""
+    leaving: bool = False
+
+
 class Call(msgspec.Struct, frozen=True):
     """The state of one call; times are Unix milliseconds on the server's clock."""
 
@@ -86,6 +101,9 @@ class Call(msgspec.Struct, frozen=True):
     """How often Meta was asked for what the handler wants now."""
     answered_version: int = -1
     """Of the last offer of Meta's to which our answer was posted."""
+
+    agents: tuple[AgentLeg, ...] = ()
+    """The legs to agents of the desk that are made or there."""
 
     outcome: Outcome | None = None
     handler_running: bool = False

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from msgspec.structs import replace
 
-from shared.calls import changing, ending, facts, machine, orders, placing, state
+from shared.calls import attended, changing, ending, facts, machine, orders, placing, state
 
 Transition = Callable[[state.Call, facts.Fact], tuple[state.Call, tuple[orders.Order, ...]]]
 
@@ -234,6 +234,7 @@ ARMED: Final = -1
 """As the deadline of a `DeadlinePassed`: the one that is armed."""
 
 _sdp = st.sampled_from(("v=0 one", "v=0 two"))
+_leg = st.sampled_from(("l_1", "l_2"))
 _how = st.sampled_from(("returned", "raised", "cancelled"))
 _arrivals = st.builds(
     facts.Arrived,
@@ -297,7 +298,20 @@ HAPPENINGS: Final[dict[type[facts.Fact], st.SearchStrategy[facts.Fact]]] = {
     facts.ConnectAnswered: st.builds(
         facts.ConnectAnswered, meta_id=st.just("c_1"), sdp=st.one_of(st.none(), _sdp), for_epoch=st.integers(0, 4)
     ),
+    attended.AgentAsked: st.builds(attended.AgentAsked, agent=st.just("ada"), leg=_leg, listens=st.booleans()),
+    attended.AgentAnswered: st.builds(attended.AgentAnswered, leg=_leg, sdp=_sdp),
+    attended.PartingAsked: st.builds(attended.PartingAsked, leg=_leg, because=st.just("hung_up")),
+    attended.HoldAsked: st.builds(attended.HoldAsked, leg=_leg, on=st.booleans()),
+    attended.TransferAsked: st.builds(attended.TransferAsked, leg=_leg, queue=st.just("sales")),
+    attended.NoteWritten: st.just(attended.NoteWritten(agent="ada", text="note")),
+    attended.Queued: st.just(attended.Queued(queue="sales")),
+    attended.AgentOffered: st.builds(attended.AgentOffered, leg=_leg, sdp=_sdp),
+    attended.AgentConnected: st.builds(attended.AgentConnected, leg=_leg, setup_ms=st.just(80)),
+    attended.Held: st.builds(attended.Held, leg=_leg),
+    attended.Resumed: st.builds(attended.Resumed, leg=_leg),
+    attended.AgentLeft: st.builds(attended.AgentLeft, leg=_leg, because=st.just("hung_up")),
 }
+ATTENDED: Final = tuple(kind for kind in HAPPENINGS if issubclass(kind, attended.Attended))
 _INERT: Final[frozenset[type[facts.Fact]]] = frozenset(
     {
         facts.StatusChanged,
@@ -312,9 +326,10 @@ _INERT: Final[frozenset[type[facts.Fact]]] = frozenset(
         facts.PermissionRead,
         facts.PermissionReplied,
         facts.ConnectAnswered,
+        *ATTENDED,
     }
 )
-"""Facts that nobody acts on; as a group they come as often as one other."""
+"""Facts that nobody acts on, or that concern agents only; as a group they come as often as one other."""
 
 _delays_ms = st.sampled_from((0, 1, 500, 8_000, 60_000, 700_000))
 _usual = st.builds(Told, fact=st.none(), by=st.just("owner"), after_ms=st.sampled_from((0, 200)))

@@ -1,6 +1,7 @@
 """Settings of the handlers that come with pageline: environment variables, an empty one counting as unset."""
 
 import os
+from pathlib import Path
 
 
 def text(name: str, default: str = "") -> str:
@@ -33,4 +34,28 @@ def url(name: str) -> str:
     given = text(name)
     if given and not given.startswith(("http://", "https://")):
         raise ValueError(f"{name}={given} is not usable: write a URL that begins with https:// or http://")
+    return given
+
+
+def choice(name: str, *known: str) -> str:
+    """Return a setting that is one of these words; the first where it is not set.
+
+    Raises:
+        ValueError: it is none of them; the message names them.
+    """
+    given = text(name, known[0])
+    if given not in known:
+        raise ValueError(f"{name}={given} is not usable: write {' or '.join(known)}")
+    return given
+
+
+def sound(name: str, default: str) -> str:
+    """Return a setting that is the path of a sound.
+
+    Raises:
+        ValueError: there is no such file; the message names it.
+    """
+    given = text(name, default)
+    if not Path(given).is_file():
+        raise ValueError(f"{name}={given} is not usable: there is no such file in {Path.cwd()}")
     return given

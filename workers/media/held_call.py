@@ -11,6 +11,7 @@ from shared.meta.messages import Message
 from shared.speaking import Spoken
 from workers.media import sounds
 from workers.media.dtmf import Digit
+from workers.media.held_desk import HeldDesk
 from workers.media.held_video import HeldVideo
 from workers.media.host import Ear, Host, Keypad
 from workers.media.live_call import QUEUED_FRAMES
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from workers.media.performer import Performer
 
 
-class HeldCall(HeldVideo):
+class HeldCall(HeldDesk, HeldVideo):
     """What `shared.handling.Call` asks of its holder."""
 
     def __init__(self, performer: "Performer", host: Host) -> None:

@@ -13,10 +13,12 @@ from typing import Any, Final
 from shared import log
 from shared.bus import Bus
 from shared.calls import facts, orders, state
+from shared.desk.floor import Floor
 from shared.errors import HandlerUnusable
 from shared.handling import AnswerRefused, Call, CallEnded
 from shared.messenger import Messenger
 from workers.media import sounds
+from workers.media.agents import Agents
 from workers.media.changes import Changes
 from workers.media.handler import Script
 from workers.media.held_call import HeldCall
@@ -73,6 +75,7 @@ class Performer(Placer):
         self.changes = Changes(
             lambda: self.live.leg if self.live else None, self.say, self._spawn, post_answers=post_answers
         )
+        self.agents = Agents(call_id, epoch, floor=Floor(bus), legs=legs, lives=lives, say=self.say, spawn=self._spawn)
         self._spawn(self.tell_all())
 
     # -- orders ----------------------------------------------------------------------------------------------
@@ -117,7 +120,10 @@ class Performer(Placer):
                 self._negotiated = self._spawn(self._negotiate(sdp, renegotiation))
             case orders.ApplyOffer() | orders.ApplyChange() | orders.ChangeAgain() | orders.RefuseChange():
                 self.changes.perform(order, call, self._negotiated)
+            case orders.AboutAgent():
+                self.agents.perform(order)
             case orders.CloseLeg():
+                self.agents.part_from_all("call_ended")
                 self._spawn(self._close_leg())
             case orders.CloseCall(outcome=outcome):
                 done = functools.partial(self._bus.done, self.call_id, self._worker, self.epoch, outcome)
@@ -134,12 +140,14 @@ class Performer(Placer):
             if quietly:
                 live.leg.mute_forever()
         await self._stop_tasks()
+        await self.agents.abandon(quietly=quietly)
         if live is not None:
             await live.close()
 
     async def finish(self) -> None:
         """Stop whatever still runs; a leg whose offer came too late to be ordered closed goes with it."""
         await self._stop_tasks()
+        await self.agents.abandon(quietly=False)
         live, self.live = self.live, None
         if live is not None:
             self._lives.pop(live, None)
@@ -255,6 +263,7 @@ class Performer(Placer):
             self._answered.set_result(None)
 
     def _public(self, call: state.Call) -> Call:
+        self.agents.introduce(call.page, call.consumer)
         return Call(
             self._holder,
             call_id=self.call_id,

@@ -18,4 +18,26 @@ prompt leave_a_message "Nobody can take your call at the moment. Please leave a 
 sox -n -r 48000 -c 1 -b 16 beep.wav synth 0.4 sine 1000 gain -12 fade 0.01 0.4 0.01 pad 0 0.1
 opusenc --quiet --bitrate 32 --comp 10 --discard-comments beep.wav beep.ogg
 rm -f beep.wav
+prompt you_are_number "You are number"
+number=1
+for word in one two three four five six seven eight nine; do
+    prompt "number_$number" "$word."
+    number=$((number + 1))
+done
+prompt press_one_for_a_call_back "Nobody can take your call at the moment. To be called back, press 1. To leave a message, press any other key."
+prompt we_will_call_you_back "Thank you. We will call you back. Please allow it, when Messenger asks you. Goodbye!"
+chord=1
+for notes in "C4 E4 G4 C5" "A3 C4 E4 A4" "F3 A3 C4 F4" "G3 B3 D4 G4"; do
+    for note in $notes; do
+        sox -n -r 48000 -c 1 "waiting_music-$chord-$note.wav" synth 3.2 pluck "$note" fade 0.01 3.2 2 gain -14
+    done
+    set -- $notes
+    sox -m "waiting_music-$chord-$1.wav" "|sox waiting_music-$chord-$2.wav -p pad 0.4" \
+        "|sox waiting_music-$chord-$3.wav -p pad 0.8" "|sox waiting_music-$chord-$4.wav -p pad 1.2" \
+        "waiting_music-$chord.wav" trim 0 3.2 norm -15
+    chord=$((chord + 1))
+done
+sox waiting_music-[1-4].wav waiting_music-[1-4].wav -b 16 waiting_music.wav fade 0.02 25.6 0.5
+opusenc --quiet --bitrate 32 --comp 10 --discard-comments waiting_music.wav waiting_music.ogg
+rm -f waiting_music*.wav
 prompt ../../media/last_words "This call has to end, goodbye."
