@@ -56,6 +56,7 @@ class Desk:
         return [
             Route("/desk", self.page, methods=["GET"]),
             Route("/desk/login", self.log_in, methods=["POST"]),
+            Route("/desk/login", self.to_page, methods=["GET"]),
             Route("/desk/logout", self.log_out, methods=["POST"]),
             Route("/desk/{name}", self.file, methods=["GET"]),
             WebSocketRoute("/desk/ws", self.connect),
@@ -70,6 +71,10 @@ class Desk:
             return _page("login.html", "" if await self._accounts.any() else NOBODY)
         except RedisAway:
             return _page("login.html", AWAY, status=503)
+
+    async def to_page(self, request: Request) -> Response:
+        """Lead there who comes back to where a login was refused."""
+        return RedirectResponse("/desk", status_code=303, headers=HEADERS)
 
     async def file(self, request: Request) -> Response:
         """Send a file of the page."""

@@ -102,7 +102,7 @@ class Floor:
         return verdict.decode()
 
     async def leave(self, agent: str, conn: str) -> None:
-        """Leave the seat, if it is still this connection's."""
+        """Leave the seat, if it is this connection's; callers do not notice before its lease ends."""
         await self._run(_script("desk_sit"), "leave", agent, conn, 0, "", "", "")
 
     async def take(self, agent: str, conn: str, call_id: str | None, leg: str) -> Taken:

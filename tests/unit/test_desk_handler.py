@@ -9,7 +9,7 @@ import pytest
 from pageline import Call
 from pageline.testing import Conversation
 from shared.attending import Wish
-from workers.handlers import desk, voicemail
+from workers.handlers import desk, environment, voicemail
 from workers.handlers.desk import (
     CALL_BACK_PROMISED,
     MUSIC,
@@ -132,3 +132,14 @@ async def test_a_conversation_without_an_agent_cannot_be_parted() -> None:
     async with Conversation(Reception().answer, staffed=True) as talk:
         with pytest.raises(AssertionError, match="no agent talks"):
             await talk.agent_parts()
+
+
+def test_settings_that_cannot_be_used_are_refused_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert environment.choice("DESK_OVERFLOW", "voicemail", "callback") == "voicemail"
+    assert environment.sound("DESK_MUSIC", MUSIC) == MUSIC
+    monkeypatch.setenv("DESK_OVERFLOW", "email")
+    with pytest.raises(ValueError, match=r"^DESK_OVERFLOW=email is not usable: write voicemail or callback"):
+        environment.choice("DESK_OVERFLOW", "voicemail", "callback")
+    monkeypatch.setenv("DESK_MUSIC", str(tmp_path / "tune.ogg"))
+    with pytest.raises(ValueError, match=r"^DESK_MUSIC=.*tune.ogg is not usable: there is no such file"):
+        environment.sound("DESK_MUSIC", MUSIC)

@@ -1,0 +1,108 @@
+// Small ways with elements; none touches what is right already, so that nothing is announced or selected anew.
+
+export const $ = (id) => document.getElementById(id);
+
+/** Makes a list's items those of `values`, keeping the elements (and with them the focus) of those that stay. */
+export function fill(list, values, keyOf, make, update) {
+  const old = new Map([...list.children].map((item) => [item.dataset.key, item]));
+  values.forEach((value, index) => {
+    const key = String(keyOf(value));
+    const item = old.get(key) ?? make();
+    old.delete(key);
+    item.dataset.key = key;
+    if (list.children[index] !== item) list.insertBefore(item, list.children[index] ?? null);
+    update(item, value);
+  });
+  for (const item of old.values()) item.remove();
+}
+
+export function element(tag, className = "") {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  return made;
+}
+
+export function entry() {
+  const item = element("li"), title = element("span", "name"), words = element("span", "about");
+  title.append(element("span"), element("b", "clock"));
+  words.append(element("span", "chip mine"), element("span"));
+  item.append(title, words);
+  return item;
+}
+
+export function name(item, words, lasts = "", late = false) {
+  put(item.querySelector(".name > span:not(.dot)"), words);
+  const time = item.querySelector(".clock");
+  put(time, lasts);
+  time.classList.toggle("late", late);
+}
+
+export function about(item, mark, ...words) {
+  const [chip, what] = item.querySelector(".about").children;
+  put(chip, mark);
+  chip.hidden = !mark;
+  put(what, words.filter(Boolean).join(" · "));
+}
+
+export function action(item, words, spoken, open, what) {
+  let button = item.querySelector("button");
+  if (!open) return button?.remove();
+  if (!button) {
+    button = item.appendChild(element("button"));
+    button.type = "button";
+  }
+  put(button, words);
+  button.setAttribute("aria-label", spoken);
+  Object.assign(button.dataset, what);
+}
+
+export function choiceButton(id) {
+  const button = element("button");
+  button.type = "button";
+  button.append(symbol(id), element("b"), element("small"), element("kbd"));
+  return button;
+}
+
+function symbol(id) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.append(document.createElementNS(svg.namespaceURI, "use"));
+  svg.setAttribute("aria-hidden", "true");
+  svg.firstChild.setAttribute("href", `#i-${id}`);
+  return svg;
+}
+
+export function control(id, label, symbolId, pressed, open) {
+  const button = $(id);
+  put(button.querySelector("span"), label);
+  icon(button, symbolId);
+  if (pressed !== null) button.setAttribute("aria-pressed", String(pressed));
+  button.disabled = !open;
+}
+
+export function icon(holder, id) {
+  const use = holder.querySelector("use");
+  if (use.getAttribute("href") !== `#i-${id}`) use.setAttribute("href", `#i-${id}`);
+}
+
+export function badge(id, number, rings) {
+  text(id, String(number));
+  set($(id), "some", String(rings && number > 0));
+}
+
+export function chip(id, words) {
+  text(id, words ?? "");
+  $(id).hidden = !words;
+}
+
+export function set(holder, key, value) {
+  if (holder.dataset[key] !== value) holder.dataset[key] = value;
+}
+
+export function text(id, words) {
+  put($(id), words);
+}
+
+function put(holder, words) {
+  if (holder.textContent !== words) holder.textContent = words;
+}
+
