@@ -1,4 +1,4 @@
-"""Exact control of what a handler has sent and the consumer has not heard yet; and a bot that takes the handler's part."""
+"""Control of what a handler has sent and the consumer has not heard yet; and a bot that takes the handler's part."""
 
 from asyncio import Future
 from collections.abc import Mapping
@@ -66,7 +66,7 @@ class Streaming:
             protocol: `twilio` is Twilio Media Streams, in both directions; `pcm16k` and `pcm24k` are raw 16-bit mono at
                 16 or 24 kHz; `openai` is OpenAI's Realtime API.
             parameters: passed on to the bot: Twilio's `customParameters`, the start message of raw sound, or the
-                `session` of OpenAI's (`model`, `instructions`, `voice`, `format`, `shape`).
+                `session` of OpenAI's (`instructions`, `voice`, `format`, `shape`; the model is in the URL).
             secret: Twilio's auth token, which signs the handshake; a bearer token for the others.
             account: Twilio's account SID.
             connect_timeout_s: how long the bot may take to answer the handshake.

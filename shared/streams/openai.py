@@ -1,8 +1,8 @@
 """OpenAI's Realtime API: the bot is their model, and we are its client.
 
 Two shapes of the API are in use, and servers that call themselves compatible speak one or the other: `ga`
-(`session.type`, formats as objects, `response.output_audio.delta`) and `beta` (flat formats, `response.audio.delta`, the
-header `OpenAI-Beta`). What comes in is taken in both. Their server decides when the consumer speaks (server VAD):
+(`session.type`, formats as objects, `response.output_audio.delta`) and `beta` (flat formats, `response.audio.delta`,
+the header `OpenAI-Beta`). What comes in is taken in both. Their server decides when the consumer speaks (server VAD):
 what the model said and the consumer did not hear is then dropped here, and truncated in the model's memory.
 """
 
@@ -20,7 +20,7 @@ from shared.streams.resampling import Resampler
 
 PCM_HZ: Final = 24000
 G711_HZ: Final = 8000
-GIVEN: Final = {"format": "pcmu", "shape": "ga", "model": "", "instructions": "", "voice": ""}
+GIVEN: Final = {"format": "pcmu", "shape": "ga", "instructions": "", "voice": ""}
 """The parameters, and what they are where they are not given."""
 _FORMATS: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "pcmu": ({"type": "audio/pcmu"}, "g711_ulaw"),
@@ -77,7 +77,7 @@ class OpenAI:
 
     def begin(self) -> list[Message]:
         """Return `session.update`."""
-        said = {name: self._given[name] for name in ("model", "instructions") if self._given[name]}
+        said = {"instructions": self._given["instructions"]} if self._given["instructions"] else {}
         voice = {"voice": self._given["voice"]} if self._given["voice"] else {}
         new, old = _FORMATS[self._given["format"]]
         if self._beta:

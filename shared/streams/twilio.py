@@ -94,9 +94,7 @@ class Twilio:
         try:
             said = _decode(message)
         except msgspec.DecodeError as error:
-            raise StreamFailed(
-                f"call {self._call_id}: the bot sent what is no Media Streams message: {error}"
-            ) from error
+            raise StreamFailed(f"call {self._call_id}: the bot sent no message of Media Streams: {error}") from error
         match said:
             case _Said(event="media", media=_Media(payload=payload)):
                 mouth.say(self._up(MU_LAW.decode(self._bytes(payload))).tobytes())

@@ -52,8 +52,7 @@ class LiveCall:
         self._sent = 0
         self._bridged: LiveCall | None = None
         self._bridge_over: asyncio.Future[None] | None = None
-        self._participant: Participant | None = None
-        """Where it is in a room."""
+        self._participant: Participant | None = None  # where it is in a room
         self._last_words: deque[bytes] | None = None
 
     def tick(self, heard: list[tuple[Ear, Frame]]) -> None:
@@ -331,9 +330,7 @@ class LiveCall:
 
     def _refuse_if_connected(self) -> None:
         if self._bridged is not None:
-            raise RuntimeError(
-                f"call {self.call_id} is bridged already, and one bridge carries both ways; end it before the next"
-            )
+            raise RuntimeError(f"call {self.call_id} is bridged already, both ways; end it before the next")
         if self._participant is not None:
             raise RuntimeError(f"call {self.call_id} is in a room already; leave it before the next")
 
