@@ -115,8 +115,7 @@ def line(simulated: SimulatedMeta, bot: Bot, tmp_path_factory: pytest.TempPathFa
 
 
 def test_a_bot_is_heard_and_interrupted_and_ends_the_call(line: Line, simulated: SimulatedMeta, bot: Bot) -> None:
-    simulated.tell("6001", tone_hz=CONSUMER_HZ)
-    caller = Caller(simulated, PAGE, "6001")
+    caller = Caller(simulated, PAGE, "6001", tone_hz=CONSUMER_HZ)
     line.await_fact(caller, facts.LegConnected)
     assert "long" not in bot.events, "a minute is not over yet"
     wait_for(bot, "short")
