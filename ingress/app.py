@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from ingress.calls_api import CallsApi
 from ingress.desk import Desk
 from ingress.health import Health
+from ingress.twilio_api import TwilioApi
 from ingress.webhook import Webhook
 from shared import heap, log, parent, settings
 from shared.bus import Bus
@@ -59,6 +60,7 @@ def create_app(configured: settings.Settings | None = None) -> App:
             Route("/readyz", health.readyz),
             Route("/metrics", health.metrics),
             *CallsApi(bus, configured).routes(),
+            *TwilioApi(bus, configured).routes(),
             *desk.routes(),
         ],
         lifespan=_lifespan(wire, bus, desk, configured.lease_ms),

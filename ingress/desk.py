@@ -16,7 +16,7 @@ from ingress.desk_hub import Hub
 from ingress.desk_seat import AGAIN_LATER, SESSION_OVER, SeatHeld
 from shared import log
 from shared.bus import Bus
-from shared.desk.accounts import SESSION_S, Accounts, is_password
+from shared.desk.accounts import SESSION_S, TRIES, TRIES_OF_ADDRESS, Accounts, is_password
 from shared.errors import RedisAway
 from shared.settings import Settings
 
@@ -56,6 +56,7 @@ class Desk:
         return [
             Route("/desk", self.page, methods=["GET"]),
             Route("/desk/login", self.log_in, methods=["POST"]),
+            Route("/desk/login", self.to_page, methods=["GET"]),
             Route("/desk/logout", self.log_out, methods=["POST"]),
             Route("/desk/{name}", self.file, methods=["GET"]),
             WebSocketRoute("/desk/ws", self.connect),
@@ -71,6 +72,10 @@ class Desk:
         except RedisAway:
             return _page("login.html", AWAY, status=503)
 
+    async def to_page(self, request: Request) -> Response:
+        """Lead there who comes back to where a login was refused."""
+        return RedirectResponse("/desk", status_code=303, headers=HEADERS)
+
     async def file(self, request: Request) -> Response:
         """Send a file of the page."""
         path = self._files.get(request.path_params["name"])
@@ -84,9 +89,9 @@ class Desk:
             return PlainTextResponse("This form was not sent by the desk's own page.", status_code=403)
         form = await _form(request)
         name, password = form.get("name", ""), form.get("password", "")
-        who = f"name {name[:64]}", f"from {request.client.host if request.client else ''}"
+        who = {f"name {name[:64]}": TRIES, f"from {request.client.host if request.client else ''}": TRIES_OF_ADDRESS}
         try:
-            if await self._accounts.too_many_tries(*who):
+            if await self._accounts.too_many_tries(who):
                 return _page("login.html", TOO_OFTEN, status=429)
             account = await self._accounts.get(name[:64])
             async with self._hashing:
@@ -95,7 +100,7 @@ class Desk:
                 _log.warning("desk.login_refused")
                 known = account is not None or await self._accounts.any()
                 return _page("login.html", WRONG if known else NOBODY, status=401)
-            await self._accounts.forget_tries(*who)
+            await self._accounts.forget_tries(who)
             token = await self._accounts.open_session(account)
         except RedisAway:
             return _page("login.html", AWAY, status=503)
@@ -146,7 +151,8 @@ def _is_own(connection: HTTPConnection, *, required: bool = False) -> bool:
     origin = connection.headers.get("origin")
     if origin is None:
         return not required
-    return urlsplit(origin).netloc == connection.headers.get("host")
+    ours = connection.headers.get("host"), connection.headers.get("x-forwarded-host")  # browsers let no page set either
+    return urlsplit(origin).netloc in ours
 
 
 def _scheme(connection: HTTPConnection) -> str:

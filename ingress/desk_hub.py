@@ -1,7 +1,6 @@
 """What all pages of this web process share: one look at the desk for all, and one reader of their calls' logs."""
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Final
 
 from shared import log
@@ -61,9 +60,13 @@ class Hub:
     async def _run(self) -> None:
         while True:
             await self._occupied.wait()
-            with contextlib.suppress(RedisAway):
+            try:
                 async with Wire.from_url(self.settings.required_redis_url, name="pageline-desk") as wire:
                     await self._follow(Floor(Bus(wire)))
+            except RedisAway:
+                pass
+            except Exception:  # noqa: BLE001 whatever it is, the agents who are here must go on hearing of it
+                _log.exception("desk.broken")
             await asyncio.sleep(PAUSE_S)
 
     async def _follow(self, news: Floor) -> None:

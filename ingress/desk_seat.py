@@ -45,6 +45,7 @@ class SeatHeld:
         self._left: set[str] = set()
         """Legs that are over: the desk may show them for a moment longer."""
         self._shown: dict[str, Any] = {}
+        self._ready = False
 
     async def serve(self) -> None:
         """Serve until the page goes, or has to."""
@@ -185,6 +186,7 @@ class SeatHeld:
                     await asyncio.Event().wait()
                 elif verdict == "gone":  # this process stood still for longer than the lease
                     await self._enter()
+                    await self._hub.floor.keep(self._account.name, self._conn, ready=self._ready)
 
     # -- what the page asks for --------------------------------------------------------------------------------
 
@@ -192,10 +194,11 @@ class SeatHeld:
         name = self._account.name
         match message:
             case said.Ready(ready=ready):
+                self._ready = ready
                 await self._hub.floor.keep(name, self._conn, ready=ready)
             case said.Take(call=call):
                 leg = f"l_{uuid.uuid4().hex}"
-                if self._is_free("take"):
+                if self._is_free("take", call or ""):
                     await self._follow("take", call, leg, await self._hub.floor.take(name, self._conn, call, leg))
             case said.Listen(call=call):
                 leg = f"l_{uuid.uuid4().hex}"
@@ -262,10 +265,12 @@ class SeatHeld:
         await self._hub.bus.route(call_id, attended.NoteWritten(agent=self._account.name, text=text))
         self._out.put_nowait({"type": "noted", "call": call_id})
 
-    def _is_free(self, about: str) -> bool:
-        if self._on is not None:
+    def _is_free(self, about: str, wanted: str = "") -> bool:
+        """Refuse a second call; the agent's own may be taken anew, by a page that has lost its leg."""
+        free = self._on is None or (self._on.call == wanted and not self._on.listening)
+        if not free:
             self._refuse(about, "You are on a call.", "End it first.")
-        return self._on is None
+        return free
 
     def _refuse(self, about: str, message: str, remedy: str) -> None:
         self._out.put_nowait({"type": "error", "about": about, "message": message, "remedy": remedy})

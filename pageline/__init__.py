@@ -15,6 +15,7 @@ from shared.errors import MessageFailed
 from shared.handling import AnswerRefused, Call, CallEnded, Frame, Recording, Room
 from shared.line import line
 from shared.speaking import SpeechFailed, Spoken
+from shared.streaming import StreamFailed
 from shared.video import Image, MediaRefused, Picture
 
 __all__ = [
@@ -33,5 +34,6 @@ __all__ = [
     "Room",
     "SpeechFailed",
     "Spoken",
+    "StreamFailed",
     "line",
 ]

@@ -252,7 +252,7 @@ app.add_typer(benches, name="bench")
 def bench(
     context: typer.Context,
     *,
-    only: Annotated[str, typer.Option(help="`ingress`, `answer` or `media`; all without.")] = "",
+    only: Annotated[str, typer.Option(help="`ingress`, `answer`, `media` or `desk`; all without.")] = "",
     mode: Annotated[str, typer.Option(help="Of media, look once at: answer, forward, bridge, listen.")] = "",
     stack: Annotated[str, typer.Option(help="Of whom: pageline, stock or pion.")] = "pageline",
     calls: Annotated[int, typer.Option(min=1, help="With so many calls.")] = 100,

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pageline import sound
+from pageline.attended import in_words
 from pageline.command import clock
 from shared import log, quality
 from shared.bus import Bus, LogEntry
@@ -223,7 +224,9 @@ def timeline_table(story: Story) -> Table:
     table.add_column("fact")
     table.add_column("details", overflow="fold")
     for entry, shown in zip(story.entries, story.timeline(), strict=True):
-        details = "  ".join(f"{name}={value}" for name, value in shown.items() if name not in _SHOWN_BESIDE)
+        details = in_words(entry.fact) or "  ".join(
+            f"{name}={value}" for name, value in shown.items() if name not in _SHOWN_BESIDE
+        )
         table.add_row(f"{entry.fact.at_ms - story.started_ms} ms", shown["fact"], Text(details, style="dim"))
     return table
 

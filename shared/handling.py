@@ -19,6 +19,7 @@ from shared.attending import Attended, AttendedHolder
 from shared.listening import Listening, level_db
 from shared.meta import messages
 from shared.speaking import Speaking, Spoken
+from shared.streaming import StreamHolder, Streaming
 from shared.video import Seeing, VideoHolder
 
 FRAME_MS: Final = 20
@@ -68,7 +69,7 @@ class Frame(NamedTuple):
         return level_db(self.pcm)
 
 
-class Holder(VideoHolder, AttendedHolder, Protocol):
+class Holder(VideoHolder, AttendedHolder, StreamHolder, Protocol):
     """What a `Call` needs of the worker that holds it; every method is called on the handler's event loop."""
 
     def answer(self) -> Awaitable[None]: ...
@@ -103,7 +104,7 @@ class Room:
         """What the worker of its calls has made for it."""
 
 
-class Call(Seeing, Listening, Speaking, Attended):
+class Call(Seeing, Listening, Speaking, Streaming, Attended):
     """One call with a consumer. Everything that waits raises `CallEnded` when the call is over."""
 
     def __init__(

@@ -64,6 +64,9 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     pages_watch_seconds: Annotated[float, msgspec.Meta(ge=0)] = 300
     pageline_api_keys: str = ""
     tts_command: str = ""
+    fallback_prompt: str = ""
+    stream_account_sid: str = ""
+    stream_auth_token: str = ""
     log_format: str = ""
 
     @property

@@ -15,10 +15,11 @@ from shared.errors import BadSetting, PagelineError
 INGRESS: Final = "ingress"
 ANSWER: Final = "answer"
 MEDIA: Final = "media"
+DESK: Final = "desk"
 
 
 def run(only: str = "", **media_order: Any) -> dict[str, Any]:
-    """Measure `ingress`, `answer`, `media`, or all without `only`; print tables on stderr and return the figures.
+    """Measure one, or all without `only`; print tables on stderr and return the figures.
 
     What else is given is the `Order` of the media bench.
 
@@ -26,10 +27,12 @@ def run(only: str = "", **media_order: Any) -> dict[str, Any]:
         BadSetting: `only` names neither.
         PagelineError: a package of the bench is missing, or a stack did not start.
     """
-    if only not in ("", INGRESS, ANSWER, MEDIA):
-        raise BadSetting(f"--only {only} names no bench. Write {INGRESS}, {ANSWER} or {MEDIA}, or nothing for all.")
+    if only not in ("", INGRESS, ANSWER, MEDIA, DESK):
+        raise BadSetting(
+            f"--only {only} names no bench. Write {INGRESS}, {ANSWER}, {MEDIA} or {DESK}, or nothing for all."
+        )
     require("psutil", *(("fastapi", "pydantic") if only in ("", INGRESS) else ()))
-    from pageline.bench import answer_bench, figures, ingress_bench
+    from pageline.bench import answer_bench, desk, figures, ingress_bench
     from pageline.bench.media import run as media_bench
     from pageline.bench.show import Show
 
@@ -47,6 +50,9 @@ def run(only: str = "", **media_order: Any) -> dict[str, Any]:
         if only in ("", MEDIA):
             report[MEDIA] = media_bench.measure(home, show, media_bench.Order(**media_order))
             show.media(report[MEDIA])
+        if only in ("", DESK):
+            report[DESK] = desk.measure(home, show, media_order.get("seconds", 20.0))
+            show.desk(report[DESK])
     return report
 
 

@@ -112,6 +112,15 @@ class Show:
             table.add_row(row.figure, *(row.values.get(stack, "-") for stack in stacks), row.aim, verdict)
         self._console.print(table)
 
+    def desk(self, report: dict[str, Any]) -> None:
+        """Print how late agents and consumers hear each other."""
+        caption = f"{report['talks']} talks, {report['seconds']:g} s; a sound's way from one end to the other."
+        table = _table("What the desk adds from mouth to ear, ms", caption, ("way", "sounds", "p50", "p95"))
+        for row in report["rows"]:
+            table.add_row(row["way"], str(row["heard"]), f"{row['p50_ms']:.1f}", f"{row['p95_ms']:.1f}")
+        self._console.print(table)
+        self._aim(f"p95 at most {report['aim']['p95_ms']:g} ms", report["aim"]["met"])
+
     def storm_begins(self, calls: int, seed: int, kill_every_s: float, plant: str) -> None:
         """Say what comes, with the seed that brings it again."""
         bug = f", with a planted bug: {plant}" if plant else ""

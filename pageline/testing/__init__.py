@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
 
+from pageline.testing.attended import AtTheDesk
 from pageline.testing.clock import VirtualLoop
 from pageline.testing.telephone import KEYS, SILENCE, TICK_S, Placed, Telephone, Written
 from shared.handling import AnswerRefused, Call, Frame, Handler
@@ -35,7 +36,7 @@ HUM: Final = array("h", (int(8000 * math.sin(2 * math.pi * HUM_HZ * n / 48000)) 
 """20 ms, which are 8 periods: any number of them is one tone."""
 
 
-class Conversation:
+class Conversation(AtTheDesk):
     """A call between a handler and a consumer whom the test plays; its coroutines let time pass.
 
     What the handler raises is raised by whichever of them is awaited then, or where the block is left. Leaving it hangs
@@ -48,6 +49,7 @@ class Conversation:
         direction: `user_initiated` or `business_initiated`.
         refuse: what `call.answer()` raises.
         recordings: where recordings without a path go; a folder that is removed afterwards unless one is given.
+        staffed: whether somebody has the desk open from the beginning.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Conversation:
         direction: Literal["user_initiated", "business_initiated"] = "user_initiated",
         refuse: AnswerRefused | None = None,
         recordings: Path | None = None,
+        staffed: bool = False,
     ) -> None:
         self._handler = handler
         self._known = {"page": page, "caller": caller, "direction": direction}
@@ -68,6 +71,8 @@ class Conversation:
         self._loop = VirtualLoop()
         self._host = Host(self._loop, self._loop)
         self._telephone = Telephone(self._loop, folder, refuse, lambda outcome: self._host.stop("c_test", outcome))
+        self._desk = self._telephone.desk
+        self._desk.staffed = staffed
         self._error: BaseException | None = None
         self._over = False
         self._condition: Callable[[], bool] = _never

@@ -1,46 +1,47 @@
-"""Agents of the desk as a test plays them: nobody, one, or a whole row, each with what becomes of the talk."""
+"""The desk as a test plays it: who is there, who takes the call, and what becomes of the talk."""
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Literal
 
 from shared.attending import Agent, Parted, Place, Wish
 from shared.handling import Sound
 
 
-class Queue:
-    """Where the call of a test waits, and who is at the desk."""
+class PlayedDesk:
+    """Where the call of a test waits and who talks to it."""
 
     def __init__(self) -> None:
         self.staffed = False
-        """Whether anybody whom it waits for has the desk open."""
         self.ahead = 0
         """So many others wait before it."""
-        self.wish: Wish | None = None
-        """What it waits for, now or last."""
-        self.waits = False
-        self.talking: Agent | None = None
         self.queued: list[Wish] = []
+        self.talking: Agent | None = None
         self.music: Sound | None = None
-        self._taken: deque[str] = deque()
+        self._waits = False
+        self._takers: deque[str] = deque()
         self._parted: asyncio.Future[Parted] | None = None
         self._changed = asyncio.Event()
         self._talks = 0
 
     def open(self, *, staffed: bool) -> None:
-        """Let somebody be at the desk, or nobody."""
+        """Let somebody whom the call may wait for be there, or nobody."""
         self.staffed = staffed
         self._changed.set()
 
     def take(self, agent: str) -> None:
         """Let an agent take the call, now or as soon as it waits."""
-        self.staffed = True
-        self._taken.append(agent)
-        self._changed.set()
+        self._takers.append(agent)
+        self.open(staffed=True)
 
     def part(self, parted: Parted) -> None:
-        """Let the agent and the consumer part."""
+        """Let the agent and the consumer part.
+
+        Raises:
+            AssertionError: they do not talk.
+        """
         if self._parted is None or self._parted.done():
             raise AssertionError("no agent talks to the consumer")
         self._parted.set_result(parted)
@@ -48,13 +49,13 @@ class Queue:
     @property
     def position(self) -> int:
         """See `Place.position`."""
-        return self.ahead + 1 if self.waits else 0
+        return self.ahead + 1 if self._waits else 0
 
     async def agent(self, *, within_s: float | None = None) -> Agent | None:
         """See `Place.agent`."""
         try:
             async with asyncio.timeout(within_s):
-                while not self._taken:
+                while not self._takers:
                     if not self.staffed:
                         return None
                     self._changed.clear()
@@ -62,17 +63,17 @@ class Queue:
         except TimeoutError:
             return None
         self._talks += 1
-        return Agent(self._taken.popleft(), f"l_{self._talks}")
+        return Agent(self._takers.popleft(), f"l_{self._talks}")
 
     @asynccontextmanager
     async def wait(self, wish: Wish) -> AsyncIterator[Place]:
         """See `Call.queue`."""
-        self.wish, self.waits = wish, True
         self.queued.append(wish)
+        self._waits = True
         try:
             yield self
         finally:
-            self.waits = False
+            self._waits = False
 
     async def talk(self, agent: Agent, music: Sound | None) -> Parted:
         """See `Call.talk`."""
@@ -82,3 +83,40 @@ class Queue:
             return await self._parted
         finally:
             self.talking = None
+
+
+class AtTheDesk:
+    """What a test does as the agents of the desk; its coroutines let time pass."""
+
+    _desk: PlayedDesk
+
+    async def staff(self, *, staffed: bool = True, ahead: int = 0) -> None:
+        """Let somebody whom the call may wait for have the desk open, or nobody, and so many others wait before it."""
+        self._desk.ahead = ahead
+        self._desk.open(staffed=staffed)
+        await self._pass(0)
+
+    async def agent_takes(self, name: str = "ada") -> None:
+        """Let an agent take the call, now or as soon as it waits, and talk to the consumer."""
+        self._desk.take(name)
+        await self._pass(0)
+
+    async def agent_parts(
+        self, how: Literal["hung_up", "transferred", "lost"] = "hung_up", *, queue: str = "", agent: str = ""
+    ) -> None:
+        """Let the agent hang up, transfer the call, or lose the connection."""
+        self._desk.part(Parted(how, queue, agent))
+        await self._pass(0)
+
+    @property
+    def queued(self) -> list[Wish]:
+        """Return in which queues, and for whom, the call waited."""
+        return self._desk.queued
+
+    @property
+    def talking(self) -> Agent | None:
+        """Return the agent who talks to the consumer."""
+        return self._desk.talking
+
+    async def _pass(self, seconds: float) -> None:
+        raise NotImplementedError

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 import os
 from array import array
 from collections.abc import AsyncIterator, Callable
@@ -12,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import av
 import numpy as np
 
-from pageline.testing.attended import Queue
+from pageline.testing.attended import PlayedDesk
 from shared.attending import Agent, Parted, Place, Wish
 from shared.handling import FRAME_MS, RATES, AnswerRefused, Call, CallEnded, Frame, Rate, Room, Sound
 from shared.meta.messages import Message
@@ -66,9 +67,10 @@ class Telephone:
         self._finish = finish
         self._turn = asyncio.Lock()
         self._free_s = 0.0
+        self._marks: list[tuple[asyncio.TimerHandle, asyncio.Future[bool]]] = []
         self._recording: tuple[Path, int] | None = None
         self._connected = False
-        self.desk = Queue()
+        self.desk = PlayedDesk()
         self.answered = False
         self.refused = False
         self.outcome = ""
@@ -175,11 +177,34 @@ class Telephone:
         """See `Call.send`."""
         if not self.answered or self.outcome:
             return
-        self._free_s = max(self._free_s, self._loop.time()) + TICK_S
-        if self._free_s - self._loop.time() > (QUEUED_FRAMES + 0.5) * TICK_S:
-            self._free_s -= TICK_S
+        if self.queued_frames >= QUEUED_FRAMES:
             raise BufferError("a minute of sound waits; send no faster than it plays")
+        self._free_s = max(self._free_s, self._loop.time()) + TICK_S
         self.frames.append(frame)
+
+    @property
+    def queued_frames(self) -> int:
+        """See `Call.queued_s`."""
+        return max(0, math.ceil((self._free_s - self._loop.time()) / TICK_S - 1e-6))
+
+    def clear(self) -> int:
+        """See `Call.clear`."""
+        dropped = self.queued_frames
+        del self.frames[len(self.frames) - dropped :]
+        self._free_s = self._loop.time()
+        marks, self._marks = self._marks, []
+        for due, mark in marks:
+            due.cancel()
+            _settle(mark, played=False)
+        return dropped
+
+    def mark(self) -> asyncio.Future[bool]:
+        """See `Call.mark`."""
+        mark: asyncio.Future[bool] = self._loop.create_future()
+        due = self._loop.call_at(max(self._free_s, self._loop.time()), lambda: _settle(mark, played=True))
+        self._marks = [(waits, other) for waits, other in self._marks if not other.done()]
+        self._marks.append((due, mark))
+        return mark
 
     async def start_recording(self, path: str | None) -> str:
         """See `Call.record`."""
@@ -282,6 +307,11 @@ class Telephone:
         self.sounding()
         self.muted = self.muted if muted is None else muted
         self.showing = self.showing if showing is None else showing
+
+
+def _settle(mark: asyncio.Future[bool], *, played: bool) -> None:
+    if not mark.done():
+        mark.set_result(played)
 
 
 def _at(rate: Rate, pcm48k: bytes) -> bytes:

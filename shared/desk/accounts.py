@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -20,7 +21,9 @@ from shared.wire import Script, Wire
 SESSION_S: Final = 12 * 3600
 TRIES_S: Final = 300
 TRIES: Final = 10
-"""Logins in vain for one name, or from one address, within `TRIES_S`."""
+"""Logins in vain for one name within `TRIES_S`."""
+TRIES_OF_ADDRESS: Final = 100
+"""From one address, which may be that of a proxy, and then of everybody."""
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 SHORTEST_PASSWORD: Final = 10
 LONGEST_PASSWORD: Final = 256
@@ -108,14 +111,12 @@ class Accounts:
 
     # -- logging in --------------------------------------------------------------------------------------------
 
-    async def too_many_tries(self, *who: str) -> bool:
-        """Count a try of each, and tell whether one of them has tried too often."""
-        tries: list[int] = [
-            await _TRY.run(self._wire, [f"{PREFIX}desk:tries:{_digest(each)}"], (TRIES_S,)) for each in who
-        ]
-        return max(tries) > TRIES
+    async def too_many_tries(self, most: Mapping[str, int]) -> bool:
+        """Count a try of each, and tell whether one of them has tried more often than that."""
+        tries: list[int] = [await _TRY.run(self._wire, [_tries(each)], (TRIES_S,)) for each in most]
+        return any(so_far > allowed for so_far, allowed in zip(tries, most.values(), strict=True))
 
-    async def forget_tries(self, *who: str) -> None:
+    async def forget_tries(self, who: Iterable[str]) -> None:
         """Begin to count anew: somebody got in."""
         await self._wire.call("DEL", *map(_tries, who))
 

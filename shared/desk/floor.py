@@ -93,29 +93,29 @@ class Floor:
     async def enter(self, agent: str, conn: str, *, queues: Iterable[str], supervisor: bool) -> None:
         """Take the agent's seat for this connection; one that had it loses it."""
         role = "supervisor" if supervisor else "agent"
-        await self._run("sit", "enter", agent, conn, LEASE_MS, "", ",".join(queues), role)
+        await self._run(_script("desk_sit"), "enter", agent, conn, LEASE_MS, "", ",".join(queues), role)
 
     async def keep(self, agent: str, conn: str, *, ready: bool | None = None) -> str:
         """Renew the lease, and note whether the agent is ready. Return `kept`, `gone` or `elsewhere`."""
         said = "" if ready is None else str(int(ready))
-        verdict: bytes = await self._run("sit", "keep", agent, conn, LEASE_MS, said, "", "")
+        verdict: bytes = await self._run(_script("desk_sit"), "keep", agent, conn, LEASE_MS, said, "", "")
         return verdict.decode()
 
     async def leave(self, agent: str, conn: str) -> None:
-        """Leave the seat, if it is still this connection's."""
-        await self._run("sit", "leave", agent, conn, 0, "", "", "")
+        """Leave the seat, if it is this connection's; callers do not notice before its lease ends."""
+        await self._run(_script("desk_sit"), "leave", agent, conn, 0, "", "", "")
 
     async def take(self, agent: str, conn: str, call_id: str | None, leg: str) -> Taken:
         """Take a call, or whoever has waited longest. Of all who try one has it, and its worker is told."""
-        return Taken(*_texts(await self._run("take", agent, conn, call_id or "", leg, "")))
+        return Taken(*_texts(await self._run(_script("desk_take"), agent, conn, call_id or "", leg, "")))
 
     async def listen(self, agent: str, conn: str, call_id: str, leg: str) -> Taken:
         """Let a supervisor listen in."""
-        return Taken(*_texts(await self._run("take", agent, conn, call_id, leg, "1")))
+        return Taken(*_texts(await self._run(_script("desk_take"), agent, conn, call_id, leg, "1")))
 
     async def look(self) -> Look:
         """Return everything there is."""
-        now_ms, seats, waiting, talks = await self._run("look")
+        now_ms, seats, waiting, talks = await self._run(_script("desk_look"))
         return Look(
             int(now_ms),
             tuple(
@@ -159,24 +159,23 @@ class Floor:
             since_ms: what this returned before, where it goes on waiting.
         """
         since = "" if since_ms is None else since_ms
-        keep_ms = self._bus.retention_ms
-        return int(
-            await self._run("wait", call_id, epoch, queue, agent, "1" if ahead else "", page, caller, since, keep_ms)
-        )
+        first = "1" if ahead else ""
+        args = (call_id, epoch, queue, agent, first, page, caller, since, self._bus.retention_ms)
+        return int(await self._run(_script("desk_wait"), *args))
 
     async def standing(self, call_id: str) -> Standing:
         """Return how a waiting call stands."""
-        place, staffed = await self._run("stand", call_id, "")
+        place, staffed = await self._run(_script("desk_stand"), call_id, "")
         return Standing(int(place), bool(staffed))
 
     async def withdraw(self, call_id: str) -> bool:
         """Let a call wait no longer; False where an agent has it already."""
-        _place, taken = await self._run("stand", call_id, "1")
+        _place, taken = await self._run(_script("desk_stand"), call_id, "1")
         return not taken
 
     async def note(self, call_id: str, epoch: int, leg: str, state: str) -> None:
         """Say how an agent's talk stands: `live`, `held`, or "" where it is over."""
-        await self._run("talk", call_id, epoch, leg, state)
+        await self._run(_script("desk_talk"), call_id, epoch, leg, state)
 
     # -- news --------------------------------------------------------------------------------------------------
 
@@ -204,8 +203,8 @@ class Floor:
                 logs[name.removeprefix(f"{PREFIX}log:")] = [log_entry(*entry) for entry in entries]
         return News(after, logs)
 
-    async def _run(self, name: str, *args: Argument) -> Reply:
-        return await _script(name).run(self._bus.wire, [hash_of("desk")], args)
+    async def _run(self, step: Script, *args: Argument) -> Reply:
+        return await step.run(self._bus.wire, [hash_of("desk")], args)
 
 
 class News(NamedTuple):
@@ -219,7 +218,7 @@ class News(NamedTuple):
 @functools.cache
 def _script(name: str) -> Script:
     lua = files("shared") / "lua"
-    return Script("".join((lua / f"{part}.lua").read_text() for part in ("prelude", "desk", f"desk_{name}")))
+    return Script("".join((lua / f"{part}.lua").read_text() for part in ("prelude", "desk", name)))
 
 
 def _texts(row: Sequence[bytes | None]) -> list[str]:

@@ -1,7 +1,7 @@
 -- What the desk's steps share, after the prelude. Keys under D = pl:{0}:desk:
 --   agents       hash   name -> the account, written by shared/desk/accounts.py; so are session:<digest> and tries:<who>
 --   seats        zset   agent -> lease end, ms: who has the desk open
---   seat:<agent> hash   conn (of the page that has it), ready ('1'), queues (comma-separated), role
+--   seat:<agent> hash   conn (of the page that has it, '' once that left), ready ('1'), queues (comma-separated), role
 --   waiting      zset   call -> its turn: since when it waits, ms; less AHEAD for one that comes before all others
 --   wait:<call>  hash   epoch, queue, for (an agent, or ''), since, page, caller (what agents see of it)
 --   talks        zset   call -> since when an agent has it, ms

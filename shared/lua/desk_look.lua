@@ -3,8 +3,8 @@
 prune()
 local seats, waiting, talks = {}, {}, {}
 for _, agent in ipairs(redis.call('ZRANGE', D .. 'seats', 0, -1)) do
-  local h = redis.call('HMGET', seat_of(agent), 'ready', 'queues', 'role')
-  table.insert(seats, {agent, h[1], h[2], h[3]})
+  local h = redis.call('HMGET', seat_of(agent), 'ready', 'queues', 'role', 'conn')
+  if h[4] ~= '' then table.insert(seats, {agent, h[1], h[2], h[3]}) end
 end
 for _, call in ipairs(redis.call('ZRANGE', D .. 'waiting', 0, -1)) do
   local h = redis.call('HMGET', wait_of(call), 'queue', 'for', 'since', 'page', 'caller')

@@ -4,10 +4,9 @@ local how, agent, conn, ready = ARGV[1], ARGV[2], ARGV[3], ARGV[5]
 local seat = seat_of(agent)
 prune()
 local holder = redis.call('HGET', seat, 'conn')
-if how ~= 'enter' and holder ~= conn then return holder and 'elsewhere' or 'gone' end
-if how == 'leave' then
-  redis.call('DEL', seat)
-  redis.call('ZREM', D .. 'seats', agent)
+if how ~= 'enter' and holder ~= conn then return (holder or '') ~= '' and 'elsewhere' or 'gone' end
+if how == 'leave' then  -- the lease goes on: a page that comes back at once has sent nobody who waits away
+  redis.call('HSET', seat, 'conn', '')
   news()
   return 'left'
 end

@@ -1,4 +1,5 @@
--- desk_take: an agent takes a waiting call, exactly once, and the call's owner is told; or a supervisor listens in.
+-- desk_take: an agent takes a waiting call, exactly once, and the call's owner is told; or the one it has, over another
+-- leg; or a supervisor listens in.
 -- ARGV 1 agent, 2 connection, 3 call ('' = whoever waited longest), 4 leg, 5 '1' to listen in
 -- returns {verdict} or {'taken', call, queue, page, caller}
 local agent, conn, wanted, leg = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -6,7 +7,15 @@ prune()
 local seat = redis.call('HMGET', seat_of(agent), 'conn', 'queues', 'role')
 if seat[1] ~= conn then return {'gone'} end
 local supervisor = seat[3] == 'supervisor'
-if talk_with(agent) then return {'busy'} end
+local talks = talk_with(agent)
+if talks and (talks ~= wanted or ARGV[5] == '1') then return {'busy'} end
+if talks then  -- the page was opened anew: the same talk goes on over another leg
+  local t = redis.call('HMGET', talk_of(talks), 'queue', 'page', 'caller')
+  redis.call('HSET', talk_of(talks), 'leg', leg, 'state', 'connecting', 'since', string.format('%.0f', now))
+  tell(talks, cjson.encode({fact = 'AgentAsked', agent = agent, leg = leg, queue = t[1]}), 0)
+  news()
+  return {'taken', talks, t[1], t[2], t[3]}
+end
 
 if ARGV[5] == '1' then
   local t = redis.call('HMGET', talk_of(wanted), 'queue', 'page', 'caller')

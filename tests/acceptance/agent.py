@@ -29,7 +29,7 @@ class Agent(Consumer):
         self.closed_with: int | None = None
         self.deaf = False
         """Offers are left without an answer."""
-        self._base = base
+        self.base = base
         self.credentials = {"name": name, "password": password}
         self._socket: ClientConnection | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -39,7 +39,7 @@ class Agent(Consumer):
 
     def log_in(self) -> httpx.Response:
         """Log in, and keep the cookie."""
-        reply = httpx.post(f"{self._base}/desk/login", data=self.credentials)
+        reply = httpx.post(f"{self.base}/desk/login", data=self.credentials)
         self.cookie = reply.headers.get("set-cookie", "").partition(";")[0]
         return reply
 
@@ -47,7 +47,8 @@ class Agent(Consumer):
         """Open the desk, at this web process, logged in before."""
         if not self.cookie:
             assert self.log_in().status_code == 303
-        self.run(self._open(base or self._base))
+        self.base = base or self.base
+        self.run(self._open(self.base))
         self.await_message("welcome")
         self.tell("ready", ready=ready)
         until(lambda: self.last("desk")["me"]["state"] != "away" or not ready, f"{self.name} is ready")

@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from shared.calls import attended
+from shared.calls import attended, facts
 from tests.acceptance.agent import Agent
 from tests.acceptance.line import PIPELINE, Line, free_port, readiness, write_tone
 from tests.acceptance.standin import RATE_HZ, Consumer, Meta, Samples, until
@@ -23,7 +23,8 @@ TOLERANCE_HZ = 5
 
 @pytest.fixture(scope="module")
 def line(meta: Meta, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-    settings = {"DESK_QUEUE": "sales", "DESK_MUSIC": "music.wav", "DESK_OVERFLOW_SECONDS": "30"}
+    settings = {"LEASE_SECONDS": "3", "DESK_QUEUE": "sales", "DESK_MUSIC": "music.wav", "DESK_OVERFLOW_SECONDS": "30"}
+    settings |= {"VOICEMAIL_GREETING": "music.wav", "VOICEMAIL_SILENCE_SECONDS": "1"}
     with Line(tmp_path_factory.mktemp("desk"), meta, **settings) as running:
         with (running.home / "pages.toml").open("a") as tables:
             tables.write(f'[{DESK}]\ntoken = "x"\nhandler = "workers.handlers.desk:answer"\n')
@@ -97,7 +98,7 @@ def hears(one: Consumer, *several_hz: int) -> None:
     """Wait until one hears these tones, and no other as loud."""
 
     def heard() -> bool:
-        return strongest(one.await_sound(0.6), len(several_hz)) == pytest.approx(sorted(several_hz), abs=TOLERANCE_HZ)
+        return strongest(one.await_sound(0.4), len(several_hz)) == pytest.approx(sorted(several_hz), abs=TOLERANCE_HZ)
 
     until(heard, f"{several_hz} Hz")
 
@@ -111,6 +112,14 @@ def strongest(sound: Samples, number: int) -> list[float]:
         found.append(at * RATE_HZ / len(sound))
         spectrum[max(0, at - 30) : at + 30] = 0
     return sorted(found)
+
+
+def test_where_nobody_is_at_the_desk_a_message_is_taken(line: Line, meta: Meta) -> None:
+    calls = meta.consumer(DESK, hz=CALLER_HZ).ring()
+    line.await_fact(calls, facts.RecordingStarted)
+    assert line.await_fact(calls, attended.Queued).queue == "sales"
+    calls.hang_up()
+    assert line.outcome_of(calls) == "completed"
 
 
 def test_a_caller_waits_with_music_and_talks_to_the_agent_who_takes_the_call(
@@ -205,15 +214,20 @@ def test_whose_agent_is_lost_waits_at_the_head_of_the_queue(
 
 
 def test_who_opens_the_desk_elsewhere_takes_its_place_and_goes_on(
-    line: Line, meta: Meta, consumer: Consumer, ada: Agent
+    meta: Meta, consumer: Consumer, ada: Agent, bob: Agent
 ) -> None:
     ada.take(consumer.call_id)
-    again = Agent(meta, line.base, "ada", "", ada.hz)
+    again = Agent(meta, bob.base, "ada", "", ada.hz)  # by the other web process
     again.cookie = ada.cookie
     again.sit_down()
     assert again.await_message("call")["call"] == consumer.call_id
     until(lambda: ada.closed_with == 4409, "the first page is let go")
     hears(consumer, ada.hz)
+    again.hz = 900
+    assert again.take(consumer.call_id)["call"] == consumer.call_id
+    hears(consumer, again.hz)
+    hears(again, CALLER_HZ)
+    assert [talk["state"] for talk in again.await_desk(lambda desk: desk["calls"], "the call")["calls"]] == ["live"]
     again.stand_up()
     ada.sit_down()
 

@@ -92,10 +92,10 @@ def line(simulated: SimulatedMeta, office: Told, tmp_path_factory: pytest.TempPa
 class Caller:
     """A consumer who has called."""
 
-    def __init__(self, simulated: SimulatedMeta, page: str, psid: str) -> None:
+    def __init__(self, simulated: SimulatedMeta, page: str, psid: str, **how: Any) -> None:
         self._simulated = simulated
         self.psid = psid
-        self.call_id: str = simulated.ring(page, psid)["call_id"]
+        self.call_id: str = simulated.ring(page, psid, **how)["call_id"]
 
     def press(self, keys: str) -> None:
         self._simulated.press(self.call_id, keys)

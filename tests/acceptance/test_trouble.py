@@ -8,7 +8,7 @@ import pytest
 
 from shared.calls import facts
 from tests.acceptance.line import DRAIN_SECONDS, PAGES, PIPELINE, Line
-from tests.acceptance.standin import Meta, Reply, graph_error
+from tests.acceptance.standin import Meta, Reply, dominant_hz, graph_error
 
 
 @pytest.mark.meta("4.3-permission")
@@ -86,6 +86,7 @@ def test_a_handler_that_raises_ends_its_call_and_the_log_says_where(line: Line, 
     assert "reception.py" in ended.traceback
     assert "in stumble" in ended.traceback
     assert "handler.raised" in line.processes["media"].said
+    assert dominant_hz(consumer.sound()) == pytest.approx(440, abs=5), "the pilot tone under the words of apology"
 
 
 @pytest.fixture(scope="module")

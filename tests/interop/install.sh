@@ -43,4 +43,8 @@ if command -v npm >/dev/null; then
 else
     echo "interop: no werift, for there is no npm" >&2
 fi
+# Bots have a Python of their own: what they pin is none of ours.
+[ -x .cache/bots/bin/python ] || python3 -m venv .cache/bots
+.cache/bots/bin/pip install --quiet --disable-pip-version-check "pipecat-ai[websocket]==1.14.0" uvicorn twilio >.cache/pip.log 2>&1 ||
+    { rm -rf .cache/bots; echo "interop: no Pipecat: pip install failed: $(tail -1 .cache/pip.log)" >&2; }
 exit 0

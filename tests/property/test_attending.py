@@ -119,3 +119,16 @@ def test_a_talk_goes_its_way() -> None:
         orders.GiveAway("l_1", "", "bob"),
     ]
     assert call == LIVE
+
+
+@pytest.mark.parametrize(
+    "asked", [attended.HoldAsked(leg="l_1", on=True), attended.TransferAsked(leg="l_1", queue="support")]
+)
+@pytest.mark.parametrize("connected", [False, True])
+def test_only_who_talks_holds_and_transfers(asked: attended.Attended, connected: bool) -> None:
+    for listens in (False, True):
+        call, _ = machine.transition(LIVE, attended.AgentAsked(agent="sue", leg="l_1", listens=listens))
+        if connected:
+            call, _ = machine.transition(call, attended.AgentConnected(leg="l_1", setup_ms=80))
+        _, todo = machine.transition(call, asked)
+        assert bool(todo) == (connected and not listens)

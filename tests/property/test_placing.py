@@ -155,7 +155,9 @@ def a_far_side_that_leaves_before_pick_up_did_not_pick_up(life: Life) -> None:
     """Meta's own word of it may come later, and find the call closed."""
     for step in life.steps:
         before, fact = step.before, step.fact
-        if before.phase is Phase.CALLING and not before.picked_up and isinstance(fact, facts.LegFailed):
+        if before.phase is not Phase.CALLING or before.picked_up or fact.epoch != before.epoch:
+            continue
+        if isinstance(fact, facts.LegFailed):
             left = fact.reason == facts.PEER_CLOSED
             assert step.after.outcome is (state.Outcome.UNREACHED if left else state.Outcome.FAILED)
 

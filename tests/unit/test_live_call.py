@@ -91,13 +91,18 @@ def line(*, dtx: bool = False, call_id: str = "") -> tuple[LiveCall, WiredLeg]:
     return LiveCall(leg, call_id=call_id), leg
 
 
+def put(live: LiveCall, frames: int) -> None:
+    for _ in range(frames):
+        live.outbound.put(SOUND)
+
+
 def tick(live: LiveCall, *, before: int = 0, meanwhile: int = 0) -> int:
     """Do a round in which the handler sends frames before and after its first half; return how many packets left."""
     assert isinstance(live.leg, WiredLeg)
     already = len(live.leg.wire.kept)
-    live.outbound.extend([SOUND] * before)
+    put(live, before)
     live.tick([])
-    live.outbound.extend([SOUND] * meanwhile)
+    put(live, meanwhile)
     live.catch_up()
     return len(live.leg.wire.kept) - already
 
@@ -411,7 +416,7 @@ def test_pauses_are_left_out_by_choice_and_stamped_as_if_they_had_been_sent() ->
     live, leg = line(dtx=True)
     frames = list(speech_and_pauses())
     for frame in frames:
-        live.outbound.append(frame)
+        live.outbound.put(frame)
         tick(live)
     packets = [packet for packet, _ in leg.wire.kept]
     assert 60 < len(packets) < 100
@@ -430,7 +435,7 @@ def test_pauses_left_out_are_pauses_to_the_far_side_and_delay_nothing() -> None:
     playout, pieces = Playout(RATE), []
     for number, frame in enumerate(speech_and_pauses()):
         already, now_s = len(leg.wire.kept), number * 0.02
-        live.outbound.append(frame)
+        live.outbound.put(frame)
         tick(live)
         for packet, payload in leg.wire.kept[already:]:
             playout.push(packet.sequence, packet.timestamp, payload, now_s)
@@ -446,7 +451,7 @@ def test_pauses_left_out_are_pauses_to_the_far_side_and_delay_nothing() -> None:
 def test_pauses_are_sent_where_nobody_chose_otherwise() -> None:
     live, leg = line()
     for sent, frame in enumerate(speech_and_pauses(), 1):
-        live.outbound.append(frame)
+        live.outbound.put(frame)
         tick(live)
         assert len(leg.wire.kept) == sent
     assert all(len(payload) > DTX_BYTES for _, payload in leg.wire.kept)
@@ -463,8 +468,9 @@ async def test_one_call_whose_sound_fails_is_ended_and_the_others_go_on() -> Non
     for number, (live, leg) in enumerate(calls):
         rounds.lives[live] = None
         leg.on_ended = lambda reason, number=number: ended.append((number, reason))
-        live.outbound.extend([SOUND] * 4)
-    calls[1][0].outbound.appendleft(Frame(b"too short", RATE))
+        if number == 1:
+            live.outbound.put(Frame(b"too short", RATE))
+        put(live, 4)
     with structlog.testing.capture_logs() as logs:
         for _ in range(4):
             rounds.go()
@@ -489,7 +495,7 @@ async def test_what_a_handler_says_on_hearing_leaves_before_the_next_round() -> 
             rounds.go()
             with suppress(TimeoutError):
                 async with asyncio.timeout(SECOND_TURN_S / 2):  # before the first packet is due nothing is heard
-                    live.outbound.append(await ear.take())
+                    live.outbound.put(await ear.take())
         await until(lambda: not live.outbound)  # though no round follows
         assert leg.kinds().count("h") == number + 1
 

@@ -299,7 +299,7 @@ async def test_a_call_that_spoke_before_counts_once_among_those_encoded() -> Non
     before = len(SpeechEncoder._all)
     floor = Floor(*(callers := (Caller(A), Caller(B))))
     for caller in callers:
-        caller.live.outbound.append(SOUND)
+        caller.live.outbound.put(SOUND)
     floor.go(1)
     for caller in callers:
         caller.join(floor.mixer)
@@ -377,7 +377,7 @@ async def test_frames_of_the_handlers_are_dropped_in_a_room_and_its_own_speech_i
     floor = Floor(*(callers := (Caller(A), Caller(B))))
     callers[0].join(floor.mixer)
     for _ in range(20):
-        callers[0].live.outbound.append(SOUND)
+        callers[0].live.outbound.put(SOUND)
         floor.go(1)
     assert not callers[0].live.outbound
     assert callers[0].leg.kinds() == "-"

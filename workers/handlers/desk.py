@@ -33,7 +33,7 @@ TERMS: Final = Terms(
     environment.text("DESK_QUEUE", Terms.queue),
     environment.seconds("DESK_OVERFLOW_SECONDS", Terms.overflow_s),
     "callback" if environment.choice("DESK_OVERFLOW", "voicemail", "callback") == "callback" else "voicemail",
-    environment.text("DESK_MUSIC", MUSIC),
+    environment.sound("DESK_MUSIC", MUSIC),
     environment.seconds("DESK_ANNOUNCE_SECONDS", Terms.announce_s),
 )
 

@@ -1,6 +1,7 @@
 """Settings of the handlers that come with pageline: environment variables, an empty one counting as unset."""
 
 import os
+from pathlib import Path
 
 
 def text(name: str, default: str = "") -> str:
@@ -45,4 +46,16 @@ def choice(name: str, *known: str) -> str:
     given = text(name, known[0])
     if given not in known:
         raise ValueError(f"{name}={given} is not usable: write {' or '.join(known)}")
+    return given
+
+
+def sound(name: str, default: str) -> str:
+    """Return a setting that is the path of a sound.
+
+    Raises:
+        ValueError: there is no such file; the message names it.
+    """
+    given = text(name, default)
+    if not Path(given).is_file():
+        raise ValueError(f"{name}={given} is not usable: there is no such file in {Path.cwd()}")
     return given

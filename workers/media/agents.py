@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from shared import log
 from shared.attending import Agent, Parted, Wish
 from shared.calls import attended, facts, orders
 from shared.clock import monotonic_s
@@ -80,8 +81,9 @@ class Agents:
         """Carry out an order, or start to."""
         if isinstance(order, orders.OfferAgent):
             party = self._parties[order.leg] = Party(order.leg, order.agent, order.listens)
-            if party.listens or self._wish is not None:
-                self._spawn(self._offer(party))
+            comes_back = self._talking is not None and self._talking.name == party.name
+            if party.listens or self._wish is not None or comes_back:
+                self._spawn(self._guarded(party, self._offer(party)))
             else:
                 self._part(party, "failed", detail="the call waits for an agent no longer")
             return
@@ -91,7 +93,7 @@ class Agents:
         party = party_or_none
         match order:
             case orders.ConnectAgent(sdp=sdp):
-                self._spawn(self._connect(party, sdp))
+                self._spawn(self._guarded(party, self._connect(party, sdp)))
             case orders.HoldCaller(on=on):
                 self._hold(party, on)
             case orders.GiveAway(queue=queue, agent=agent):
@@ -105,9 +107,19 @@ class Agents:
         """Let the call wait in a queue."""
         self._wish = wish
         self.position = 0
+        if self._talking is not None:  # the handler let nobody talk
+            party, self._talking = self._talking, None
+            self._part(party, "hung_up")
         self._say(attended.Queued(queue=wish.queue, agent=wish.agent))
+        if self._is_expected:  # an agent who was lost comes back over another leg
+            return
         with contextlib.suppress(RedisAway):
             await self._enter(wish)
+
+    @property
+    def _is_expected(self) -> bool:
+        """Whether an agent is about to be connected."""
+        return any(not party.listens for party in self._parties.values())
 
     async def _enter(self, wish: Wish) -> None:
         since_ms = await self._floor.wait(
@@ -145,6 +157,7 @@ class Agents:
                     party = await self._ready.get()
                     if party.leg in self._parties:
                         self._talking, self._wish = party, None
+                        self._parted, self._held = None, False
                         return Agent(party.name, party.leg)
             if await self._in_vain(until_s is not None and monotonic_s() >= until_s):
                 return None
@@ -153,8 +166,7 @@ class Agents:
         try:
             standing = await self._floor.standing(self._call_id)
             self.position = standing.position
-            coming = any(not party.listens for party in self._parties.values())
-            if standing.position == 0 and not coming and self._wish is not None:
+            if standing.position == 0 and not self._is_expected and self._wish is not None:
                 await self._enter(self._wish)  # it was not told of before, or who took it is lost
                 return False
             waits = standing.position > 0
@@ -166,14 +178,12 @@ class Agents:
 
     async def talk(self, caller: LiveCall, agent: Agent, music: Sequence[bytes]) -> Parted:
         """Let both hear each other until they part."""
-        party = self._parties.get(agent.leg)
-        if party is None or party.live is None:
+        if self._talking is None or self._talking.name != agent.name:
             return self._parted or Parted("lost")
-        self._talking, self._parted, self._held = party, None, False
         try:
-            while self._parted is None:
+            while self._parted is None and self._talking.live is not None:
                 self._changed.clear()
-                carrying = asyncio.create_task(self._carry(caller, party.live, music))
+                carrying = asyncio.create_task(self._carry(caller, self._talking.live, music))
                 changed = asyncio.create_task(self._changed.wait())
                 try:
                     await asyncio.wait({carrying, changed}, return_when=asyncio.FIRST_COMPLETED)
@@ -181,14 +191,23 @@ class Agents:
                     changed.cancel()
                     carrying.cancel()
                     await asyncio.wait({carrying, changed})
-                if carrying.done() and not carrying.cancelled():
-                    carrying.result()
-                    if not self._changed.is_set():
-                        self._parted = Parted("lost")
-            return self._parted
+                self._conclude(carrying)
+            return self._parted or Parted("lost")
         finally:
-            self._talking = None
+            party, self._talking = self._talking, None
             self._part(party, "hung_up")
+
+    def _conclude(self, carrying: asyncio.Task[None]) -> None:
+        """Look how it came that they hear each other no longer, if nobody wanted it."""
+        error = None if carrying.cancelled() else carrying.exception()
+        listeners = [each for each in self._parties.values() if each.listens and each.connected]
+        if error is not None and listeners:  # a room is refused where the call is heard at another rate
+            for party in listeners:
+                self._part(party, "failed", detail=str(error))
+        elif error is not None:
+            raise error
+        elif not carrying.cancelled() and self._parted is None and not self._changed.is_set():
+            self._parted = Parted("lost")
 
     async def _carry(self, caller: LiveCall, agent: LiveCall, music: Sequence[bytes]) -> None:
         listeners = [each.live for each in self._parties.values() if each.listens and each.connected and each.live]
@@ -218,6 +237,13 @@ class Agents:
         self._note(party, "held" if on else "live")
 
     # -- legs --------------------------------------------------------------------------------------------------
+
+    async def _guarded(self, party: Party, step: Coroutine[Any, Any, None]) -> None:
+        try:
+            await step
+        except Exception as error:  # noqa: BLE001 whatever it is, it must not end the consumer's call
+            log.get().error("agent.failed", call=self._call_id, exc_info=error)
+            self._part(party, "failed", detail=type(error).__name__)
 
     async def _offer(self, party: Party) -> None:
         try:
@@ -255,9 +281,13 @@ class Agents:
         self._say(attended.AgentConnected(leg=party.leg, setup_ms=int((monotonic_s() - began_s) * 1000)))
         if party.listens:
             self._changed.set()
-        else:
-            self._note(party, "live")
+            return
+        self._note(party, "live")
+        if self._talking is None:
             self._ready.put_nowait(party)
+        else:  # the same agent over another leg
+            old, self._talking, self._held = self._talking, party, False
+            self._part(old, "connection_lost", detail="the agent came back over another leg")
 
     def _part(self, party: Party, because: str, parted: Parted | None = None, *, detail: str = "") -> None:
         """Close an agent's leg and say why; nothing where that was done."""
@@ -272,6 +302,8 @@ class Agents:
             self._note(party, "")
         if party is self._talking and self._parted is None:
             self._parted = parted or (Parted("hung_up") if because == "hung_up" else Parted("lost"))
+        elif self._talking is not None and self._talking.name == party.name and not party.connected:
+            self._part(self._talking, "connection_lost", detail="the agent could not come back")
         self._changed.set()
 
     def _note(self, party: Party, state: str) -> None:

@@ -14,7 +14,6 @@ from workers.media.dtmf import Digit
 from workers.media.held_desk import HeldDesk
 from workers.media.held_video import HeldVideo
 from workers.media.host import Ear, Host, Keypad
-from workers.media.live_call import QUEUED_FRAMES
 from workers.media.mixer import Participant, mixer_of
 from workers.media.voice import voice
 
@@ -93,9 +92,31 @@ class HeldCall(HeldDesk, HeldVideo):
         live = self.performer.live
         if live is None:
             return
-        if len(live.outbound) >= QUEUED_FRAMES:
-            raise BufferError(f"call {self.performer.call_id}: a minute of sound waits; send no faster than it plays")
-        live.outbound.append(frame)
+        try:
+            live.outbound.put(frame)
+        except BufferError as full:
+            raise BufferError(f"call {self.performer.call_id}: {full}") from None
+
+    @property
+    def queued_frames(self) -> int:
+        """See `Call.queued_s`."""
+        live = self.performer.live
+        return 0 if live is None else len(live.outbound)
+
+    def clear(self) -> int:
+        """See `Call.clear`."""
+        live = self.performer.live
+        return 0 if live is None else live.outbound.clear()
+
+    def mark(self) -> asyncio.Future[bool]:
+        """See `Call.mark`."""
+        reached: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        live = self.performer.live
+        if live is None:
+            reached.set_result(False)
+        else:
+            live.outbound.mark(lambda played: self._host.soon_on_handlers_loop(_settle, reached, played))
+        return reached
 
     async def start_recording(self, path: str | None) -> str:
         """See `Call.record`."""
@@ -133,6 +154,11 @@ class HeldCall(HeldDesk, HeldVideo):
 
     async def _join(self, participant: Participant) -> None:
         self.performer.sounding().join(participant)
+
+
+def _settle(reached: asyncio.Future[bool], played: bool) -> None:
+    if not reached.done():
+        reached.set_result(played)
 
 
 async def _bridge(one: "Performer", other: "Performer") -> None:

@@ -15,10 +15,10 @@ from workers.media.host import Ear
 from workers.media.leg import Leg
 from workers.media.mixer import Participant
 from workers.media.opus import encode_clip
+from workers.media.outgoing import Outgoing
 from workers.media.recorder import OggRecorder, WavRecorder
 from workers.media.underway import Keying, Playing
 
-QUEUED_FRAMES: Final = 3_000
 IDLE_TICKS: Final = 25
 """With nothing to say a packet of silence goes out this often; Meta ends calls that are silent for 20 s. A peer that
 pauses (DTX) sends one every 400 ms by itself, so that nothing is put between the packets passed on from it."""
@@ -36,8 +36,7 @@ class LiveCall:
         self.call_id: Final = call_id
         self.leg = leg
         leg.on_digit = on_digit
-        self.outbound: deque[Frame] = deque()
-        """Frames of the handler's; appended on its thread, taken on ours."""
+        self.outbound = Outgoing()
         self._clips: deque[Playing] = deque()
         self._keyings: deque[Keying] = deque()
         self._ears: list[Ear] = []
@@ -53,8 +52,7 @@ class LiveCall:
         self._sent = 0
         self._bridged: LiveCall | None = None
         self._bridge_over: asyncio.Future[None] | None = None
-        self._participant: Participant | None = None
-        """Where it is in a room."""
+        self._participant: Participant | None = None  # where it is in a room
         self._last_words: deque[bytes] | None = None
 
     def tick(self, heard: list[tuple[Ear, Frame]]) -> None:
@@ -87,6 +85,7 @@ class LiveCall:
         if not self.leg.live:
             return
         self.leg.video.round(time.monotonic())
+        self.outbound.reach()
         self._waited += 1
         self._due.append(not self._replaced)
         if self._keyings and self._last_words is None:
@@ -116,8 +115,10 @@ class LiveCall:
         if self._waited > LATE_TICKS + 1:
             while len(self._due) > 1:
                 self._due.popleft()
-        while self._due and self.outbound and (self._replaced or not self._clips):
-            frame = self.outbound.popleft()
+        while self._due and (self._replaced or not self._clips):
+            frame = self.outbound.take()
+            if frame is None:
+                return
             if self._due.popleft() and not self._replaced:
                 self._say(frame)
             self._waited = 0
@@ -280,6 +281,7 @@ class LiveCall:
             keying.done.cancel()
         if self._bridge_over is not None and not self._bridge_over.done():
             self._bridge_over.set_result(None)
+        self.outbound.clear()
         self.leave(self._participant)
         finishing = asyncio.create_task(self.stop_recording())
         figures = self.leg.figures()
@@ -328,9 +330,7 @@ class LiveCall:
 
     def _refuse_if_connected(self) -> None:
         if self._bridged is not None:
-            raise RuntimeError(
-                f"call {self.call_id} is bridged already, and one bridge carries both ways; end it before the next"
-            )
+            raise RuntimeError(f"call {self.call_id} is bridged already, both ways; end it before the next")
         if self._participant is not None:
             raise RuntimeError(f"call {self.call_id} is in a room already; leave it before the next")
 

@@ -6,7 +6,7 @@ is away; the machine alone concludes anything from them.
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from shared.desk.floor import Floor
 from shared.errors import HandlerUnusable
 from shared.handling import AnswerRefused, Call, CallEnded
 from shared.messenger import Messenger
-from workers.media import sounds
+from workers.media import last_words
 from workers.media.agents import Agents
 from workers.media.changes import Changes
 from workers.media.handler import Script
@@ -28,12 +28,9 @@ from workers.media.live_call import LiveCall
 from workers.media.placer import Placer
 from workers.media.recorder import recorder, recording_name
 from workers.media.spare_legs import SpareLegs
-from workers.media.ticker import TICK_S
 
 REFUSED_GRACE_S: Final = 5.0
 CONNECTED_WITHIN_S: Final = 10.0
-LAST_WORDS: Final = sounds.load(Path(__file__).with_name("last_words.ogg"))
-"""What a consumer hears whose call we have to end: that it has to."""
 
 
 class Performer(Placer):
@@ -52,6 +49,7 @@ class Performer(Placer):
         lives: dict[LiveCall, None],
         recordings: Path,
         messenger: Messenger,
+        apology: Sequence[bytes] = (),
         post_answers: bool = False,
     ) -> None:
         super().__init__(call_id, epoch, bus=bus, worker=worker)
@@ -61,6 +59,7 @@ class Performer(Placer):
         self._legs = legs
         self._lives = lives
         self._recordings = recordings
+        self._apology = apology
         self._tasks: set[asyncio.Task[None]] = set()
         self._answered: asyncio.Future[None] | None = None
         self._placed: state.Call | None = None
@@ -193,12 +192,8 @@ class Performer(Placer):
         self._spawn(self._leave())
 
     async def say_last_words(self) -> None:
-        """Tell the consumer that the call has to end, and return when it was heard; nothing where nobody listens."""
-        live = self.live
-        if live is None or not live.leg.live:
-            return
-        live.say_last_words(LAST_WORDS)
-        await asyncio.sleep(len(LAST_WORDS) * TICK_S)
+        """Tell the consumer that the call has to end, and return when it was heard."""
+        await last_words.say(self.live, last_words.LAST_WORDS)
 
     async def _leave(self) -> None:
         await self.say_last_words()
@@ -278,9 +273,19 @@ class Performer(Placer):
         asyncio.get_running_loop().call_later(after_s, self._host.stop, self.call_id, outcome)
 
     def _handler_ended(self, how: str, error: str, traceback: str) -> None:
+        ended = facts.HandlerEnded(how=how, error=error, traceback=traceback)
         if how == "raised":
             self._log.error("handler.raised", error=error, traceback=traceback)
-        self.say(facts.HandlerEnded(how=how, error=error, traceback=traceback))
+            self._spawn(self._apologise(ended))
+        else:
+            self.say(ended)
+
+    async def _apologise(self, ended: facts.HandlerEnded) -> None:
+        """Tell the consumer that something went wrong, and only then that the handler is over, which ends the call."""
+        try:
+            await last_words.say(self.live, self._apology)
+        finally:
+            self.say(ended)
 
     async def _negotiate(self, answer: str, renegotiation: str | None) -> None:
         """Apply Meta's answer. Its later offers wait for this alone: one of them may be what lets media connect."""

@@ -18,7 +18,7 @@ from shared.errors import LeaseLost, RedisAway, RedisForgot
 from shared.messenger import Messenger
 from shared.settings import Settings
 from shared.wire import patiently
-from workers.media import intake
+from workers.media import intake, last_words
 from workers.media.doorway import Doorway
 from workers.media.drive import drive
 from workers.media.handler import Script
@@ -67,6 +67,7 @@ class Worker:
         self._may_send = intake.once_a_batch(self._may_speak)
         self._doorway = Doorway()
         self._messenger = Messenger(bus)
+        self._apology = last_words.apology(settings.fallback_prompt)
         self._sampler = Sampler(bus.wire, lambda: sounding(self._held), retention_hours=settings.retention_hours)
         self._handled = ""
         self._draining = False
@@ -269,6 +270,7 @@ class Worker:
             recordings=self._settings.recordings,
             post_answers=self._settings.media_update_answer == "on",
             messenger=self._messenger,
+            apology=self._apology,
         )
 
     def _make_leg(self) -> Leg:

@@ -69,9 +69,14 @@ class Exchange:
             self.forget(far_end)
         if asked.action != "accept" or far_end is None:
             return graph.reply(b'{"success":true}')
-        offered = Offered.read(asked.session.sdp)
+        session = {"sdp_type": "answer", "sdp_response": self.answer(far_end, asked.session.sdp)}
+        return graph.reply(msgspec.json.encode({"success": True, "session": session}))
+
+    def answer(self, far_end: FarEnd, offer: str) -> str:
+        """Return a far end's answer to an offer."""
+        offered = Offered.read(offer)
         far_end.opus = offered.opus
-        answer = graph.ANSWER.format(
+        return graph.ANSWER.format(
             port=self._port,
             name=far_end.ice_name,
             password=far_end.password,
@@ -79,5 +84,3 @@ class Exchange:
             mid=offered.mid,
             opus=offered.opus,
         )
-        session = {"sdp_type": "answer", "sdp_response": answer}
-        return graph.reply(msgspec.json.encode({"success": True, "session": session}))

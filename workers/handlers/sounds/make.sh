@@ -41,3 +41,4 @@ sox waiting_music-[1-4].wav waiting_music-[1-4].wav -b 16 waiting_music.wav fade
 opusenc --quiet --bitrate 32 --comp 10 --discard-comments waiting_music.wav waiting_music.ogg
 rm -f waiting_music*.wav
 prompt ../../media/last_words "This call has to end, goodbye."
+prompt ../../media/apology "Sorry, something went wrong. Please call again later."

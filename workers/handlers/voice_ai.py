@@ -1,0 +1,88 @@
+"""Let a bot talk with the caller over a WebSocket; where it cannot, or breaks off, somebody else takes the call.
+
+A bot that breaks off is called once more. `VOICE_AI_URL` names it, and the protocol is one of `Call.stream`.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Final, Literal, cast
+
+from pageline import Call, StreamFailed
+from workers.handlers import environment
+from workers.handlers.voicemail import GOODBYE, take_voicemail
+
+TRIES: Final = 2
+PROTOCOLS: Final = ("twilio", "pcm16k", "pcm24k", "openai")
+
+Protocol = Literal["twilio", "pcm16k", "pcm24k", "openai"]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Which bot, and what is done without it."""
+
+    url: str
+    protocol: Protocol = "twilio"
+    parameters: dict[str, str] = field(default_factory=dict)
+    secret: str = field(default="", repr=False)
+    account: str = ""
+    fallback: str = "voicemail"
+    """Or `goodbye`."""
+
+
+def configured() -> Terms:
+    """Return what the environment says.
+
+    Raises:
+        ValueError: it cannot be used; the message names the setting.
+    """
+    url = environment.text("VOICE_AI_URL")
+    if not url.startswith(("ws://", "wss://")):
+        raise ValueError(f"VOICE_AI_URL={url} is not usable: write a URL that begins with wss:// or ws://")
+    protocol = environment.choice("VOICE_AI_PROTOCOL", *PROTOCOLS)
+    twilio = protocol == "twilio"
+    return Terms(
+        url,
+        cast("Protocol", protocol),
+        _parameters(environment.text("VOICE_AI_PARAMETERS", "{}")),
+        environment.text("STREAM_AUTH_TOKEN" if twilio else "VOICE_AI_KEY"),
+        environment.text("STREAM_ACCOUNT_SID"),
+        environment.choice("VOICE_AI_FALLBACK", "voicemail", "goodbye"),
+    )
+
+
+def _parameters(given: str) -> dict[str, str]:
+    try:
+        parameters = json.loads(given)
+    except ValueError:
+        parameters = None
+    if not isinstance(parameters, dict) or not all(isinstance(value, str) for value in parameters.values()):
+        raise ValueError(f'VOICE_AI_PARAMETERS={given} is not usable: write JSON with texts, such as {{"shop": "12"}}')
+    return parameters
+
+
+async def answer(call: Call) -> None:
+    """Answer, and let the bot of the settings talk."""
+    await call.answer()
+    await converse(call, configured())
+
+
+async def converse(call: Call, terms: Terms) -> None:
+    """Let a bot talk in a call that was answered."""
+    for _ in range(TRIES):
+        try:
+            await call.stream(
+                terms.url,
+                protocol=terms.protocol,
+                parameters=terms.parameters,
+                secret=terms.secret,
+                account=terms.account,
+            )
+        except StreamFailed as failed:
+            call.log.warning("bot.failed", because=str(failed))
+        else:
+            return
+    if terms.fallback == "voicemail":
+        await take_voicemail(call)
+    else:
+        await call.play(GOODBYE)
