@@ -15,7 +15,7 @@ from pageline.testing import Conversation
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "handlers.md").read_text()
 EXAMPLES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", DOCUMENT, re.DOTALL))
-TRIED = {"menu", "assistant", "mirror", "voicemail", "callback", "pairs", "conference", "test_menu"}
+TRIED = {"menu", "assistant", "mirror", "voicemail", "callback", "pairs", "conference", "test_menu", "receiver"}
 
 Load = Callable[[str], ModuleType]
 

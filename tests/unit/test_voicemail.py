@@ -1,6 +1,7 @@
 """Voicemail: how a message ends, what is kept of it, and who is told."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 
 from pageline import Call
 from pageline.testing import Conversation
+from tests.unit.test_documented_handlers import EXAMPLES
 from workers.handlers import environment
 from workers.handlers.voicemail import BEEP, GOODBYE, LEAVE_A_MESSAGE, TERMS, Terms, on_lost, take_voicemail
 
@@ -20,13 +22,17 @@ class Office:
 
     def __init__(self) -> None:
         self.told: list[dict[str, Any]] = []
+        self.signed: list[tuple[dict[str, str], bytes]] = []
         self.refusals = 0
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        given = (await reader.readuntil(b"\r\n\r\n")).decode()
+        head = given.lower()
         length = int(head.partition("content-length: ")[2].partition("\r\n")[0])
-        self.told.append(json.loads(await reader.readexactly(length)))
+        body = await reader.readexactly(length)
+        self.told.append(json.loads(body))
+        self.signed.append((dict(line.split(": ", 1) for line in given.split("\r\n")[1:-2]), body))
         status = "503 Service Unavailable" if len(self.told) <= self.refusals else "204 No Content"
         writer.write(f"HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
         await writer.drain()
@@ -74,6 +80,20 @@ async def test_a_message_ends_with_silence_and_is_kept_and_told(office: Office, 
     assert (note["caller"], note["page"], note["spoken"], note["ended_by"]) == ("psid", "106", True, "silence")
     assert note["seconds"] == pytest.approx(2 - 0.5 + 3 + 4, abs=0.3)
     assert office.told == [note]
+
+
+@pytest.mark.parametrize("secret", ["s3cret", "whsec_" + base64.b64encode(b"s3cret").decode()])
+async def test_a_note_is_signed_so_that_the_documented_receiver_knows_it(office: Office, secret: str) -> None:
+    receiver: dict[str, Any] = {}
+    exec(EXAMPLES["receiver"], receiver)  # noqa: S102 our own document
+    office.refusals = 1
+    async with Conversation(Machine(webhook_url=office.url, webhook_secret=secret).answer) as talk:
+        await talk.hears(GOODBYE)
+    (first, _), (second, body) = office.signed
+    assert receiver["is_ours"](b"s3cret", second, body)
+    assert not receiver["is_ours"](b"s3cret", second, body + b" ")
+    assert not receiver["is_ours"](b"other", second, body)
+    assert first["webhook-id"] == second["webhook-id"], "so that a receiver knows it as the same"
 
 
 async def test_who_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
@@ -168,3 +188,16 @@ def test_a_webhook_without_a_scheme_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("VOICEMAIL_WEBHOOK_URL", "office.example/messages")
     with pytest.raises(ValueError, match=r"^VOICEMAIL_WEBHOOK_URL=office.example/messages is not usable: .*https://"):
         environment.url("VOICEMAIL_WEBHOOK_URL")
+
+
+@pytest.mark.parametrize(("given", "usable"), [("s3cret", True), ("whsec_czNjcmV0", True), ("whsec_!", False)])
+def test_a_secret_that_signs_nothing_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, given: str, usable: bool
+) -> None:
+    monkeypatch.setenv("VOICEMAIL_WEBHOOK_SECRET", given)
+    if usable:
+        assert environment.signing_secret("VOICEMAIL_WEBHOOK_SECRET") == given
+        return
+    with pytest.raises(ValueError, match="VOICEMAIL_WEBHOOK_SECRET is not usable") as refused:
+        environment.signing_secret("VOICEMAIL_WEBHOOK_SECRET")
+    assert given not in str(refused.value)

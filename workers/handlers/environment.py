@@ -1,5 +1,6 @@
 """Settings of the handlers that come with pageline: environment variables, an empty one counting as unset."""
 
+import base64
 import os
 from pathlib import Path
 
@@ -23,6 +24,21 @@ def seconds(name: str, default: float) -> float:
     if not 0 < value < float("inf"):
         raise ValueError(f"{name}={given} is not usable: write seconds, more than 0, such as {default:g}")
     return value
+
+
+def signing_secret(name: str) -> str:
+    """Return a secret that signs, as it is or as base64 behind `whsec_`, or "".
+
+    Raises:
+        ValueError: what is behind `whsec_` is none; the message names the setting and not its value.
+    """
+    given = text(name)
+    if given.startswith("whsec_"):
+        try:
+            base64.b64decode(given.removeprefix("whsec_"), validate=True)
+        except ValueError:
+            raise ValueError(f"{name} is not usable: what is behind whsec_ is no base64") from None
+    return given
 
 
 def url(name: str) -> str:

@@ -4,7 +4,10 @@ The note is written first and stays: what the webhook's receiver did not get is 
 """
 
 import asyncio
-from dataclasses import dataclass
+import base64
+import hmac
+import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -36,6 +39,8 @@ class Terms:
     silence_s: float = 4.0
     """Who says nothing for so long is done."""
     webhook_url: str = ""
+    webhook_secret: str = field(default="", repr=False)
+    """Signs what the webhook is told; as it is, or base64 behind `whsec_`."""
 
 
 TERMS: Final = Terms(
@@ -43,6 +48,7 @@ TERMS: Final = Terms(
     environment.seconds("VOICEMAIL_SECONDS", Terms.longest_s),
     environment.seconds("VOICEMAIL_SILENCE_SECONDS", Terms.silence_s),
     environment.url("VOICEMAIL_WEBHOOK_URL"),
+    environment.signing_secret("VOICEMAIL_WEBHOOK_SECRET"),
 )
 
 
@@ -124,7 +130,7 @@ async def _keep(call: Call, voicemail: Voicemail, terms: Terms) -> None:
     if terms.webhook_url:
         try:
             async with asyncio.timeout(TOLD_WITHIN_S):
-                await _tell(terms.webhook_url, body)
+                await _tell(terms.webhook_url, body, _signed(terms.webhook_secret, Path(voicemail.path).stem, body))
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             call.log.error("voicemail.not_told", path=voicemail.path, error=f"{type(error).__name__}: {error}")
 
@@ -135,7 +141,18 @@ def _write_note(path: Path, body: bytes) -> None:
 
 
 @stamina.retry(on=httpx.HTTPError, attempts=3, timeout=TOLD_WITHIN_S, wait_initial=0.2, wait_max=1.0)
-async def _tell(url: str, body: bytes) -> None:
+async def _tell(url: str, body: bytes, signed: dict[str, str]) -> None:
     async with httpx.AsyncClient(timeout=TOLD_WITHIN_S) as client:
-        reply = await client.post(url, content=body, headers={"content-type": "application/json"})
+        reply = await client.post(url, content=body, headers={"content-type": "application/json", **signed})
         reply.raise_for_status()
+
+
+def _signed(secret: str, name: str, body: bytes) -> dict[str, str]:
+    """Return the headers of Standard Webhooks; the id is the same however often a note is sent."""
+    key = base64.b64decode(secret.removeprefix("whsec_")) if secret.startswith("whsec_") else secret.encode()
+    id_, at = f"voicemail_{name}", str(int(time.time()))
+    headers = {"webhook-id": id_, "webhook-timestamp": at}
+    if secret:
+        digest = hmac.digest(key, f"{id_}.{at}.".encode() + body, "sha256")
+        headers["webhook-signature"] = f"v1,{base64.b64encode(digest).decode()}"
+    return headers
