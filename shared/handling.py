@@ -8,19 +8,19 @@ thread of its own, so one that blocks never stalls anybody's media.
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, Literal, NamedTuple, Protocol, Self
 
 import structlog
 
 from shared.attending import Attended, AttendedHolder
 from shared.listening import Listening, level_db
-from shared.meta import messages
 from shared.speaking import Speaking, Spoken
 from shared.streaming import StreamHolder, Streaming
 from shared.video import Seeing, VideoHolder
+from shared.writing import Writing, WritingHolder
 
 FRAME_MS: Final = 20
 
@@ -28,6 +28,9 @@ Rate = Literal[16000, 48000]
 RATES: Final = (16000, 48000)
 Sound = str | os.PathLike[str] | bytes | Spoken
 """A sound to play: the path of a WAV, MP3 or Ogg file, such a file's bytes, or a text."""
+
+
+NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class CallEnded(Exception):
@@ -69,7 +72,7 @@ class Frame(NamedTuple):
         return level_db(self.pcm)
 
 
-class Holder(VideoHolder, AttendedHolder, StreamHolder, Protocol):
+class Holder(VideoHolder, AttendedHolder, StreamHolder, WritingHolder, Protocol):
     """What a `Call` needs of the worker that holds it; every method is called on the handler's event loop."""
 
     def answer(self) -> Awaitable[None]: ...
@@ -83,7 +86,6 @@ class Holder(VideoHolder, AttendedHolder, StreamHolder, Protocol):
     def start_recording(self, path: str | None) -> Awaitable[str]: ...
     def stop_recording(self) -> Awaitable[None]: ...
     def bridge(self, other: "Call") -> Awaitable[None]: ...
-    def message(self, page: str, psid: str, message: messages.Message) -> Awaitable[str]: ...
     def join(self, room: "Room", *, listen_only: bool) -> AbstractAsyncContextManager[None]: ...
 
 
@@ -104,11 +106,20 @@ class Room:
         """What the worker of its calls has made for it."""
 
 
-class Call(Seeing, Listening, Speaking, Streaming, Attended):
+class Call(Seeing, Listening, Speaking, Streaming, Attended, Writing):
     """One call with a consumer. Everything that waits raises `CallEnded` when the call is over."""
 
     def __init__(
-        self, holder: Holder, *, call_id: str, page: str, caller: str, direction: str, epoch: int, log: Any = None
+        self,
+        holder: Holder,
+        *,
+        call_id: str,
+        page: str,
+        caller: str,
+        direction: str,
+        epoch: int,
+        options: Mapping[str, str] = NO_OPTIONS,
+        log: Any = None,
     ) -> None:
         self.id: Final = call_id
         """Meta's id of the call; of one that we place, ours (`o_...`)."""
@@ -120,9 +131,15 @@ class Call(Seeing, Listening, Speaking, Streaming, Attended):
         """`user_initiated` or `business_initiated`."""
         self.epoch: Final = epoch
         """1 for the first worker that holds the call; more after a worker died with it before the answer."""
+        self.options: Final = options
+        """What `PAGES_FILE` tells the handler beside its name; read-only."""
         self.log: Final = log or structlog.get_logger()
         """A logger bound to this call."""
         self.holder: Holder = holder
+
+    @property
+    def _parties(self) -> tuple[str, str]:
+        return self.page, self.caller
 
     async def answer(self) -> None:
         """Answer, and return once both sides can speak; in a call that we place, wait until the consumer picks up.
@@ -249,29 +266,6 @@ class Call(Seeing, Listening, Speaking, Streaming, Attended):
             RuntimeError: one of them is bridged already, be it with the other, or in a room.
         """
         await self.holder.bridge(other)
-
-    async def message(
-        self, text: str, *, title: str = "", call_button: str = "", days: int = messages.MOST_DAYS
-    ) -> str:
-        """Write to the consumer and return Meta's id of the message; it is never sent twice.
-
-        With a `call_button`, a button of that name below the text calls the Page, for so many `days`; with a `title` as
-        well, it is a card.
-
-        Raises:
-            MessageFailed: it was not sent, or nobody knows.
-            ValueError: Meta would not take it: too long, empty, or not 1 to 7 days.
-        """
-        written = messages.composed(text, title=title, call_button=call_button, days=days)
-        return await self.holder.message(self.page, self.caller, written)
-
-    async def prompt_call(self, *, ttl_days: int = messages.MOST_DAYS) -> str:
-        """Send Meta's invitation to call the Page, good for so many days; otherwise as `message`."""
-        return await self.holder.message(self.page, self.caller, messages.call_prompt(ttl_days))
-
-    async def ask_permission(self) -> str:
-        """Ask the consumer whether the Page may call, which Meta allows twice a day; otherwise as `message`."""
-        return await self.holder.message(self.page, self.caller, messages.optin())
 
     def join(self, room: Room, *, listen_only: bool = False) -> AbstractAsyncContextManager[None]:
         """Talk with all others in the room while the returned context is open; `listen_only` hears and is not heard.

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from shared.choice import Date, Rule
 from shared.errors import BadSetting
 from shared.meta.call_settings import DAYS, CallSettings, Day, Hours
 
@@ -58,6 +59,11 @@ class OpeningHours(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sunday: Interval | None = None
 
     @property
+    def zone(self) -> zoneinfo.ZoneInfo:
+        """Return the time zone."""
+        return zoneinfo.ZoneInfo(self.timezone)
+
+    @property
     def hours(self) -> Hours:
         """Return them as call hours."""
         listed = ((number, getattr(self, day)) for number, day in enumerate(DAYS))
@@ -76,6 +82,10 @@ class Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     icon: bool | None = None
     routing: Literal["partners", "meta"] | None = None
     hours: OpeningHours | None = None
+    holidays: tuple[Date, ...] = ()
+    """Days without hours, for `rules`; Meta knows none."""
+    options: dict[str, str] = {}
+    rules: tuple[Rule, ...] = ()
 
     @property
     def call_settings(self) -> CallSettings:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from shared.choice import Choice, choose
 from shared.errors import BadSetting
 from shared.ice_servers import IceServer, read_servers
 from shared.pages import Page, read_pages
@@ -196,18 +197,29 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     @property
     def handlers(self) -> frozenset[str]:
         """Return every `module:function` that is configured."""
-        of_pages = (table.handler for table in self.pages.values())
-        return frozenset(name for name in (self.call_handler, *_listed(self.call_handlers), *of_pages) if name)
+        return frozenset(choice.handler for choice in (*self.choices, *self.without_options))
+
+    @property
+    def without_options(self) -> tuple[Choice, ...]:
+        """Return the handlers that are configured for no Page."""
+        return tuple(Choice(name, {}) for name in (self.call_handler, *_listed(self.call_handlers)))
 
     def may_run(self, handler: str) -> bool:
         """Tell whether whoever wants a call placed may name this handler: one in a module that is configured."""
         module, colon, function = handler.partition(":")
         return bool(colon and function) and module in {name.partition(":")[0] for name in self.handlers}
 
-    def handler_of(self, page: str) -> str:
-        """Return `module:function` of the handler that answers for this Page."""
-        table = self.pages.get(page)
-        return (table and table.handler) or self.call_handler
+    def choose(self, page: str, *, caller: str = "", direction: str = "", at_ms: int = 0) -> Choice:
+        """Return the handler that takes a call, and its options."""
+        chosen = choose(self.pages.get(page, Page()), caller=caller, direction=direction, at_ms=at_ms)
+        return chosen._replace(handler=chosen.handler or self.call_handler)
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """Return all that PAGES_FILE may choose."""
+        pages = self.pages.values()
+        of_pages = (Choice(page.handler or self.call_handler, page.options) for page in pages)
+        return (*of_pages, *(Choice(rule.handler, rule.options) for page in pages for rule in page.rules))
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:

@@ -15,7 +15,7 @@ import contextlib
 import math
 import tempfile
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +24,7 @@ from typing import Final, Literal, Self
 from pageline.testing.attended import AtTheDesk
 from pageline.testing.clock import VirtualLoop
 from pageline.testing.telephone import KEYS, SILENCE, TICK_S, Placed, Telephone, Written
-from shared.handling import AnswerRefused, Call, Frame, Handler
+from shared.handling import NO_OPTIONS, AnswerRefused, Call, Frame, Handler
 from shared.line import line
 from shared.video import Image, Showing
 from workers.media.host import STOP_GRACE_S, Host
@@ -62,8 +62,10 @@ class Conversation(AtTheDesk):
         refuse: AnswerRefused | None = None,
         recordings: Path | None = None,
         staffed: bool = False,
+        options: Mapping[str, str] = NO_OPTIONS,
     ) -> None:
         self._handler = handler
+        self._options = options
         self._known = {"page": page, "caller": caller, "direction": direction}
         self._thread = ThreadPoolExecutor(1, "handler")
         self._stack = contextlib.ExitStack()
@@ -83,7 +85,7 @@ class Conversation(AtTheDesk):
     async def __aenter__(self) -> Self:
         """Let it ring; the handler has done what it does at once."""
         self._stack.callback(line.bind, line.bind(self._telephone))
-        call = Call(self._telephone, call_id="c_test", epoch=1, **self._known)
+        call = Call(self._telephone, call_id="c_test", epoch=1, options=self._options, **self._known)
         self._host.start(call, self._watched, self._ended)
         await self._run(self._loop.run_for, 0)
         return self

@@ -27,8 +27,8 @@ WITHIN_S: Final = 5
 PLACED: Final = state.Call(page="1", handler="old:answer", placed=True, ring_ms=45_000)
 
 
-def gone(page: str, named: str) -> Script:
-    raise HandlerUnusable(f"{named} is in no module that is configured")
+def gone(call: state.Call) -> Script:
+    raise HandlerUnusable(f"{call.handler} is in no module that is configured")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import random
 from typing import Final
 
 from pageline import Call, CallEnded, MediaRefused
+from shared.calls import state
 from workers.handlers.announce import GOODBYE
 from workers.media.handler import Script
 
@@ -138,9 +139,9 @@ CALLERS: Final = (
 """Handlers for calls that we place."""
 
 
-def script_of(page: str, _named: str = "") -> Script:
+def script_of(call: state.Call) -> Script:
     """Return what answers for a Page."""
-    return SCRIPTS.get(page, SCRIPTS["100"])
+    return SCRIPTS.get(call.page, SCRIPTS["100"])
 
 
 def page_of(name: str) -> str:

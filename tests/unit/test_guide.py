@@ -144,5 +144,19 @@ async def test_the_handler_reads_its_file_once_and_answers_by_it(file: Path, mon
 def test_without_a_file_the_handler_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("IVR_FILE", raising=False)
     sys.modules.pop("workers.handlers.ivr", None)
+    handler = importlib.import_module("workers.handlers.ivr")
     with pytest.raises(ValueError, match=r"^IVR_FILE is not set: write the path of a TOML file"):
-        importlib.import_module("workers.handlers.ivr")
+        handler.check_options({})
+    sys.modules.pop("workers.handlers.ivr", None)
+
+
+async def test_a_page_has_menus_of_its_own(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IVR_FILE", str(file.with_name("of_another_page.toml")))
+    sys.modules.pop("workers.handlers.ivr", None)
+    handler = importlib.import_module("workers.handlers.ivr")
+    options = {"ivr_file": str(file)}
+    handler.check_options(options)
+    async with Conversation(handler.answer, options=options) as talk:
+        await talk.wait(0.5)
+    assert names(talk)[0] in ("welcome.ogg", "closed.ogg")
+    sys.modules.pop("workers.handlers.ivr", None)

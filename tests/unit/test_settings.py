@@ -139,13 +139,13 @@ def test_a_page_of_the_file_has_its_token_and_handler(pages_file: Callable[[str]
     settings = load({**pages_file('[1]\ntoken = "abc"\nhandler = "shop:answer"\n[2]\n'), "CALL_HANDLER": "all:answer"})
     assert settings.pages == {"1": Page(token="abc", handler="shop:answer"), "2": Page()}
     assert settings.page_token_by_page == {"1": "abc"}
-    assert [settings.handler_of(page) for page in ("1", "2", "3")] == ["shop:answer", "all:answer", "all:answer"]
+    assert [settings.choose(page).handler for page in ("1", "2", "3")] == ["shop:answer", "all:answer", "all:answer"]
 
 
 def test_page_tokens_add_to_the_file_and_win_over_it(pages_file: Callable[[str], dict[str, str]]) -> None:
     settings = load({**pages_file('[1]\ntoken = "old"\nhandler = "shop:answer"\n'), "PAGE_TOKENS": "1=new,2=def"})
     assert settings.page_token_by_page == {"1": "new", "2": "def"}
-    assert settings.handler_of("1") == "shop:answer"
+    assert settings.choose("1").handler == "shop:answer"
 
 
 def test_a_token_may_be_kept_in_a_file_of_its_own(pages_file: Callable[[str], dict[str, str]], tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ async def call_back(call: Call) -> None:
 
 async def attend(call: Call, terms: Terms = TERMS, *, ahead: bool = False) -> None:
     """Let a caller wait and talk until an agent hangs up, or nobody takes the call."""
-    queue, colleague = terms.queue, ""
+    queue, colleague = call.options.get("desk_queue") or terms.queue, ""
     while True:
         agent = await wait(call, terms, queue, colleague, ahead=ahead)
         if agent is None and colleague:  # who has left the desk: anybody will do

@@ -4,7 +4,9 @@ A bot that breaks off is called once more. `VOICE_AI_URL` names it, and the prot
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, Literal, cast
 
 from pageline import Call, StreamFailed
@@ -30,13 +32,13 @@ class Terms:
     """Or `goodbye`."""
 
 
-def configured() -> Terms:
-    """Return what the environment says.
+def configured(options: Mapping[str, str] = MappingProxyType({})) -> Terms:
+    """Return what the environment says, and instead of it the options `voice_ai_url` and `voice_ai_parameters`.
 
     Raises:
         ValueError: it cannot be used; the message names the setting.
     """
-    url = environment.text("VOICE_AI_URL")
+    url = options.get("voice_ai_url") or environment.text("VOICE_AI_URL")
     if not url.startswith(("ws://", "wss://")):
         raise ValueError(f"VOICE_AI_URL={url} is not usable: write a URL that begins with wss:// or ws://")
     protocol = environment.choice("VOICE_AI_PROTOCOL", *PROTOCOLS)
@@ -44,7 +46,7 @@ def configured() -> Terms:
     return Terms(
         url,
         cast("Protocol", protocol),
-        _parameters(environment.text("VOICE_AI_PARAMETERS", "{}")),
+        _parameters(options.get("voice_ai_parameters") or environment.text("VOICE_AI_PARAMETERS", "{}")),
         environment.text("STREAM_AUTH_TOKEN" if twilio else "VOICE_AI_KEY"),
         environment.text("STREAM_ACCOUNT_SID"),
         environment.choice("VOICE_AI_FALLBACK", "voicemail", "goodbye"),
@@ -64,7 +66,16 @@ def _parameters(given: str) -> dict[str, str]:
 async def answer(call: Call) -> None:
     """Answer, and let the bot of the settings talk."""
     await call.answer()
-    await converse(call, configured())
+    await converse(call, configured(call.options))
+
+
+def check_options(options: Mapping[str, str]) -> None:
+    """Look whether the bot can be called with these options.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    configured(options)
 
 
 async def converse(call: Call, terms: Terms) -> None:

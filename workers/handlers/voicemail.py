@@ -7,6 +7,7 @@ import asyncio
 import base64
 import hmac
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -75,6 +76,17 @@ async def answer(call: Call) -> None:
     await take_voicemail(call)
 
 
+def check_options(options: Mapping[str, str]) -> None:
+    """Look whether the greeting of a Page's own, `voicemail_greeting`, is there.
+
+    Raises:
+        ValueError: it is not.
+    """
+    greeting = options.get("voicemail_greeting")
+    if greeting and not Path(greeting).is_file():
+        raise ValueError(f"voicemail_greeting: there is no file {greeting}")
+
+
 async def on_lost(call: Call) -> None:
     """Note that voicemail was cut off: the worker that took it died, and the file is where that one wrote it."""
     call.log.warning("voicemail.cut_off")
@@ -82,7 +94,8 @@ async def on_lost(call: Call) -> None:
 
 async def take_voicemail(call: Call, terms: Terms = TERMS) -> None:
     """Take voicemail in a call that was answered, and say goodbye."""
-    await call.ask(terms.greeting, timeout_s=NO_LONGER_S, finish_on="")  # a key skips the greeting
+    greeting = call.options.get("voicemail_greeting") or terms.greeting
+    await call.ask(greeting, timeout_s=NO_LONGER_S, finish_on="")  # a key skips the greeting
     await call.play(BEEP)
     now_s = asyncio.get_running_loop().time
     voicemail, began_s = None, now_s()

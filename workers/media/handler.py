@@ -3,11 +3,12 @@
 import importlib
 import inspect
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from shared.errors import HandlerUnusable
-from shared.handling import Handler
+from shared.handling import NO_OPTIONS, Handler
 
 OURS: Final = ("ingress", "pageline", "shared", "simulator", "workers")
 
@@ -19,6 +20,8 @@ class Script(NamedTuple):
     """`module:function`."""
     handler: Handler
     on_lost: Handler | None
+    options: Mapping[str, str] = NO_OPTIONS
+    """What it is told beside the call."""
 
 
 def load(name: str, *, folder: Path | None = None) -> Script:
@@ -55,6 +58,21 @@ def load(name: str, *, folder: Path | None = None) -> Script:
     if on_lost is not None and not inspect.iscoroutinefunction(on_lost):
         raise HandlerUnusable(f"CALL_HANDLER={name}: on_lost is not a coroutine function; write `async def on_lost`.")
     return Script(name, handler, on_lost)
+
+
+def check(script: Script, options: Mapping[str, str]) -> None:
+    """Let the handler's module look at options that PAGES_FILE has for it, with its `check_options` where it has one.
+
+    Raises:
+        HandlerUnusable: they cannot be used; the message says why.
+    """
+    look = getattr(sys.modules[script.handler.__module__], "check_options", None)
+    if look is None:
+        return
+    try:
+        look(options)
+    except ValueError as error:
+        raise HandlerUnusable(f"{script.name} cannot be used: {error}") from error
 
 
 def _refuse_shadows(folder: Path) -> None:

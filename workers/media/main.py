@@ -3,11 +3,13 @@
 import asyncio
 import functools
 import signal
+from types import MappingProxyType
 
 import uvloop
 
 from shared import heap, log
 from shared.bus import Bus
+from shared.calls.state import Call
 from shared.errors import HandlerUnusable
 from shared.line import line
 from shared.settings import Settings
@@ -32,6 +34,8 @@ def serve(settings: Settings) -> None:
     relays = Relays(settings.known_ice_servers, only=settings.ice_transport_policy == "relay")
     voice.use(settings.tts_argv)
     scripts = {name: handler.load(name) for name in sorted(settings.handlers)}
+    for choice in (*settings.choices, *settings.without_options):
+        handler.check(scripts[choice.handler], choice.options)
     heap.settle()
     uvloop.run(_work(settings, url, scripts, relays))
 
@@ -45,11 +49,18 @@ async def _work(settings: Settings, url: str, scripts: dict[str, handler.Script]
     host.open()
 
     @functools.cache
-    def script_of(page: str, named: str) -> handler.Script:
-        name = named or settings.handler_of(page)
+    def named(name: str) -> handler.Script:
         if name not in scripts and not settings.may_run(name):
             raise HandlerUnusable(f"{name} is in no module that CALL_HANDLER, CALL_HANDLERS or PAGES_FILE names.")
         return scripts.get(name) or handler.load(name)
+
+    def script_of(call: Call) -> handler.Script:
+        if call.handler:
+            return named(call.handler)
+        chosen = settings.choose(
+            call.page, caller=call.consumer, direction=call.direction, at_ms=call.arrived_ms
+        )  # when it arrived and not now: whoever owns it next chooses the same
+        return named(chosen.handler)._replace(options=MappingProxyType(dict(chosen.options)))
 
     async with Wire.from_url(url, name="pageline-media") as wire, Wire.from_url(url, name="pageline-inbox") as inbox:
         bus = Bus(wire, retention_hours=settings.retention_hours)

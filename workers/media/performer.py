@@ -44,7 +44,7 @@ class Performer(Placer):
         bus: Bus,
         worker: str,
         host: Host,
-        script_of: Callable[[str, str], Script],
+        script_of: Callable[[state.Call], Script],
         legs: SpareLegs,
         lives: dict[LiveCall, None],
         recordings: Path,
@@ -62,8 +62,7 @@ class Performer(Placer):
         self._apology = apology
         self._tasks: set[asyncio.Task[None]] = set()
         self._answered: asyncio.Future[None] | None = None
-        self._placed: state.Call | None = None
-        """The call as it was when we offered it, where we place it."""
+        self._placed: state.Call | None = None  # as it was when we offered it, where we place it
         self._holder = HeldCall(self, host)
         self._negotiated: asyncio.Task[None] | None = None
         self._outcome = "ended"
@@ -235,12 +234,12 @@ class Performer(Placer):
         script = self._script(call)
         if script is not None:
             self.say(facts.HandlerStarted(handler=script.name))
-            self._host.start(self._public(call), script.handler, self._handler_ended)
+            self._host.start(self._public(call, script), script.handler, self._handler_ended)
 
     def _run_on_lost(self, call: state.Call) -> None:
         script = self._script(call)
         if script is not None and script.on_lost is not None:
-            self._host.start(self._public(call), script.on_lost, self._handler_ended)
+            self._host.start(self._public(call, script), script.on_lost, self._handler_ended)
             self._stop_handler("lost", after_s=STOP_GRACE_S)
         elif script is not None:
             self._handler_ended("returned", "", "")
@@ -248,7 +247,7 @@ class Performer(Placer):
     def _script(self, call: state.Call) -> Script | None:
         """Return what to run for the call; none where it cannot be used, which ends the handler before it began."""
         try:
-            return self._script_of(call.page, call.handler)
+            return self._script_of(call)
         except HandlerUnusable as unusable:
             self._handler_ended("raised", str(unusable), "")
             return None
@@ -257,7 +256,7 @@ class Performer(Placer):
         if self._answered is not None and not self._answered.done():
             self._answered.set_result(None)
 
-    def _public(self, call: state.Call) -> Call:
+    def _public(self, call: state.Call, script: Script) -> Call:
         self.agents.introduce(call.page, call.consumer)
         return Call(
             self._holder,
@@ -266,6 +265,7 @@ class Performer(Placer):
             caller=call.consumer,
             direction=call.direction,
             epoch=self.epoch,
+            options=script.options,
             log=self._log,
         )
 

@@ -50,7 +50,7 @@ class Worker:
         bus: Bus,
         inbox: Bus,
         host: Host,
-        script_of: Callable[[str, str], Script],
+        script_of: Callable[[Call], Script],
         make_leg: Callable[[], Leg],
         tick_s: float = TICK_S,
     ) -> None:

@@ -1,0 +1,60 @@
+"""Which handler takes a call, and with which options: the first rule of the Page's that holds, else its `handler`."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+
+import msgspec
+
+if TYPE_CHECKING:
+    from shared.pages import OpeningHours, Page
+
+Handler = Annotated[str, msgspec.Meta(pattern=r"^[\w.]+:\w+$")]
+"""`module:function`."""
+Date = Annotated[str, msgspec.Meta(pattern=r"^(\d{4}-)?\d\d-\d\d$")]
+"""`2026-12-24`, or `12-25` for every year."""
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of `rules`: who takes the calls of which all that it names is true."""
+
+    handler: Handler
+    options: dict[str, str] = {}
+    callers: tuple[str, ...] = ()
+    """PSIDs; whoever calls, where there are none."""
+    direction: Literal["user_initiated", "business_initiated"] | None = None
+    when: Literal["open", "closed"] | None = None
+    """By the Page's `hours` and `holidays`."""
+
+
+class Choice(NamedTuple):
+    """What runs for a call."""
+
+    handler: str
+    """`module:function`, or "" where the Page names none."""
+    options: Mapping[str, str]
+
+
+def choose(page: "Page", *, caller: str, direction: str, at_ms: int) -> Choice:
+    """Return what a call that arrived at a time (Unix milliseconds) is for."""
+    for rule in page.rules:
+        if rule.callers and caller not in rule.callers:
+            continue
+        if rule.direction not in (None, direction):
+            continue
+        if rule.when is not None and (rule.when == "open") != is_open(page.hours, page.holidays, at_ms):
+            continue
+        return Choice(rule.handler, rule.options)
+    return Choice(page.handler, page.options)
+
+
+def is_open(hours: "OpeningHours | None", holidays: tuple[str, ...], at_ms: int) -> bool:
+    """Tell whether a moment is within the hours and on no holiday; without hours it always is but for holidays."""
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC if hours is None else hours.zone)
+    day = moment.date().isoformat()
+    if day in holidays or day[5:] in holidays:
+        return False
+    if hours is None:
+        return True
+    now = f"{moment:%H%M}"
+    return any(each.day == moment.weekday() and each.opens <= now < each.closes for each in hours.hours.week)
