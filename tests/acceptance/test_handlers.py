@@ -82,6 +82,8 @@ def line(simulated: SimulatedMeta, office: Told, tmp_path_factory: pytest.TempPa
                 (SPEAKS, "reception:speak"),
             ):
                 tables.write(f'[{page}]\ntoken = "x"\nhandler = "{handler}"\n')
+            tables.write(f'[[{SPEAKS}.rules]]\ncallers = ["4006"]\nhandler = "workers.handlers.voicemail:answer"\n')
+            tables.write('options = { voicemail_greeting = "high.wav" }\n')
         (running.home / "reception.toml").write_text(RECEPTION)
         write_tone(running.home / "high.wav", hz=HIGH_HZ, seconds=3)
         running.processes["sim"] = simulated.start(running.home)
@@ -163,6 +165,14 @@ def test_a_text_is_spoken_and_another_one_is_answered(line: Line, simulated: Sim
     assert simulated.wait(caller.call_id)["heard"]["dominant_hz"] == pytest.approx(HIGH_HZ, abs=5)
     assert line.outcome_of(caller) == "completed"
     assert (line.home / f"{caller.call_id}.json").read_text() == "5"
+
+
+def test_a_rule_chooses_the_handler_and_its_options_by_who_calls(line: Line, simulated: SimulatedMeta) -> None:
+    caller = Caller(simulated, SPEAKS, "4006")
+    line.await_fact(caller, facts.RecordingStarted)
+    caller.hang_up()
+    assert line.await_fact(caller, facts.HandlerStarted).handler == "workers.handlers.voicemail:answer"
+    assert simulated.wait(caller.call_id)["heard"]["dominant_hz"] == pytest.approx(HIGH_HZ, abs=5)
 
 
 def test_a_file_with_a_mistake_is_told_at_the_start_with_its_line(line: Line) -> None:
