@@ -180,9 +180,9 @@ async def pump(call: "Call", url: str, translator: Translator, *, connect_timeou
 
     mouth = Mouth(call, lambda name: tell(translator.played(name)), tell)
     async with _connected(call, url, translator, connect_timeout_s) as socket:
-        for message in translator.begin():
-            await socket.send(message)
         try:
+            for message in translator.begin():
+                await socket.send(message)
             await _until_first(
                 _read(call, socket, translator, mouth),
                 _listen(call, translator, outbox),

@@ -4,6 +4,7 @@ import base64
 import json
 import threading
 from collections.abc import Iterator
+from socket import SHUT_RDWR
 from typing import Final
 
 import httpx
@@ -46,7 +47,7 @@ class Bot:
     def behave(self, socket: ServerConnection) -> None:
         assert socket.request is not None
         if self.broken:
-            socket.socket.close()
+            socket.socket.shutdown(SHUT_RDWR)
             return
         self.signatures.append(socket.request.headers.get("x-twilio-signature"))
         call = ""

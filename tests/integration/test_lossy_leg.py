@@ -66,7 +66,7 @@ async def missing_percent(loss_percent: int, seconds: int) -> tuple[float, float
         live.add_ear(Ear(), RATE)
         async for tick in ticks(seconds * 50):
             await far.send(packets[tick], tick)
-            live.outbound.append(Frame(said[tick * 640 : tick * 640 + 640], RATE))
+            live.outbound.put(Frame(said[tick * 640 : tick * 640 + 640], RATE))
             live.tick([])
             listener.playout.pull(asyncio.get_running_loop().time(), RATE)
         figures = live.leg.figures()

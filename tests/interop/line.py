@@ -55,7 +55,7 @@ class Line:
 
     def _tick(self) -> None:
         if self.speaking and self.leg.live and not self.call.outbound:
-            self.call.outbound.append(Frame(next(self._words).tobytes()))
+            self.call.outbound.put(Frame(next(self._words).tobytes()))
         harvest: list[tuple[Ear, Frame]] = []
         self.call.tick(harvest)
         self._heard += [np.frombuffer(frame.pcm, np.int16) for _, frame in harvest]

@@ -172,7 +172,7 @@ SABOTAGES: Final = (
         promise=5,
         sentence="A worker that drains hangs up without a word",
         file="workers/media/performer.py",
-        mechanism="live.say_last_words(LAST_WORDS)",
+        mechanism="await last_words.say(self.live, last_words.LAST_WORDS)",
         without="return",
         tests=(
             f"{DEPLOY}test_a_draining_worker_lets_live_calls_end_by_themselves_and_terminates_the_rest_in_time[15]",
