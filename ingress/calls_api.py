@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ingress import body
 from ingress.keys import Endpoint, Keys, refusal
 from shared.bus import Bus
 from shared.calls import facts
@@ -38,10 +39,6 @@ class NewCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _decode = msgspec.json.Decoder(NewCall).decode
 
 
-class _TooLarge(Exception):
-    """More body than any call to place needs."""
-
-
 class CallsApi:
     """The endpoints; every one needs a key."""
 
@@ -67,8 +64,8 @@ class CallsApi:
         if len(key) > LONGEST_KEY or not key.isprintable():
             return refusal(400, f"Idempotency-Key: at most {LONGEST_KEY} printable characters.")
         try:
-            wanted = _decode(await _body(request))
-        except _TooLarge:
+            wanted = _decode(await body.read(request, LARGEST_BODY_BYTES))
+        except body.TooLarge:
             return refusal(
                 413, f"The body is larger than {LARGEST_BODY_BYTES} bytes; a call to place is a few hundred."
             )
@@ -135,15 +132,6 @@ class CallsApi:
                 return refusal(503, message, headers={"retry-after": "1"})
 
         return self._keys.guard(reachable)
-
-
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_BODY_BYTES:
-            raise _TooLarge
-    return bytes(body)
 
 
 def _unknown(call_id: str) -> Response:

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from ingress import body
 from ingress.desk_hub import Hub
 from ingress.desk_seat import AGAIN_LATER, SESSION_OVER, SeatHeld
 from shared import log
@@ -160,10 +161,9 @@ def _scheme(connection: HTTPConnection) -> str:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_FORM_BYTES:
-            return {}
-    fields = parse_qs(body.decode(errors="replace"), keep_blank_values=True)
+    try:
+        form = await body.read(request, LARGEST_FORM_BYTES)
+    except body.TooLarge:
+        return {}
+    fields = parse_qs(form.decode(errors="replace"), keep_blank_values=True)
     return {name: values[0] for name, values in fields.items()}

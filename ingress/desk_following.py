@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from shared.bus import LogEntry
-from shared.calls import attended, facts
+from shared.calls import agent_facts, facts
 
 SAID_AS: Final = {"left": "hung_up", "call_ended": "caller_left"}
 """Words of the log that the page knows by another."""
@@ -38,9 +38,9 @@ class Following:
                 continue
             self.seq = entry.seq
             match entry.fact:
-                case attended.AgentOffered(leg=self.leg, sdp=sdp):
+                case agent_facts.AgentOffered(leg=self.leg, sdp=sdp):
                     offer = sdp
-                case attended.AgentAnswered(leg=self.leg):
+                case agent_facts.AgentAnswered(leg=self.leg):
                     offer = None
                 case fact:
                     self._take(fact)
@@ -57,15 +57,15 @@ class Following:
 
     def _take(self, fact: facts.Fact) -> None:
         match fact:
-            case attended.AgentAsked(leg=self.leg):
+            case agent_facts.AgentAsked(leg=self.leg):
                 self._since_ms = fact.at_ms
-            case attended.AgentConnected(leg=self.leg):
+            case agent_facts.AgentConnected(leg=self.leg):
                 self._state, self._since_ms = "live", fact.at_ms
-            case attended.Held() if self._concerns(fact.leg):
+            case agent_facts.Held() if self._concerns(fact.leg):
                 self._state, self._since_ms = "held", fact.at_ms
-            case attended.Resumed() if self._concerns(fact.leg):
+            case agent_facts.Resumed() if self._concerns(fact.leg):
                 self._state, self._since_ms = "live", fact.at_ms
-            case attended.AgentLeft(leg=self.leg, because=because):
+            case agent_facts.AgentLeft(leg=self.leg, because=because):
                 self._end(SAID_AS.get(because, because), fact)
             case facts.Claimed() if self._since_ms:
                 self._end("connection_lost", fact)  # the worker that had the call died

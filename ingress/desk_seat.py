@@ -14,7 +14,7 @@ from ingress.desk_following import Following
 from ingress.desk_hub import Hub
 from shared import log
 from shared.bus import LogEntry
-from shared.calls import attended
+from shared.calls import agent_facts
 from shared.desk.accounts import Account
 from shared.desk.floor import Look, Taken, Talk
 from shared.errors import RedisAway
@@ -215,18 +215,18 @@ class SeatHeld:
         if on is None:
             self._refuse(about, "You are on no call.", "")
             return
-        fact: attended.Attended
+        fact: agent_facts.Attended
         match message:
             case said.Answer(leg=leg, sdp=sdp):
                 if leg != on.leg:
                     return
-                fact = attended.AgentAnswered(leg=leg, sdp=sdp)
+                fact = agent_facts.AgentAnswered(leg=leg, sdp=sdp)
             case said.Hold(on=hold):
-                fact = attended.HoldAsked(leg=on.leg, on=hold)
+                fact = agent_facts.HoldAsked(leg=on.leg, on=hold)
             case said.Transfer(to=to) if (to.queue is None) != (to.agent is None) and to.agent != self._account.name:
-                fact = attended.TransferAsked(leg=on.leg, queue=to.queue or "", agent=to.agent or "")
+                fact = agent_facts.TransferAsked(leg=on.leg, queue=to.queue or "", agent=to.agent or "")
             case said.HangUp() | said.Leave():
-                fact = attended.PartingAsked(leg=on.leg, because="left" if on.listening else "hung_up")
+                fact = agent_facts.PartingAsked(leg=on.leg, because="left" if on.listening else "hung_up")
             case _:
                 self._refuse(about, "This cannot be done.", "Choose a queue or a colleague.")
                 return
@@ -256,13 +256,13 @@ class SeatHeld:
 
     async def _note(self, call_id: str, text: str) -> None:
         mine = (
-            isinstance(entry.fact, attended.AgentAsked) and entry.fact.agent == self._account.name
+            isinstance(entry.fact, agent_facts.AgentAsked) and entry.fact.agent == self._account.name
             for entry in await self._hub.bus.read_log(call_id)
         )
         if not any(mine):
             self._refuse("note", "You were not on this call.", "")
             return
-        await self._hub.bus.route(call_id, attended.NoteWritten(agent=self._account.name, text=text))
+        await self._hub.bus.route(call_id, agent_facts.NoteWritten(agent=self._account.name, text=text))
         self._out.put_nowait({"type": "noted", "call": call_id})
 
     def _is_free(self, about: str, wanted: str = "") -> bool:

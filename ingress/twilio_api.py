@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ingress import body
 from shared.bus import Bus
 from shared.calls import facts
 from shared.calls.summary import summary
@@ -52,9 +53,11 @@ class TwilioApi:
     async def _answered(self, request: Request) -> Response:
         asked = ""
         if request.method == "POST":
-            if int(request.headers.get("content-length") or 0) > LARGEST_BODY_BYTES:
+            try:
+                form = await body.read(request, LARGEST_BODY_BYTES)
+            except body.TooLarge:
                 return _refusal(413, 20413, "Request entity too large")
-            asked = parse_qs((await request.body()).decode(errors="replace")).get("Status", [""])[0].lower()
+            asked = parse_qs(form.decode(errors="replace")).get("Status", [""])[0].lower()
             if asked not in ENDED:
                 return _refusal(400, 20001, "Only Status=completed is understood")
         call_id = await ours_of(self._bus, request.path_params["call_id"])
@@ -78,6 +81,6 @@ class TwilioApi:
 
 
 def _refusal(status: int, code: int, message: str, *, headers: dict[str, str] | None = None) -> Response:
-    body = {"code": code, "message": message, "more_info": "docs/http.md", "status": status}
+    said = {"code": code, "message": message, "more_info": "docs/http.md", "status": status}
     asks = {"www-authenticate": 'Basic realm="pageline"'} if status == 401 else {}
-    return JSONResponse(body, status_code=status, headers={**asks, **(headers or {})})
+    return JSONResponse(said, status_code=status, headers={**asks, **(headers or {})})

@@ -15,7 +15,7 @@ from shared.errors import MessageFailed
 from shared.handling import AnswerRefused, Call, CallEnded, Frame, Recording, Room
 from shared.line import line
 from shared.speaking import SpeechFailed, Spoken
-from shared.streaming import StreamFailed
+from shared.streaming import Speech, StreamFailed
 from shared.video import Image, MediaRefused, Picture
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Place",
     "Recording",
     "Room",
+    "Speech",
     "SpeechFailed",
     "Spoken",
     "StreamFailed",

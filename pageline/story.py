@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pageline import sound
-from pageline.attended import in_words
 from pageline.command import clock
+from pageline.desk_words import in_words
 from shared import log, quality
 from shared.bus import Bus, LogEntry
 from shared.calls import facts

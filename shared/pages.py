@@ -130,11 +130,16 @@ def read_pages(path: Path) -> dict[str, Page]:
 
 def _page(path: Path, page: str, table: Any) -> Page:
     try:
-        return msgspec.convert(table, Page, dec_hook=_read)
+        read = msgspec.convert(table, Page, dec_hook=_read)
     except msgspec.ValidationError as error:
         what, _, key = str(error).partition(" - at `$.")
         where = f"[{page}]" + (f" {key.rstrip('`')}" if key else "")
         raise BadSetting(f"PAGES_FILE={path} is not usable: {where}: {what[0].lower()}{what[1:]}.") from error
+    if any(rule.when for rule in read.rules) and not (read.hours or read.holidays):
+        raise BadSetting(
+            f"PAGES_FILE={path} is not usable: [{page}] rules: when: the Page has no hours and no holidays."
+        )
+    return read
 
 
 def _read(wanted: type, value: Any) -> Any:

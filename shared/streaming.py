@@ -2,11 +2,12 @@
 
 from asyncio import Future
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
 if TYPE_CHECKING:
     from shared.handling import Call
 
+FRAME_S: Final = 0.02
 Speech = Literal["twilio", "pcm16k", "pcm24k", "openai"]
 """How a bot is spoken to, see `Streaming.stream`."""
 
@@ -32,14 +33,14 @@ class Streaming:
     @property
     def queued_s(self) -> float:
         """How many seconds of what `send` was given have not left yet."""
-        return self.holder.queued_frames * 0.02
+        return self.holder.queued_frames * FRAME_S
 
     def clear(self) -> float:
         """Drop what `send` was given and has not left, and return how many seconds that is.
 
         The consumer hears nothing of it from the next 20 ms on.
         """
-        return self.holder.clear() * 0.02
+        return self.holder.clear() * FRAME_S
 
     def mark(self) -> "Future[bool]":
         """Mark what `send` was given so far: the future tells when it was played.

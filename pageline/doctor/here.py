@@ -1,7 +1,7 @@
 """Checks of this machine: settings, handlers, Redis, clocks, and the ways media takes."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -50,13 +50,18 @@ def _setting(name: str, look: Callable[[], Any]) -> Finding:
 def handlers_import(settings: Settings) -> list[Finding]:
     """Import every handler that is configured, as a media worker does when it starts."""
     with suppress(BadSetting):
-        return [_handler(name) for name in sorted(settings.handlers)]
+        options: dict[str, list[Mapping[str, str]]] = {}
+        for choice in (*settings.choices, *settings.without_options):
+            options.setdefault(choice.handler, []).append(choice.options)
+        return [_handler(name, options[name]) for name in sorted(options)]
     return []
 
 
-def _handler(name: str) -> Finding:
+def _handler(name: str, options: list[Mapping[str, str]]) -> Finding:
     try:
-        handler.load(name)
+        script = handler.load(name)
+        for each in options:
+            handler.check(script, each)
     except HandlerUnusable as error:
         return failed("handler", str(error), "Mend it, or name another in CALL_HANDLER, CALL_HANDLERS or PAGES_FILE.")
     return ok("handler", f"{name} can be imported")

@@ -21,8 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
 
-from pageline.testing.attended import AtTheDesk
 from pageline.testing.clock import VirtualLoop
+from pageline.testing.desk import AtTheDesk
 from pageline.testing.telephone import KEYS, SILENCE, TICK_S, Placed, Telephone, Written
 from shared.handling import NO_OPTIONS, AnswerRefused, Call, Frame, Handler
 from shared.line import line

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import av
 import numpy as np
 
-from pageline.testing.attended import PlayedDesk
+from pageline.testing.desk import PlayedDesk
 from shared.attending import Agent, Parted, Place, Wish
 from shared.handling import FRAME_MS, RATES, AnswerRefused, Call, CallEnded, Frame, Rate, Room, Sound
 from shared.meta.messages import Message

@@ -7,7 +7,7 @@ beside the fact in the log and are set when it is read.
 
 from typing import Final
 
-from shared.calls import attended, fact
+from shared.calls import agent_facts, fact
 
 Fact = fact.Fact
 under = fact.under
@@ -334,4 +334,4 @@ FromUs = Placed | RejectAsked | HangUpAsked | RecordingStarted | HandlerStarted 
 FromBus = Claimed | HandedBack | LogRestored | DeadlinePassed | ActionGranted | Closed
 FromLeg = OfferMade | LegConnected | LegFailed | LegClosed | MediaOffered | MediaAnswerMade
 FromGraph = AnswerReceived | PermissionRead | ConnectAnswered | MediaAnswered | ActionSettled | ActionFailed
-CallFact = FromMeta | FromUs | FromBus | FromLeg | FromGraph | MessageSent | MessageFailed | attended.DeskFact
+CallFact = FromMeta | FromUs | FromBus | FromLeg | FromGraph | MessageSent | MessageFailed | agent_facts.DeskFact

@@ -7,7 +7,7 @@
                                      ENDING ── handler over, leg closed, Meta told ──► ENDED
 
 What happens to a call that we place until both can speak is in `placing`, changes of our media in `changing`, agents of
-the desk in `attending`, what all endings share in `ending`.
+the desk in `agents`, what all endings share in `ending`.
 
 Facts come in the order of the log, each with the time at which the log took it. A successor folds its predecessor's
 facts in silence until it meets its own `Claimed`; what `_take_over` orders there is all that crash recovery is. A late
@@ -18,7 +18,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from shared.calls import attended, attending, changing, facts, orders, placing
+from shared.calls import agent_facts, agents, changing, facts, orders, placing
 from shared.calls.ending import Step, end, goodbye, is_due, say_farewell, settle
 from shared.calls.state import Call, Outcome, Phase
 
@@ -93,8 +93,8 @@ def transition(call: Call, fact: facts.Fact) -> Step:
             return changing.transition(call, fact)
 
         # agents talk to the consumer
-        case Phase.LIVE, attended.Attended():
-            return attending.transition(call, fact)
+        case Phase.LIVE, agent_facts.Attended():
+            return agents.transition(call, fact)
 
         # it does not come to an answer
         case Phase.RINGING, facts.RejectAsked(at_ms=at_ms):

@@ -1,23 +1,21 @@
 """Bots at the end of a WebSocket: each protocol translates what is heard and said, and one pump moves it."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
+from shared.handling import Call
 from shared.streaming import Speech
 from shared.streams.openai import OpenAI
 from shared.streams.pcm import Pcm
-from shared.streams.pump import Translator, pump
+from shared.streams.pump import Translator, named, pump
 from shared.streams.twilio import Twilio
-
-if TYPE_CHECKING:
-    from shared.handling import Call
 
 SCHEMES: Final = ("ws", "wss")
 
 
 async def run(
-    call: "Call",
+    call: Call,
     url: str,
     *,
     protocol: Speech,
@@ -29,7 +27,7 @@ async def run(
     """See `Call.stream`."""
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES or not parts.hostname:
-        raise ValueError(f"call {call.id}: {url} is no bot's address: write a URL that begins with wss:// or ws://")
+        raise ValueError(f"call {call.id}: {named(url)} is no bot's address: it has to begin with wss:// or ws://")
     translator: Translator
     match protocol:
         case "twilio":

@@ -5,17 +5,15 @@ the bot: `mark` (`name`) and `clear`; to end the conversation it closes the conn
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 
+from shared.handling import Call
 from shared.streaming import StreamFailed
 from shared.streams.pump import RATE, Message, Mouth
 from shared.streams.resampling import Resampler
-
-if TYPE_CHECKING:
-    from shared.handling import Call
 
 
 class _Said(msgspec.Struct, frozen=True):
@@ -30,7 +28,7 @@ _encode: Final = msgspec.json.Encoder().encode
 class Pcm:
     """One stream; see `pump.Translator`."""
 
-    def __init__(self, call: "Call", rate: int, parameters: Mapping[str, str], *, token: str) -> None:
+    def __init__(self, call: Call, rate: int, parameters: Mapping[str, str], *, token: str) -> None:
         self._call, self._rate, self._parameters, self._token = call, rate, dict(parameters), token
         self._out, self._in = Resampler(RATE, rate), Resampler(rate, RATE)
         self._odd = b""

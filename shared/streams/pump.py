@@ -9,15 +9,13 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
+from shared.handling import Call, Frame
 from shared.streaming import StreamFailed
-
-if TYPE_CHECKING:
-    from shared.handling import Call
 
 RATE: Final = 16000
 """At which the call is heard and spoken to; the highest that any bot gains by."""
@@ -66,7 +64,7 @@ class Translator(Protocol):
 class Mouth:
     """What the bot says, from when it was received until it is played."""
 
-    def __init__(self, call: "Call", played: Callable[[str], None], tell: Callable[[Message], None]) -> None:
+    def __init__(self, call: Call, played: Callable[[str], None], tell: Callable[[Message], None]) -> None:
         self._call = call
         self._played = played
         self.tell = tell
@@ -131,8 +129,6 @@ class Mouth:
 
     async def speak(self) -> None:
         """Give the call what was said, in time and not much before it."""
-        from shared.handling import Frame
-
         ahead: deque[asyncio.Future[bool]] = deque()
         while True:
             given = 0
@@ -166,7 +162,7 @@ class Mouth:
         self._call.mark().add_done_callback(reached)
 
 
-async def pump(call: "Call", url: str, translator: Translator, *, connect_timeout_s: float) -> None:
+async def pump(call: Call, url: str, translator: Translator, *, connect_timeout_s: float) -> None:
     """Connect, and move sound until the bot closes the connection or the call ends.
 
     Raises:
@@ -191,7 +187,7 @@ async def pump(call: "Call", url: str, translator: Translator, *, connect_timeou
                 _write(socket, outbox),
             )
         except ConnectionClosed as closed:
-            raise StreamFailed(f"call {call.id}: the bot at {_named(url)} went away: {closed}") from closed
+            raise StreamFailed(f"call {call.id}: the bot at {named(url)} went away: {closed}") from closed
         finally:
             with suppress(ConnectionClosed, TimeoutError):
                 async with asyncio.timeout(GOODBYE_WITHIN_S):
@@ -200,9 +196,7 @@ async def pump(call: "Call", url: str, translator: Translator, *, connect_timeou
 
 
 @asynccontextmanager
-async def _connected(
-    call: "Call", url: str, translator: Translator, timeout_s: float
-) -> AsyncIterator[ClientConnection]:
+async def _connected(call: Call, url: str, translator: Translator, timeout_s: float) -> AsyncIterator[ClientConnection]:
     opening = connect(
         url,
         additional_headers=translator.headers(),
@@ -218,7 +212,7 @@ async def _connected(
         socket = await opening
     except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
         cause = f"no answer within {timeout_s:g} s" if isinstance(error, TimeoutError) else str(error)
-        raise StreamFailed(f"call {call.id}: no bot could be reached at {_named(url)}: {cause}") from error
+        raise StreamFailed(f"call {call.id}: no bot could be reached at {named(url)}: {cause}") from error
     try:
         yield socket
     finally:
@@ -238,7 +232,7 @@ async def _until_first(*works: Awaitable[Any]) -> None:
         task.result()
 
 
-async def _read(call: "Call", socket: ClientConnection, translator: Translator, mouth: Mouth) -> None:
+async def _read(call: Call, socket: ClientConnection, translator: Translator, mouth: Mouth) -> None:
     async for message in socket:
         translator.take(message, mouth)
         await mouth.room()
@@ -246,14 +240,14 @@ async def _read(call: "Call", socket: ClientConnection, translator: Translator, 
     await mouth.over()
 
 
-async def _listen(call: "Call", translator: Translator, outbox: "asyncio.Queue[Message]") -> None:
+async def _listen(call: Call, translator: Translator, outbox: "asyncio.Queue[Message]") -> None:
     async for frame in call.hear(RATE):
         message = translator.heard(frame.pcm)
         if outbox.qsize() < MOST_UNREAD:
             outbox.put_nowait(message)
 
 
-async def _take_keys(call: "Call", translator: Translator, tell: Callable[[Message | None], None]) -> None:
+async def _take_keys(call: Call, translator: Translator, tell: Callable[[Message | None], None]) -> None:
     async for digit in call.digits():
         tell(translator.pressed(digit))
 
@@ -263,6 +257,6 @@ async def _write(socket: ClientConnection, outbox: "asyncio.Queue[Message]") -> 
         await socket.send(await outbox.get())
 
 
-def _named(url: str) -> str:
+def named(url: str) -> str:
     """Return a URL without what may be secret in it."""
     return url.partition("?")[0]

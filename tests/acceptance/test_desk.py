@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from shared.calls import attended, facts
+from shared.calls import agent_facts, facts
 from tests.acceptance.agent import Agent
 from tests.acceptance.line import PIPELINE, Line, free_port, readiness, write_tone
 from tests.acceptance.standin import RATE_HZ, Consumer, Meta, Samples, until
@@ -117,7 +117,7 @@ def strongest(sound: Samples, number: int) -> list[float]:
 def test_where_nobody_is_at_the_desk_a_message_is_taken(line: Line, meta: Meta) -> None:
     calls = meta.consumer(DESK, hz=CALLER_HZ).ring()
     line.await_fact(calls, facts.RecordingStarted)
-    assert line.await_fact(calls, attended.Queued).queue == "sales"
+    assert line.await_fact(calls, agent_facts.Queued).queue == "sales"
     calls.hang_up()
     assert line.outcome_of(calls) == "completed"
 
@@ -139,7 +139,7 @@ def test_a_caller_waits_with_music_and_talks_to_the_agent_who_takes_the_call(
     assert line.outcome_of(consumer) == "completed"
     ada.tell("note", call=consumer.call_id, text="wants an offer")
     ada.await_message("noted", call=consumer.call_id)
-    assert line.await_fact(consumer, attended.NoteWritten).text == "wants an offer"
+    assert line.await_fact(consumer, agent_facts.NoteWritten).text == "wants an offer"
 
 
 def test_on_hold_the_caller_hears_music_and_neither_hears_the_other(consumer: Consumer, ada: Agent) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from shared.calls import attended
+from shared.calls import agent_facts
 from tests.acceptance.line import PIPELINE, Line, write_tone
 from tests.acceptance.simulated import SimulatedMeta
 from tests.acceptance.standin import RATE_HZ
@@ -176,7 +176,7 @@ async def test_a_call_is_answered_held_listened_to_and_transferred_by_the_keyboa
         await ada.keyboard.press("Escape")
         await expect(ada.locator("#call-what")).to_have_text("Connected")
         call = Known(await caller.evaluate("window.pageline.callId()"))
-        note = await asyncio.to_thread(line.await_fact, call, attended.NoteWritten)
+        note = await asyncio.to_thread(line.await_fact, call, agent_facts.NoteWritten)
         assert note.text == "The mat has the blue one."
 
         await ada.keyboard.press("m")

@@ -78,6 +78,7 @@ class Bot:
         url = f"{self.api}/2010-04-01/Accounts/{ACCOUNT}/Calls/{call}.json"
         assert httpx.post(url, data={"Status": "completed"}, auth=(ACCOUNT, "wrong")).json()["code"] == 20003
         assert httpx.post(url, data={"Status": "busy"}, auth=(ACCOUNT, TOKEN)).status_code == 400
+        assert httpx.post(url, content=bytes(20_000), auth=(ACCOUNT, TOKEN)).status_code == 413
         assert httpx.get(url, auth=(ACCOUNT, TOKEN)).json()["status"] == "in-progress"
         return httpx.post(url, data={"Status": "completed"}, auth=(ACCOUNT, TOKEN)).status_code
 

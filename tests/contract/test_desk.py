@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.bus import PREFIX, Bus
-from shared.calls import attended, facts
+from shared.calls import agent_facts, facts
 from shared.desk.accounts import TRIES, Account, Accounts, BadAccount, is_password
 from shared.desk.floor import Floor, Standing
 from shared.wire import Wire
@@ -60,8 +60,8 @@ async def waiting(floor: Floor) -> list[str]:
     return [each.call for each in (await floor.look()).waiting]
 
 
-async def asked(bus: Bus, call_id: str) -> list[attended.AgentAsked]:
-    return [entry.fact for entry in await bus.read_log(call_id) if isinstance(entry.fact, attended.AgentAsked)]
+async def asked(bus: Bus, call_id: str) -> list[agent_facts.AgentAsked]:
+    return [entry.fact for entry in await bus.read_log(call_id) if isinstance(entry.fact, agent_facts.AgentAsked)]
 
 
 # -- who waits ---------------------------------------------------------------------------------------------------------

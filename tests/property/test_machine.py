@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from msgspec.structs import replace
 
-from shared.calls import attended, changing, ending, facts, machine, orders, placing, state
+from shared.calls import agent_facts, changing, ending, facts, machine, orders, placing, state
 
 Transition = Callable[[state.Call, facts.Fact], tuple[state.Call, tuple[orders.Order, ...]]]
 
@@ -298,20 +298,20 @@ HAPPENINGS: Final[dict[type[facts.Fact], st.SearchStrategy[facts.Fact]]] = {
     facts.ConnectAnswered: st.builds(
         facts.ConnectAnswered, meta_id=st.just("c_1"), sdp=st.one_of(st.none(), _sdp), for_epoch=st.integers(0, 4)
     ),
-    attended.AgentAsked: st.builds(attended.AgentAsked, agent=st.just("ada"), leg=_leg, listens=st.booleans()),
-    attended.AgentAnswered: st.builds(attended.AgentAnswered, leg=_leg, sdp=_sdp),
-    attended.PartingAsked: st.builds(attended.PartingAsked, leg=_leg, because=st.just("hung_up")),
-    attended.HoldAsked: st.builds(attended.HoldAsked, leg=_leg, on=st.booleans()),
-    attended.TransferAsked: st.builds(attended.TransferAsked, leg=_leg, queue=st.just("sales")),
-    attended.NoteWritten: st.just(attended.NoteWritten(agent="ada", text="note")),
-    attended.Queued: st.just(attended.Queued(queue="sales")),
-    attended.AgentOffered: st.builds(attended.AgentOffered, leg=_leg, sdp=_sdp),
-    attended.AgentConnected: st.builds(attended.AgentConnected, leg=_leg, setup_ms=st.just(80)),
-    attended.Held: st.builds(attended.Held, leg=_leg),
-    attended.Resumed: st.builds(attended.Resumed, leg=_leg),
-    attended.AgentLeft: st.builds(attended.AgentLeft, leg=_leg, because=st.just("hung_up")),
+    agent_facts.AgentAsked: st.builds(agent_facts.AgentAsked, agent=st.just("ada"), leg=_leg, listens=st.booleans()),
+    agent_facts.AgentAnswered: st.builds(agent_facts.AgentAnswered, leg=_leg, sdp=_sdp),
+    agent_facts.PartingAsked: st.builds(agent_facts.PartingAsked, leg=_leg, because=st.just("hung_up")),
+    agent_facts.HoldAsked: st.builds(agent_facts.HoldAsked, leg=_leg, on=st.booleans()),
+    agent_facts.TransferAsked: st.builds(agent_facts.TransferAsked, leg=_leg, queue=st.just("sales")),
+    agent_facts.NoteWritten: st.just(agent_facts.NoteWritten(agent="ada", text="note")),
+    agent_facts.Queued: st.just(agent_facts.Queued(queue="sales")),
+    agent_facts.AgentOffered: st.builds(agent_facts.AgentOffered, leg=_leg, sdp=_sdp),
+    agent_facts.AgentConnected: st.builds(agent_facts.AgentConnected, leg=_leg, setup_ms=st.just(80)),
+    agent_facts.Held: st.builds(agent_facts.Held, leg=_leg),
+    agent_facts.Resumed: st.builds(agent_facts.Resumed, leg=_leg),
+    agent_facts.AgentLeft: st.builds(agent_facts.AgentLeft, leg=_leg, because=st.just("hung_up")),
 }
-ATTENDED: Final = tuple(kind for kind in HAPPENINGS if issubclass(kind, attended.Attended))
+ATTENDED: Final = tuple(kind for kind in HAPPENINGS if issubclass(kind, agent_facts.Attended))
 _INERT: Final[frozenset[type[facts.Fact]]] = frozenset(
     {
         facts.StatusChanged,

@@ -76,6 +76,7 @@ def test_every_handler_that_may_be_chosen_is_known(settings: Settings) -> None:
     [
         ('handler = "nobody"', "rules"),
         ('handler = "a:b"\nwhen = "never"', "when"),
+        ('handler = "a:b"\nwhen = "closed"', "when: the Page has no hours"),
         ('handler = "a:b"\ncaller = "77"', "caller"),
         ('when = "open"', "handler"),
     ],

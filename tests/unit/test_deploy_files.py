@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from shared.settings import Settings
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
+UNIT: Final = DEPLOY / "systemd" / "pageline@.service"
 PROCESSES: Final = {"web", "media", "action", "dashboard"}
 LAST_WORDS_S: Final = 5
 """What a drain takes beyond DRAIN_SECONDS (docs/settings.md)."""
@@ -30,8 +31,15 @@ def of_yaml(name: str) -> dict[str, Any]:
 
 def of_unit() -> configparser.ConfigParser:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
-    unit.read(DEPLOY / "systemd" / "pageline@.service")
+    unit.read(UNIT)
     return unit
+
+
+def said(file: Path, pattern: str) -> float:
+    """What a file tells people to set."""
+    found = re.search(pattern, file.read_text())
+    assert found, f"{file.name} no longer says {pattern}"
+    return float(found[1])
 
 
 def drains() -> Iterator[tuple[str, float, float]]:
@@ -47,9 +55,11 @@ def drains() -> Iterator[tuple[str, float, float]]:
         if "DRAIN_SECONDS" in service.get("environment", {}):
             grace_s = 60 * float(service["stop_grace_period"].removesuffix("m"))
             yield name, float(service["environment"]["DRAIN_SECONDS"]), grace_s
-    yield "systemd", 290, float(of_unit()["Service"]["TimeoutStopSec"])  # as its first lines say
+    yield "systemd", said(UNIT, r"DRAIN_SECONDS=(\d+)"), float(of_unit()["Service"]["TimeoutStopSec"])
+    by_hand_s = said(DEPLOY / "README.md", r"\| Railway \|.*\| (\d+), set as a variable")
     for name in ("media", "action"):
-        yield name, 290, json.loads((DEPLOY / "railway" / f"{name}.json").read_text())["deploy"]["drainingSeconds"]
+        kept_s = json.loads((DEPLOY / "railway" / f"{name}.json").read_text())["deploy"]["drainingSeconds"]
+        yield name, by_hand_s, kept_s
 
 
 @pytest.mark.parametrize(("where", "drain_s", "killed_after_s"), list(drains()))
@@ -121,7 +131,7 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("there is no systemd-analyze")
-    unit = (DEPLOY / "systemd" / "pageline@.service").read_text()
+    unit = UNIT.read_text()
     program = shutil.which("true")
     (tmp_path / "pageline@web.service").write_text(re.sub(r"ExecStart=\S+", f"ExecStart={program}", unit))
     (tmp_path / "pageline.target").write_text((DEPLOY / "systemd" / "pageline.target").read_text())

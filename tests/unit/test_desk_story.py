@@ -6,28 +6,28 @@ import msgspec
 import pytest
 
 from ingress.desk_following import Following
-from pageline.attended import in_words
+from pageline.desk_words import in_words
 from shared.bus import LogEntry
-from shared.calls import attended, facts
+from shared.calls import agent_facts, facts
 
 SDP = "v=0\r\ns=secret\r\n"
 SAID = {
-    "Queued": attended.Queued(queue="sales"),
-    "AgentAsked": attended.AgentAsked(agent="ada", leg="l_1", queue="sales", at_ms=1),
-    "AgentOffered": attended.AgentOffered(leg="l_1", sdp=SDP),
-    "AgentAnswered": attended.AgentAnswered(leg="l_1", sdp=SDP),
-    "AgentConnected": attended.AgentConnected(leg="l_1", setup_ms=80, at_ms=2),
-    "HoldAsked": attended.HoldAsked(leg="l_1", on=True),
-    "Held": attended.Held(leg="l_1", at_ms=3),
-    "Resumed": attended.Resumed(leg="l_1", at_ms=4),
-    "TransferAsked": attended.TransferAsked(leg="l_1", agent="bob"),
-    "PartingAsked": attended.PartingAsked(leg="l_1", because="hung_up"),
-    "AgentLeft": attended.AgentLeft(leg="l_1", because="transferred", at_ms=5),
-    "NoteWritten": attended.NoteWritten(agent="ada", text="wants an offer"),
+    "Queued": agent_facts.Queued(queue="sales"),
+    "AgentAsked": agent_facts.AgentAsked(agent="ada", leg="l_1", queue="sales", at_ms=1),
+    "AgentOffered": agent_facts.AgentOffered(leg="l_1", sdp=SDP),
+    "AgentAnswered": agent_facts.AgentAnswered(leg="l_1", sdp=SDP),
+    "AgentConnected": agent_facts.AgentConnected(leg="l_1", setup_ms=80, at_ms=2),
+    "HoldAsked": agent_facts.HoldAsked(leg="l_1", on=True),
+    "Held": agent_facts.Held(leg="l_1", at_ms=3),
+    "Resumed": agent_facts.Resumed(leg="l_1", at_ms=4),
+    "TransferAsked": agent_facts.TransferAsked(leg="l_1", agent="bob"),
+    "PartingAsked": agent_facts.PartingAsked(leg="l_1", because="hung_up"),
+    "AgentLeft": agent_facts.AgentLeft(leg="l_1", because="transferred", at_ms=5),
+    "NoteWritten": agent_facts.NoteWritten(agent="ada", text="wants an offer"),
 }
 
 
-@pytest.mark.parametrize("kind", get_args(attended.DeskFact), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", get_args(agent_facts.DeskFact), ids=lambda kind: kind.__name__)
 def test_each_fact_of_the_desk_is_told_in_words_and_none_quotes_a_description(kind: type[facts.Fact]) -> None:
     told = in_words(SAID[kind.__name__])
     assert told
@@ -82,8 +82,8 @@ def test_other_legs_are_nobody_s_business_but_a_listener_s(following: Following)
         (facts.HangUpAsked(by="api"), "hung_up"),
         (facts.HandlerEnded(how="raised"), "failed"),
         (facts.Claimed(worker="two"), "connection_lost"),
-        (attended.AgentLeft(leg="l_1", because="call_ended"), "caller_left"),
-        (attended.AgentLeft(leg="l_1", because="left"), "hung_up"),
+        (agent_facts.AgentLeft(leg="l_1", because="call_ended"), "caller_left"),
+        (agent_facts.AgentLeft(leg="l_1", because="left"), "hung_up"),
     ],
 )
 def test_the_end_has_a_reason(following: Following, fact: facts.Fact, because: str) -> None:

@@ -18,7 +18,8 @@ from pageline import Call, StreamFailed
 from pageline.testing import Conversation
 from shared.streams.g711 import A_LAW, MU_LAW
 from shared.streams.openai import OpenAI
-from shared.streams.pump import FRAME_BYTES, RATE
+from shared.streams.pcm import Pcm
+from shared.streams.pump import FRAME_BYTES, RATE, Message, pump
 from shared.streams.resampling import Resampler
 from shared.streams.twilio import signature
 from workers.handlers.voice_ai import Terms, configured, converse
@@ -281,10 +282,32 @@ async def test_a_bot_that_cannot_be_reached_or_talks_nonsense_is_told_of() -> No
     async with bot(babble) as url, talk_over(url) as talk:
         with pytest.raises(StreamFailed, match="no message of Media Streams"):
             await talk.ended()
-    for url in ("http://bot.example/", "wss://", "bot"):
+    for url in ("http://bot.example/?key=s3cret", "wss://", "bot"):
         async with talk_over(url) as talk:
-            with pytest.raises(ValueError, match="begins with wss"):
+            with pytest.raises(ValueError, match="has to begin with wss") as refused:
                 await talk.ended()
+        assert "s3cret" not in str(refused.value)
+
+
+class Wordy(Pcm):
+    """Says far more at the beginning than a bot that leaves at once takes."""
+
+    def begin(self) -> list[Message]:
+        return [*super().begin(), *[bytes(100_000)] * 1_000]
+
+
+async def test_a_bot_that_leaves_right_after_the_handshake_has_failed_as_well() -> None:
+    async def leave(socket: ServerConnection) -> None:
+        await socket.recv()
+        socket.transport.abort()
+
+    async def handler(call: Call) -> None:
+        await call.answer()
+        await pump(call, url, Wordy(call, RATE, {}, token=""), connect_timeout_s=5)
+
+    async with bot(leave) as url, Conversation(handler) as talk:
+        with pytest.raises(StreamFailed, match="went away"):
+            await talk.ended()
 
 
 @pytest.mark.parametrize(("fallback", "sound"), [("voicemail", LEAVE_A_MESSAGE), ("goodbye", GOODBYE)])
@@ -308,10 +331,11 @@ async def test_a_bot_that_breaks_off_is_called_once_more_and_then_somebody_else_
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("VOICE_AI_URL", "http://bot"), ("VOICE_AI_PROTOCOL", "sip"), ("VOICE_AI_PARAMETERS", "[]")],
+    [("VOICE_AI_URL", "http://bot?k=s3cret"), ("VOICE_AI_PROTOCOL", "sip"), ("VOICE_AI_PARAMETERS", '["s3cret"]')],
 )
 def test_a_setting_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv("VOICE_AI_URL", "wss://bot.example/")
     monkeypatch.setenv(name, value)
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(ValueError, match=name) as refused:
         configured()
+    assert "s3cret" not in str(refused.value)

@@ -10,21 +10,10 @@ from msgspec.structs import replace
 from shared.calls import facts
 from shared.calls import why as module
 from shared.calls.why import why
+from tests.unit.test_sound import GOOD
 
 ARRIVED_MS: Final = 1_000_000
 CONNECTED_MS: Final = ARRIVED_MS + 400
-GOOD: Final[dict[str, Any]] = {
-    "packets_received": 3000,
-    "packets_sent": 3000,
-    "played_ms": 60_000.0,
-    "paused_ms": 20_000.0,
-    "concealed_ms": 40.0,
-    "jitter_buffer_ms": 45.0,
-    "round_trip_ms": 60.0,
-    "peer_reports": 20,
-    "peer_lost": 3,
-    "peer_lost_of": 3000,
-}
 
 
 def at(after_ms: int, fact: facts.Fact, epoch: int = 1) -> facts.Fact:

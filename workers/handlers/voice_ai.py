@@ -7,16 +7,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Literal, cast
+from typing import Final, cast, get_args
 
-from pageline import Call, StreamFailed
+from pageline import Call, Speech, StreamFailed
 from workers.handlers import environment
 from workers.handlers.voicemail import GOODBYE, take_voicemail
 
 TRIES: Final = 2
-PROTOCOLS: Final = ("twilio", "pcm16k", "pcm24k", "openai")
-
-Protocol = Literal["twilio", "pcm16k", "pcm24k", "openai"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +21,7 @@ class Terms:
     """Which bot, and what is done without it."""
 
     url: str
-    protocol: Protocol = "twilio"
+    protocol: Speech = "twilio"
     parameters: dict[str, str] = field(default_factory=dict)
     secret: str = field(default="", repr=False)
     account: str = ""
@@ -40,12 +37,12 @@ def configured(options: Mapping[str, str] = MappingProxyType({})) -> Terms:
     """
     url = options.get("voice_ai_url") or environment.text("VOICE_AI_URL")
     if not url.startswith(("ws://", "wss://")):
-        raise ValueError(f"VOICE_AI_URL={url} is not usable: write a URL that begins with wss:// or ws://")
-    protocol = environment.choice("VOICE_AI_PROTOCOL", *PROTOCOLS)
+        raise ValueError("VOICE_AI_URL (or voice_ai_url) is not usable: write a URL that begins with wss:// or ws://")
+    protocol = environment.choice("VOICE_AI_PROTOCOL", *get_args(Speech))
     twilio = protocol == "twilio"
     return Terms(
         url,
-        cast("Protocol", protocol),
+        cast("Speech", protocol),
         _parameters(options.get("voice_ai_parameters") or environment.text("VOICE_AI_PARAMETERS", "{}")),
         environment.text("STREAM_AUTH_TOKEN" if twilio else "VOICE_AI_KEY"),
         environment.text("STREAM_ACCOUNT_SID"),
@@ -59,7 +56,7 @@ def _parameters(given: str) -> dict[str, str]:
     except ValueError:
         parameters = None
     if not isinstance(parameters, dict) or not all(isinstance(value, str) for value in parameters.values()):
-        raise ValueError(f'VOICE_AI_PARAMETERS={given} is not usable: write JSON with texts, such as {{"shop": "12"}}')
+        raise ValueError('VOICE_AI_PARAMETERS is not usable: write JSON with texts, such as {"shop": "12"}')
     return parameters
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from shared import log
 from shared.attending import Agent, Parted, Wish
-from shared.calls import attended, facts, orders
+from shared.calls import agent_facts, facts, orders
 from shared.clock import monotonic_s
 from shared.desk.floor import Floor
 from shared.errors import RedisAway
@@ -110,7 +110,7 @@ class Agents:
         if self._talking is not None:  # the handler let nobody talk
             party, self._talking = self._talking, None
             self._part(party, "hung_up")
-        self._say(attended.Queued(queue=wish.queue, agent=wish.agent))
+        self._say(agent_facts.Queued(queue=wish.queue, agent=wish.agent))
         if self._is_expected:  # an agent who was lost comes back over another leg
             return
         with contextlib.suppress(RedisAway):
@@ -233,7 +233,7 @@ class Agents:
             return
         self._held = on
         self._changed.set()
-        self._say(attended.Held(leg=party.leg) if on else attended.Resumed(leg=party.leg))
+        self._say(agent_facts.Held(leg=party.leg) if on else agent_facts.Resumed(leg=party.leg))
         self._note(party, "held" if on else "live")
 
     # -- legs --------------------------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ class Agents:
             return
         party.live = LiveCall(leg, call_id=self._call_id)
         leg.on_ended = lambda reason: self._part(party, "connection_lost", detail=reason)
-        self._say(attended.AgentOffered(leg=party.leg, sdp=offer))
+        self._say(agent_facts.AgentOffered(leg=party.leg, sdp=offer))
         asyncio.get_running_loop().call_later(ANSWERED_WITHIN_S, self._give_up, party)
 
     def _give_up(self, party: Party) -> None:
@@ -278,7 +278,7 @@ class Agents:
         party.connected = True
         self._lives[live] = None
         live.speak()
-        self._say(attended.AgentConnected(leg=party.leg, setup_ms=int((monotonic_s() - began_s) * 1000)))
+        self._say(agent_facts.AgentConnected(leg=party.leg, setup_ms=int((monotonic_s() - began_s) * 1000)))
         if party.listens:
             self._changed.set()
             return
@@ -293,7 +293,7 @@ class Agents:
         """Close an agent's leg and say why; nothing where that was done."""
         if self._parties.pop(party.leg, None) is None:
             return
-        self._say(attended.AgentLeft(leg=party.leg, because=because, detail=detail))
+        self._say(agent_facts.AgentLeft(leg=party.leg, because=because, detail=detail))
         if party.live is not None:
             self._lives.pop(party.live, None)
             party.live.leg.on_ended = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import importlib
 import signal
 from types import MappingProxyType
 
@@ -36,6 +37,7 @@ def serve(settings: Settings) -> None:
     scripts = {name: handler.load(name) for name in sorted(settings.handlers)}
     for choice in (*settings.choices, *settings.without_options):
         handler.check(scripts[choice.handler], choice.options)
+    importlib.import_module("shared.streams")  # takes half a second, for which nobody waits yet
     heap.settle()
     uvloop.run(_work(settings, url, scripts, relays))
 

@@ -1,6 +1,7 @@
 """What a handler sends, on its way: frames in order, and the marks between them.
 
-It is filled and cleared on the handlers' loop and emptied on the media loop; each thing in it is taken by one of them.
+It is filled and cleared on the handlers' loop, and emptied on the media loop, which clears it when the call is closed.
+Each thing in it is taken by one of them.
 """
 
 from collections import deque
@@ -22,7 +23,7 @@ class Outgoing:
     def __init__(self) -> None:
         self._waiting: deque[Frame | Told] = deque()
         self._put = 0
-        """Frames, less those cleared: changed on the handlers' loop only."""
+        """Frames, less those cleared: changed on the handlers' loop, until the call is closed."""
         self._taken = 0
         """Frames: changed on the media loop only."""
 
@@ -72,12 +73,21 @@ class Outgoing:
             item(True)
 
     def reach(self) -> None:
-        """Tell the marks before the next frame: at the beginning of a tick, when what left before has been played."""
-        while (item := self._next()) is not None:
-            if isinstance(item, Frame):
-                self._waiting.appendleft(item)
+        """Tell the marks before the next frame: at the beginning of a tick, when what left before has been played.
+
+        A frame is looked at and not taken: in that moment `clear` would not find it.
+        """
+        while self._waiting:
+            try:
+                if isinstance(self._waiting[0], Frame):
+                    return
+            except IndexError:  # somebody cleared in between
                 return
-            item(True)
+            item = self._next()
+            if isinstance(item, Frame):  # or cleared, and put it there
+                self._waiting.appendleft(item)
+            elif item is not None:
+                item(True)
 
     def _next(self) -> Frame | Told | None:
         try:

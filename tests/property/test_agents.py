@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from shared.calls import attended, machine, orders, state
+from shared.calls import agent_facts, machine, orders, state
 from tests.property.test_machine import ATTENDED, HAPPENINGS, NOON_MS, Life, Step, Told, _tellings, lived
 
 
 def agents_never_change_anything_else(life: Life) -> None:
     for step in life.steps:
-        if isinstance(step.fact, attended.Attended):
+        if isinstance(step.fact, agent_facts.Attended):
             assert replace(step.after, agents=step.before.agents) == step.before
             assert all(isinstance(order, orders.AboutAgent) for order in step.orders)
 
@@ -22,7 +22,7 @@ def only_a_live_call_is_ordered_to_do_something_with_agents(life: Life) -> None:
     for step in life.steps:
         if any(isinstance(order, orders.AboutAgent) for order in step.orders):
             assert step.before.phase is step.after.phase is state.Phase.LIVE
-            assert isinstance(step.fact, attended.Attended)
+            assert isinstance(step.fact, agent_facts.Attended)
 
 
 def each_leg_is_offered_once_answered_once_and_let_go_once(life: Life) -> None:
@@ -46,7 +46,7 @@ def each_leg_is_offered_once_answered_once_and_let_go_once(life: Life) -> None:
                 case _:
                     assert not {orders.PartFromAgent, orders.GiveAway} & set(so_far)
             so_far.append(type(order))
-        if isinstance(step.fact, attended.AgentLeft) and step.before != step.after:
+        if isinstance(step.fact, agent_facts.AgentLeft) and step.before != step.after:
             told.pop(step.fact.leg, None)
             held.discard(step.fact.leg)
 
@@ -84,7 +84,7 @@ def test_whatever_happens(holds: Callable[[Life], None]) -> None:
 def test_whatever_agents_do(holds: Callable[[Life], None]) -> None:
     @settings(max_examples=300, deadline=None)
     @given(happened=_agents)
-    def check(happened: list[attended.Attended]) -> None:
+    def check(happened: list[agent_facts.Attended]) -> None:
         life, call = Life(machine.transition), LIVE
         for fact in happened:
             stamped = replace(fact, at_ms=NOON_MS, epoch=1)
@@ -100,13 +100,13 @@ def test_whatever_agents_do(holds: Callable[[Life], None]) -> None:
 def test_a_talk_goes_its_way() -> None:
     """That the lives above can reach what their sentences are about."""
     said = (
-        attended.AgentAsked(agent="ada", leg="l_1"),
-        attended.AgentOffered(leg="l_1", sdp="v=0"),
-        attended.AgentAnswered(leg="l_1", sdp="v=0"),
-        attended.AgentConnected(leg="l_1", setup_ms=80),
-        attended.HoldAsked(leg="l_1", on=True),
-        attended.TransferAsked(leg="l_1", agent="bob"),
-        attended.AgentLeft(leg="l_1", because="transferred"),
+        agent_facts.AgentAsked(agent="ada", leg="l_1"),
+        agent_facts.AgentOffered(leg="l_1", sdp="v=0"),
+        agent_facts.AgentAnswered(leg="l_1", sdp="v=0"),
+        agent_facts.AgentConnected(leg="l_1", setup_ms=80),
+        agent_facts.HoldAsked(leg="l_1", on=True),
+        agent_facts.TransferAsked(leg="l_1", agent="bob"),
+        agent_facts.AgentLeft(leg="l_1", because="transferred"),
     )
     call, done = LIVE, list[orders.Order]()
     for fact in said:
@@ -122,13 +122,13 @@ def test_a_talk_goes_its_way() -> None:
 
 
 @pytest.mark.parametrize(
-    "asked", [attended.HoldAsked(leg="l_1", on=True), attended.TransferAsked(leg="l_1", queue="support")]
+    "asked", [agent_facts.HoldAsked(leg="l_1", on=True), agent_facts.TransferAsked(leg="l_1", queue="support")]
 )
 @pytest.mark.parametrize("connected", [False, True])
-def test_only_who_talks_holds_and_transfers(asked: attended.Attended, connected: bool) -> None:
+def test_only_who_talks_holds_and_transfers(asked: agent_facts.Attended, connected: bool) -> None:
     for listens in (False, True):
-        call, _ = machine.transition(LIVE, attended.AgentAsked(agent="sue", leg="l_1", listens=listens))
+        call, _ = machine.transition(LIVE, agent_facts.AgentAsked(agent="sue", leg="l_1", listens=listens))
         if connected:
-            call, _ = machine.transition(call, attended.AgentConnected(leg="l_1", setup_ms=80))
+            call, _ = machine.transition(call, agent_facts.AgentConnected(leg="l_1", setup_ms=80))
         _, todo = machine.transition(call, asked)
         assert bool(todo) == (connected and not listens)
