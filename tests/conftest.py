@@ -31,12 +31,16 @@ LOCK: Final = pytest.StashKey[TextIO]()
 SOUNDING: Final = ("acceptance", "chaos")
 """Whole lines of ours with calls on them; two at once would be heard in each other's sound."""
 
+SILENT: Final = ("dead_letters", "order", "pages", "pages_simulated", "replay", "start")
+"""Acceptance tests in which nobody listens: what they ask is what was done, and they go where there is time."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the processes of `make test` share the tests by files, and one of them have all that sounds."""
     for item in items:
         folder = item.path.relative_to(item.config.rootpath).parts[1]
-        item.add_marker(pytest.mark.xdist_group("sounding" if folder in SOUNDING else item.path.name))
+        sounds = folder in SOUNDING and item.path.stem.removeprefix("test_") not in SILENT
+        item.add_marker(pytest.mark.xdist_group("sounding" if sounds else item.path.name))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
