@@ -11,9 +11,10 @@ with the call in its hands.
 """
 
 from shared.attending import Agent, Parted, Place
-from shared.errors import MessageFailed
-from shared.handling import AnswerRefused, Call, CallEnded, Frame, Recording, Room
+from shared.errors import HandlerUnusable, MessageFailed
+from shared.handling import AnswerRefused, Call, CallEnded, Frame, Room
 from shared.line import line
+from shared.recording import Recording
 from shared.speaking import SpeechFailed, Spoken
 from shared.streaming import Speech, StreamFailed
 from shared.video import Image, MediaRefused, Picture
@@ -24,6 +25,7 @@ __all__ = [
     "Call",
     "CallEnded",
     "Frame",
+    "HandlerUnusable",
     "Image",
     "MediaRefused",
     "MessageFailed",

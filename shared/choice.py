@@ -1,4 +1,4 @@
-"""Which handler takes a call, and with which options: the first rule of the Page's that holds, else its `handler`."""
+"""Which handlers take a call, and with which options: those of the Page's first rule that holds, else its own."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -20,6 +20,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     handler: Handler
     options: dict[str, str] = {}
+    fallback: tuple[Handler, ...] | None = None
+    """The Page's, where there is none."""
     callers: tuple[str, ...] = ()
     """PSIDs; whoever calls, where there are none."""
     direction: Literal["user_initiated", "business_initiated"] | None = None
@@ -33,6 +35,8 @@ class Choice(NamedTuple):
     handler: str
     """`module:function`, or "" where the Page names none."""
     options: Mapping[str, str]
+    fallback: tuple[str, ...] | None = None
+    """Who takes over, one after the other, when it raises; None where the Page names none."""
 
 
 def choose(page: "Page", *, caller: str, direction: str, at_ms: int) -> Choice:
@@ -44,8 +48,17 @@ def choose(page: "Page", *, caller: str, direction: str, at_ms: int) -> Choice:
             continue
         if rule.when is not None and (rule.when == "open") != is_open(page.hours, page.holidays, at_ms):
             continue
-        return Choice(rule.handler, rule.options)
-    return Choice(page.handler, page.options)
+        return _by_rule(page, rule)
+    return Choice(page.handler, page.options, page.fallback)
+
+
+def possible(page: "Page") -> tuple[Choice, ...]:
+    """Return all that may be chosen for a Page."""
+    return (Choice(page.handler, page.options, page.fallback), *(_by_rule(page, rule) for rule in page.rules))
+
+
+def _by_rule(page: "Page", rule: Rule) -> Choice:
+    return Choice(rule.handler, rule.options, page.fallback if rule.fallback is None else rule.fallback)
 
 
 def is_open(hours: "OpeningHours | None", holidays: tuple[str, ...], at_ms: int) -> bool:

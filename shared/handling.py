@@ -10,13 +10,15 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import AbstractAsyncContextManager
-from types import MappingProxyType, TracebackType
-from typing import Any, Final, Literal, NamedTuple, Protocol, Self
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import structlog
 
 from shared.attending import Attended, AttendedHolder
 from shared.listening import Listening, level_db
+from shared.passing import Passing, PassingHolder
+from shared.recording import Recorded, RecordingHolder
 from shared.speaking import Speaking, Spoken
 from shared.streaming import StreamHolder, Streaming
 from shared.video import Seeing, VideoHolder
@@ -72,7 +74,7 @@ class Frame(NamedTuple):
         return level_db(self.pcm)
 
 
-class Holder(VideoHolder, AttendedHolder, StreamHolder, WritingHolder, Protocol):
+class Holder(VideoHolder, AttendedHolder, StreamHolder, WritingHolder, RecordingHolder, PassingHolder, Protocol):
     """What a `Call` needs of the worker that holds it; every method is called on the handler's event loop."""
 
     def answer(self) -> Awaitable[None]: ...
@@ -83,8 +85,6 @@ class Holder(VideoHolder, AttendedHolder, StreamHolder, WritingHolder, Protocol)
     def next_digit(self) -> Awaitable[str]: ...
     def send_digits(self, digits: str) -> Awaitable[None]: ...
     def send(self, frame: Frame) -> None: ...
-    def start_recording(self, path: str | None) -> Awaitable[str]: ...
-    def stop_recording(self) -> Awaitable[None]: ...
     def bridge(self, other: "Call") -> Awaitable[None]: ...
     def join(self, room: "Room", *, listen_only: bool) -> AbstractAsyncContextManager[None]: ...
 
@@ -106,7 +106,7 @@ class Room:
         """What the worker of its calls has made for it."""
 
 
-class Call(Seeing, Listening, Speaking, Streaming, Attended, Writing):
+class Call(Seeing, Listening, Speaking, Streaming, Attended, Writing, Recorded, Passing):
     """One call with a consumer. Everything that waits raises `CallEnded` when the call is over."""
 
     def __init__(
@@ -249,14 +249,6 @@ class Call(Seeing, Listening, Speaking, Streaming, Attended, Writing):
             )
         self.holder.send(frame)
 
-    def record(self, path: str | os.PathLike[str] | None = None) -> "Recording":
-        """Record what the consumer says to a file, while the returned context is open.
-
-        A path ends in `.opus` or `.ogg`, to keep the packets as they come, or in `.wav`, to have them decoded. Without
-        one an `.opus` file named after the call is made in the recordings folder.
-        """
-        return Recording(self.holder, None if path is None else os.fspath(path))
-
     async def bridge(self, other: "Call") -> None:
         """Pass the sound of both calls to each other, packet by packet and undecoded, until one of them ends.
 
@@ -278,26 +270,6 @@ class Call(Seeing, Listening, Speaking, Streaming, Attended, Writing):
             TypeError: the room is one of another media worker.
         """
         return self.holder.join(room, listen_only=listen_only)
-
-
-class Recording:
-    """A recording; an asynchronous context manager. `path` is known once it runs."""
-
-    def __init__(self, holder: Holder, path: str | None) -> None:
-        self._holder = holder
-        self._wanted = path
-        self.path = path or ""
-
-    async def __aenter__(self) -> Self:
-        """Start to record."""
-        self.path = await self._holder.start_recording(self._wanted)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Finish the file."""
-        await self._holder.stop_recording()
 
 
 class Interrupted(CallEnded, asyncio.CancelledError):

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from shared.choice import Date, Rule
+from shared.choice import Date, Handler, Rule
 from shared.errors import BadSetting
 from shared.meta.call_settings import DAYS, CallSettings, Day, Hours
 
@@ -77,6 +77,8 @@ class Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     token_env: str = ""
     token_file: str = ""
     handler: str = ""
+    fallback: tuple[Handler, ...] | None = None
+    """Who takes over, one after the other, when the handler raises; CALL_FALLBACK where there is none."""
     audio: bool | None = None
     video: bool | None = None
     icon: bool | None = None

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from shared.choice import Choice, choose
+from shared.choice import Choice, choose, possible
 from shared.errors import BadSetting
 from shared.ice_servers import IceServer, read_servers
 from shared.pages import Page, read_pages
@@ -35,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     graph_version: Annotated[str, msgspec.Meta(pattern=r"^v\d+\.\d+$")] = "v26.0"
     call_handler: str = DEFAULT_HANDLER
     call_handlers: str = ""
+    call_fallback: str = ""
     host: str = ""
     port: Port | None = None
     dashboard_port: Port = 9181
@@ -202,7 +203,8 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     @property
     def without_options(self) -> tuple[Choice, ...]:
         """Return the handlers that are configured for no Page."""
-        return tuple(Choice(name, {}) for name in (self.call_handler, *_listed(self.call_handlers)))
+        names = (self.call_handler, *_listed(self.call_handlers), *_listed(self.call_fallback))
+        return tuple(Choice(name, {}) for name in names)
 
     def may_run(self, handler: str) -> bool:
         """Tell whether whoever wants a call placed may name this handler: one in a module that is configured."""
@@ -210,16 +212,18 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
         return bool(colon and function) and module in {name.partition(":")[0] for name in self.handlers}
 
     def choose(self, page: str, *, caller: str = "", direction: str = "", at_ms: int = 0) -> Choice:
-        """Return the handler that takes a call, and its options."""
-        chosen = choose(self.pages.get(page, Page()), caller=caller, direction=direction, at_ms=at_ms)
-        return chosen._replace(handler=chosen.handler or self.call_handler)
+        """Return the handler that takes a call, its options, and who takes over from it."""
+        return self._filled(choose(self.pages.get(page, Page()), caller=caller, direction=direction, at_ms=at_ms))
+
+    def _filled(self, choice: Choice) -> Choice:
+        fallback = _listed(self.call_fallback) if choice.fallback is None else choice.fallback
+        return Choice(choice.handler or self.call_handler, choice.options, fallback)
 
     @property
     def choices(self) -> tuple[Choice, ...]:
-        """Return all that PAGES_FILE may choose."""
-        pages = self.pages.values()
-        of_pages = (Choice(page.handler or self.call_handler, page.options) for page in pages)
-        return (*of_pages, *(Choice(rule.handler, rule.options) for page in pages for rule in page.rules))
+        """Return every handler that PAGES_FILE may choose, or let take over, with the options that it has then."""
+        chosen = [self._filled(choice) for page in self.pages.values() for choice in possible(page)]
+        return tuple(Choice(name, each.options) for each in chosen for name in (each.handler, *(each.fallback or ())))
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:

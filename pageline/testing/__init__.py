@@ -79,14 +79,15 @@ class Conversation(AtTheDesk):
         self._over = False
         self._condition: Callable[[], bool] = _never
         self._telephone.on_heard = self._look
+        self.transferred: list[str] = []
+        """Whom the call was given to by `call.transfer`, in turn."""
         self._awaited = 0
         """So many sounds were heard, and waited for."""
 
     async def __aenter__(self) -> Self:
         """Let it ring; the handler has done what it does at once."""
         self._stack.callback(line.bind, line.bind(self._telephone))
-        call = Call(self._telephone, call_id="c_test", epoch=1, options=self._options, **self._known)
-        self._host.start(call, self._watched, self._ended)
+        self._start(self._handler, self._options)
         await self._run(self._loop.run_for, 0)
         return self
 
@@ -216,6 +217,11 @@ class Conversation(AtTheDesk):
         return self._telephone.recordings
 
     @property
+    def held(self) -> bool:
+        """Whether the consumer is on hold and hears music."""
+        return self._telephone.held
+
+    @property
     def muted(self) -> bool:
         """Whether the consumer sees that we are muted."""
         return self._telephone.muted
@@ -238,14 +244,25 @@ class Conversation(AtTheDesk):
             return "completed"
         return "unreached" if self._known["direction"] == "business_initiated" else "cancelled"
 
-    async def _watched(self, call: Call) -> None:
-        try:
-            await self._handler(call)
-        except BaseException as error:
-            self._error = error
-            raise
+    def _start(self, handler: Handler, options: Mapping[str, str]) -> None:
+        call = Call(self._telephone, call_id="c_test", epoch=1, options=options, **self._known)
+
+        async def watched(call: Call) -> None:
+            try:
+                await handler(call)
+            except BaseException as error:
+                self._error = error
+                raise
+
+        self._host.start(call, watched, self._ended)
 
     def _ended(self, how: str, _error: str, _traceback: str) -> None:
+        given_to = self._telephone.take_over()
+        if given_to is not None and how != "raised" and not self._telephone.outcome:
+            self._error = None
+            self.transferred.append(given_to.name)
+            self._start(given_to.handler, given_to.options)
+            return
         if how != "raised":
             self._error = None
         failed = how == "raised" or self._telephone.refused

@@ -1,26 +1,25 @@
 """The telephone at the other end, and what a handler makes it do: `shared.handling.Holder` without any media."""
 
 import asyncio
-import itertools
 import math
 import os
 from array import array
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
-
-import av
-import numpy as np
+from typing import Any, Final, NamedTuple, NoReturn
 
 from pageline.testing.desk import PlayedDesk
+from pageline.testing.tape import PlayedTape
+from pageline.testing.video import PlayedVideo
 from shared.attending import Agent, Parted, Place, Wish
-from shared.handling import FRAME_MS, RATES, AnswerRefused, Call, CallEnded, Frame, Rate, Room, Sound
+from shared.handling import FRAME_MS, RATES, AnswerRefused, Call, CallEnded, Frame, Handler, Rate, Room, Sound
 from shared.meta.messages import Message
 from shared.speaking import Spoken
-from shared.video import Image, Picture, Showing
 from workers.media import sounds
-from workers.media.host import EAR_FRAMES, Inlet, Keypad
+from workers.media.handler import Script, check, load
+from workers.media.host import EAR_FRAMES, Keypad
+from workers.media.succession import TRANSFERRED
 
 TICK_S: Final = FRAME_MS / 1000
 SILENCE: Final = bytes(1920)
@@ -55,12 +54,13 @@ class Placed(NamedTuple):
     key: str
 
 
-class Telephone:
+class Telephone(PlayedVideo):
     """What `Call` and `line` ask of a worker, done on virtual time and written down."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, folder: Path, refuse: AnswerRefused | None, finish: Callable[[str], None]
     ) -> None:
+        super().__init__()
         self._loop = loop
         self._folder = folder
         self._refuse = refuse
@@ -68,7 +68,8 @@ class Telephone:
         self._turn = asyncio.Lock()
         self._free_s = 0.0
         self._marks: list[tuple[asyncio.TimerHandle, asyncio.Future[bool]]] = []
-        self._recording: tuple[Path, int] | None = None
+        self._tape: PlayedTape | None = None
+        self._asked = False  # by the handler that has the call now
         self._connected = False
         self.desk = PlayedDesk()
         self.answered = False
@@ -77,7 +78,6 @@ class Telephone:
         self.voice: dict[int, bytes] = {}
         """What the consumer says, by tick: 20 ms at 48 kHz each."""
         self.keypad = Keypad()
-        self.camera: Inlet[Image] = Inlet(EAR_FRAMES)
         self.heard: list[str | bytes] = []
         self.on_heard: Callable[[], None] = lambda: None
         self.frames: list[Frame] = []
@@ -85,9 +85,8 @@ class Telephone:
         self.messages: list[Written] = []
         self.placed: list[Placed] = []
         self.recordings: list[str] = []
-        self.muted = False
-        self.showing: Showing = "nothing"
-        self.shown: list[Image] = []
+        self.held = False
+        self.given_to: Script | None = None
 
     @property
     def tick(self) -> int:
@@ -113,13 +112,22 @@ class Telephone:
         """See `Call.answer`."""
         if self.outcome:
             raise CallEnded(self.outcome)
-        if self.answered:
+        if self._asked:
             raise RuntimeError("this call was answered before; call.answer() works once")
+        self._asked = True
         if self._refuse is not None:
             self.refused = True
             self._loop.call_later(ENDED_AFTER_REFUSAL_S, self.end, "failed")
             raise self._refuse
         self.answered = True
+
+    def take_over(self) -> Script | None:
+        """Return to whom the call was given, once, as that one finds it: with nothing on its way, and not on hold."""
+        given_to, self.given_to = self.given_to, None
+        if given_to is not None:
+            self._asked = self.held = False
+            self.clear()
+        return given_to
 
     async def reject(self, reason: str) -> None:
         """See `Call.reject`."""
@@ -138,13 +146,9 @@ class Telephone:
     async def play(self, sound: Sound) -> None:
         """See `Call.play`."""
         self.sounding()
-        heard: str | bytes
-        if isinstance(sound, Spoken):
-            heard, seconds = sound.text, len(sound.text) * SPOKEN_S
-        else:
-            heard, seconds = sound if isinstance(sound, bytes) else os.fspath(sound), len(sounds.load(sound)) * TICK_S
+        seconds = _length_s(sound)
         async with self._turn:
-            self.heard.append(heard)
+            self.heard.append(_name(sound))
             self.on_heard()
             await asyncio.sleep(seconds)
 
@@ -206,23 +210,47 @@ class Telephone:
         self._marks.append((due, mark))
         return mark
 
-    async def start_recording(self, path: str | None) -> str:
+    async def start_recording(self, path: str | None, *, stereo: bool) -> str:
         """See `Call.record`."""
         self.sounding()
-        if self._recording is not None:
+        if self._tape is not None:
             raise RuntimeError("this call is being recorded already; leave that `record` before the next")
         file = Path(path) if path else self._folder / f"{len(self.recordings) + 1}.opus"
         if file.suffix.lower() not in (".opus", ".ogg", ".wav"):
             raise ValueError(f"{file.name}: a recording ends in .opus or .ogg, or in .wav")
-        self._recording = file, self.tick
+        self._tape = PlayedTape(file, self.tick, stereo)
         self.recordings.append(str(file))
         return str(file)
 
     async def stop_recording(self) -> None:
         """See `Call.record`."""
-        if self._recording is not None:
-            (file, began), self._recording = self._recording, None
-            _write(file, b"".join(self.voice.get(tick, SILENCE) for tick in range(began + 1, self.tick + 1)))
+        tape, self._tape = self._tape, None
+        if tape is not None:
+            ticks = range(tape.since_tick + 1, self.tick + 1)
+            tape.write(b"".join(self.voice.get(tick, SILENCE) for tick in ticks) or SILENCE)
+
+    async def hold(self, music: tuple[Sound, ...]) -> None:
+        """See `Call.hold`."""
+        self.sounding()
+        for sound in music:
+            _length_s(sound)
+        self.held = True
+
+    async def resume(self) -> None:
+        """See `Call.resume`."""
+        self.sounding()
+        self.held = False
+
+    async def transfer(self, to: str | Handler, options: Mapping[str, str]) -> NoReturn:
+        """See `Call.transfer`; any handler that can be imported can have the call here."""
+        if self.outcome:
+            raise CallEnded(self.outcome)
+        self.given_to = load(to) if isinstance(to, str) else Script(to.__qualname__, to, None)
+        check(self.given_to, options)
+        self.given_to = self.given_to._replace(options=options)
+        self._finish(TRANSFERRED)
+        while True:
+            await asyncio.Event().wait()
 
     async def bridge(self, other: Call) -> None:
         """See `Call.bridge`; a call can be bridged with itself here."""
@@ -284,29 +312,19 @@ class Telephone:
         self.placed.append(Placed(page, psid, handler, ask_permission, within_s, ring_s, key))
         return f"placed_{len(self.placed)}"
 
-    # -- video -------------------------------------------------------------------------------------------------------
 
-    async def watch(self) -> AsyncIterator[Picture]:
-        """See `Call.watch`."""
-        self.sounding()
-        for number in itertools.count():
-            image = await self.camera.take()
+def _length_s(sound: Sound) -> float:
+    return len(sound.text) * SPOKEN_S if isinstance(sound, Spoken) else len(sounds.load(sound)) * TICK_S
 
-            async def decode(_picture: Picture, image: Image = image) -> Image:
-                return image
 
-            yield Picture("vp8", number == 0, self.tick * 1800, b"", decode)
-
-    def show(self, image: Image) -> None:
-        """See `Call.show`."""
-        if self.showing != "nothing":
-            self.shown.append(image)
-
-    async def change_media(self, *, muted: bool | None = None, showing: Showing | None = None) -> None:
-        """See `Call.mute`, `Call.start_video` and the like."""
-        self.sounding()
-        self.muted = self.muted if muted is None else muted
-        self.showing = self.showing if showing is None else showing
+def _name(sound: Sound) -> str | bytes:
+    match sound:
+        case Spoken(text=text):
+            return text
+        case bytes():
+            return sound
+        case _:
+            return os.fspath(sound)
 
 
 def _settle(mark: asyncio.Future[bool], *, played: bool) -> None:
@@ -317,14 +335,3 @@ def _settle(mark: asyncio.Future[bool], *, played: bool) -> None:
 def _at(rate: Rate, pcm48k: bytes) -> bytes:
     """Return 20 ms at a call's rate; every third sample will do for a test."""
     return pcm48k if rate == RATES[-1] else array("h", pcm48k)[::3].tobytes()
-
-
-def _write(path: Path, pcm48k: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    wav = path.suffix.lower() == ".wav"
-    with av.open(str(path), "w", format="wav" if wav else "ogg") as file:
-        stream = file.add_stream("pcm_s16le" if wav else "libopus", rate=RATES[-1], layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.frombuffer(pcm48k or SILENCE, "<i2").reshape(1, -1), "s16", "mono")
-        frame.sample_rate = RATES[-1]
-        for encoded in (*stream.encode(frame), *stream.encode(None)):
-            file.mux(encoded)

@@ -234,8 +234,16 @@ class HandlerStarted(Fact, frozen=True):
     handler: str
 
 
+class HandlerReplaced(Fact, frozen=True):
+    """The user's coroutine has `raised` or `transferred` the call, and another is started in its place."""
+
+    because: str
+    error: str = ""
+    traceback: str = ""
+
+
 class HandlerEnded(Fact, frozen=True):
-    """The user's coroutine is over: `returned`, `raised` or `cancelled`."""
+    """The last of the user's coroutines is over: `returned`, `raised` or `cancelled`."""
 
     how: str
     error: str = ""
@@ -330,7 +338,7 @@ class MessageFailed(Fact, frozen=True):
 
 
 FromMeta = Arrived | StatusChanged | MediaChanged | Terminated | PermissionReplied | Unrecognized
-FromUs = Placed | RejectAsked | HangUpAsked | RecordingStarted | HandlerStarted | HandlerEnded
+FromUs = Placed | RejectAsked | HangUpAsked | RecordingStarted | HandlerStarted | HandlerReplaced | HandlerEnded
 FromBus = Claimed | HandedBack | LogRestored | DeadlinePassed | ActionGranted | Closed
 FromLeg = OfferMade | LegConnected | LegFailed | LegClosed | MediaOffered | MediaAnswerMade
 FromGraph = AnswerReceived | PermissionRead | ConnectAnswered | MediaAnswered | ActionSettled | ActionFailed

@@ -35,6 +35,16 @@ async def stumble(call: Call) -> None:
     raise LookupError("the receptionist stumbled over the carpet")
 
 
+async def hand_over(call: Call) -> None:
+    """Keep what both say while the caller is on hold, until a key leads to the answering machine."""
+    await call.answer()
+    async with call.record(f"{call.id}.opus", stereo=True):
+        await call.hold("tone.wav")
+        await call.ask(timeout_s=20)
+        await call.resume()
+        await call.transfer("workers.handlers.voicemail:answer", voicemail_greeting="high.wav")
+
+
 async def intrude(call: Call) -> None:
     """Join the conference, and break at the first key."""
     from conference import room

@@ -13,10 +13,13 @@ from shared.calls import facts
 from tests.acceptance.line import PIPELINE, ROOT, Line, write_tone
 from tests.acceptance.simulated import SimulatedMeta
 from tests.acceptance.standin import until
+from tests.unit.test_recorder import dominant_hz
+from tests.unit.test_stereo import played
 
 VOICEMAIL = "108812345678981"
 MENUS = "108812345678982"
 SPEAKS = "108812345678983"
+HANDS_OVER = "108812345678984"
 RECEPTION = """\
 open = { menu = "main" }
 [menus.main]
@@ -32,6 +35,8 @@ keys."#" = { play = "high.wav", hang_up = true }
 SPOKEN = str(ROOT / "workers" / "handlers" / "sounds" / "goodbye.ogg")
 SPOKEN_S = 3.0
 HIGH_HZ = 880
+MUSIC_HZ = 440
+CONSUMER_HZ = 1200
 
 
 class Told(NamedTuple):
@@ -82,6 +87,8 @@ def line(simulated: SimulatedMeta, office: Told, tmp_path_factory: pytest.TempPa
                 (SPEAKS, "reception:speak"),
             ):
                 tables.write(f'[{page}]\ntoken = "x"\nhandler = "{handler}"\n')
+            tables.write(f'[{HANDS_OVER}]\ntoken = "x"\nhandler = "reception:stumble"\n')
+            tables.write('fallback = ["reception:hand_over"]\n')
             tables.write(f'[[{SPEAKS}.rules]]\ncallers = ["4006"]\nhandler = "workers.handlers.voicemail:answer"\n')
             tables.write('options = { voicemail_greeting = "high.wav" }\n')
         (running.home / "reception.toml").write_text(RECEPTION)
@@ -173,6 +180,36 @@ def test_a_rule_chooses_the_handler_and_its_options_by_who_calls(line: Line, sim
     caller.hang_up()
     assert line.await_fact(caller, facts.HandlerStarted).handler == "workers.handlers.voicemail:answer"
     assert simulated.wait(caller.call_id)["heard"]["dominant_hz"] == pytest.approx(HIGH_HZ, abs=5)
+
+
+def test_a_call_goes_from_a_handler_that_raised_to_hold_and_from_there_to_the_answering_machine(
+    line: Line, simulated: SimulatedMeta, office: Told
+) -> None:
+    caller = Caller(simulated, HANDS_OVER, "4007")
+    both = line.await_fact(caller, facts.RecordingStarted)
+    simulated.say(caller.call_id, tone_hz=CONSUMER_HZ)
+    until(lambda: heard_s(simulated, caller) > 2, "two seconds of music")
+    caller.press("1")
+    until(lambda: len(started(line, caller)) == 3, "the answering machine")
+    until(lambda: heard_s(simulated, caller) > 6, "the greeting")
+    caller.hang_up()
+    assert simulated.wait(caller.call_id)["heard"]["dominant_hz"] == pytest.approx(HIGH_HZ, abs=5)
+    assert line.outcome_of(caller) == "completed"
+    assert started(line, caller) == ["reception:stumble", "reception:hand_over", "workers.handlers.voicemail:answer"]
+    replaced = [fact for fact in line.log_of(caller.call_id) if isinstance(fact, facts.HandlerReplaced)]
+    assert [fact.because for fact in replaced] == ["raised", "transferred"]
+    assert "in stumble" in replaced[0].traceback
+    consumer, us = played(line.home / both.path)
+    assert dominant_hz(us) == pytest.approx(MUSIC_HZ, abs=5)
+    assert dominant_hz(consumer[-len(consumer) // 3 :]) == pytest.approx(CONSUMER_HZ, abs=5)
+
+
+def heard_s(simulated: SimulatedMeta, caller: Caller) -> float:
+    return float(simulated.view(caller.call_id)["heard"]["seconds"] or 0)
+
+
+def started(line: Line, caller: Caller) -> list[str]:
+    return [fact.handler for fact in line.log_of(caller.call_id) if isinstance(fact, facts.HandlerStarted)]
 
 
 def test_a_file_with_a_mistake_is_told_at_the_start_with_its_line(line: Line) -> None:

@@ -14,6 +14,7 @@ from shared.messenger import Messenger
 from shared.wire import Wire
 from tests.integration.roaming import Roamer
 from tests.integration.test_leg import LOOPBACK, until
+from workers.media.casting import Cast
 from workers.media.handler import Script
 from workers.media.host import Host
 from workers.media.leg import Leg
@@ -27,8 +28,14 @@ WITHIN_S: Final = 5
 PLACED: Final = state.Call(page="1", handler="old:answer", placed=True, ring_ms=45_000)
 
 
-def gone(call: state.Call) -> Script:
-    raise HandlerUnusable(f"{call.handler} is in no module that is configured")
+class Gone:
+    """Knows the handler of a call no more."""
+
+    def of(self, call: state.Call) -> Cast:
+        return Cast((call.handler,))
+
+    def script(self, name: str, options: object) -> Script:
+        raise HandlerUnusable(f"{name} is in no module that is configured")
 
 
 @pytest.fixture
@@ -51,7 +58,7 @@ async def performer(bus: Bus, tmp_path: Path) -> AsyncIterator[Performer]:
         bus=bus,
         worker="one",
         host=Host(loop, loop),
-        script_of=gone,
+        casting=Gone(),
         legs=SpareLegs(lambda: Leg(addresses=LOOPBACK)),
         lives={},
         recordings=tmp_path,

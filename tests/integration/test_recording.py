@@ -14,7 +14,7 @@ from tests.integration.test_leg import OURS, OURS_HZ, THEIRS, THEIRS_HZ, Far, ca
 from tests.unit.test_recorder import RATE_HZ, dominant_hz, played
 from workers.media.host import Ear
 from workers.media.live_call import LiveCall
-from workers.media.recorder import recorder
+from workers.media.tape import recorder
 
 BUSY_S = 0.1
 """By so much a busy machine may be late with the last packets, or with the end."""
@@ -27,7 +27,7 @@ async def test_a_lossy_call_is_recorded_undecoded_and_in_real_time_while_a_voice
     async with call(Far()) as (leg, far):
         live = LiveCall(leg)
         began_s = time.monotonic()
-        await live.record(recorder(tmp_path / "a.opus", 48_000))
+        await live.tape.record(recorder(tmp_path / "a.opus", 48_000))
         async for tick in ticks(150):
             if chance.random() < 0.1:
                 far.skip()
@@ -37,9 +37,9 @@ async def test_a_lossy_call_is_recorded_undecoded_and_in_real_time_while_a_voice
                 await far.send(THEIRS[tick % 75], tick + 9_000, ssrc=2)
             live.tick([])
         await until(lambda: leg.figures().packets_received > 120)
-        await live.stop_recording()
+        await live.tape.stop()
         lasted_s = time.monotonic() - began_s
-        assert not live.recorded
+        assert not live.tape.runs
         assert leg.figures().played_ms == 0, "nothing was decoded"
         assert leg.on_sound is None
     sound = played(tmp_path / "a.opus")
@@ -51,8 +51,8 @@ async def test_a_lossy_call_is_recorded_undecoded_and_in_real_time_while_a_voice
 async def test_a_bridged_call_is_recorded_undecoded_before_its_packets_are_passed_on(tmp_path: Path) -> None:
     async with call(Far()) as (one, far), call(Far()) as (other, _):
         caller, agent = LiveCall(one), LiveCall(other)
-        await caller.record(recorder(tmp_path / "caller.opus", 48_000))
-        await agent.record(recorder(tmp_path / "agent.opus", 48_000))
+        await caller.tape.record(recorder(tmp_path / "caller.opus", 48_000))
+        await agent.tape.record(recorder(tmp_path / "agent.opus", 48_000))
         bridge = asyncio.create_task(caller.bridge(agent))
         async for tick in ticks(75):
             await far.send(THEIRS[tick], tick)
@@ -73,7 +73,7 @@ async def test_who_listens_to_a_recorded_call_hears_it_and_a_wav_file_holds_the_
         async with call(Far()) as (leg, far):
             live = LiveCall(leg)
             heard: list[tuple[Ear, Frame]] = []
-            await live.record(recorder(tmp_path / name, 48_000))
+            await live.tape.record(recorder(tmp_path / name, 48_000))
             live.add_ear(Ear(), 48_000)
             async for tick in ticks(60):
                 await far.send(OURS[tick], tick)
@@ -91,7 +91,7 @@ async def test_a_wav_file_is_as_good_whoever_comes_to_listen_at_another_rate_and
         live = LiveCall(leg)
         heard: list[tuple[Ear, Frame]] = []
         ear = Ear()
-        await live.record(recorder(tmp_path / "a.wav", live.rate))
+        await live.tape.record(recorder(tmp_path / "a.wav", live.rate))
         async for tick in ticks(90):
             await far.send(OURS[tick], tick)
             if tick == 20:
@@ -116,7 +116,7 @@ async def test_a_disk_that_hangs_keeps_no_call_open(tmp_path: Path) -> None:
     async with call(Far()) as (leg, far):
         live = LiveCall(leg)
         writes, stuck = recorder(tmp_path / "a.opus", 48_000), recorder(hanging, 48_000)
-        await live.record(writes)
+        await live.tape.record(writes)
         writes.patience_s, stuck.patience_s = 2.0, 0.02
         notes = far.take_notes()
         async for tick in ticks(20):
@@ -147,6 +147,6 @@ async def test_a_recording_that_cannot_begin_leaves_the_call_as_it_was(tmp_path:
     async with call(Far()) as (leg, _):
         live = LiveCall(leg)
         with pytest.raises(IsADirectoryError):
-            await live.record(recorder(tmp_path / "folder.opus", 48_000))
-        assert not live.recorded
+            await live.tape.record(recorder(tmp_path / "folder.opus", 48_000))
+        assert not live.tape.runs
         assert leg.on_sound is None

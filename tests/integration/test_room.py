@@ -11,8 +11,8 @@ from tests.unit.test_recorder import RATE_HZ, dominant_hz, played
 from workers.media.host import Host
 from workers.media.live_call import LiveCall
 from workers.media.mixer import Mixer, Participant
-from workers.media.recorder import recorder
 from workers.media.rounds import Rounds
+from workers.media.tape import recorder
 
 FAINT = 1_500
 """A stock receiver on a busy machine makes more of a tone than there is."""

@@ -125,9 +125,9 @@ SABOTAGES: Final = (
     Sabotage(
         promise=4,
         sentence="The successor does not run on_lost",
-        file="workers/media/performer.py",
-        mechanism="        if script is not None and script.on_lost is not None:\n",
-        without="        if False:\n",
+        file="workers/media/succession.py",
+        mechanism="        if script.on_lost is None:\n",
+        without="        if True:\n",
         tests=(KILLED_WHILE_LIVE,),
     ),
     Sabotage(

@@ -128,7 +128,7 @@ async def media(machine: Machine) -> None:
         bus=machine.world.plant.bus(machine.cable()),
         inbox=Bus(machine.cable()),
         host=Host(loop, loop),
-        script_of=scripts.script_of,
+        casting=scripts.Casting(),
         make_leg=machine.world.air.leg,
         tick_s=TICK_S,
     )

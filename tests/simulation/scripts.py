@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 import random
+from collections.abc import Mapping
 from typing import Final
 
 from pageline import Call, CallEnded, MediaRefused
 from shared.calls import state
+from shared.handling import NO_OPTIONS
 from workers.handlers.announce import GOODBYE
+from workers.media.casting import Cast
 from workers.media.handler import Script
 
 PLANNED: Final = "planned by the simulation"
@@ -139,9 +142,16 @@ CALLERS: Final = (
 """Handlers for calls that we place."""
 
 
-def script_of(call: state.Call) -> Script:
-    """Return what answers for a Page."""
-    return SCRIPTS.get(call.page, SCRIPTS["100"])
+class Casting:
+    """Who answers for a Page; on some, whoever breaks down has somebody to take over."""
+
+    def of(self, call: state.Call) -> Cast:
+        page = call.page if call.page in SCRIPTS else "100"
+        heirs = (page_of("break_down"), page_of("talk")) if int(page) % 2 else ()
+        return Cast((page, *heirs))
+
+    def script(self, name: str, options: Mapping[str, str] = NO_OPTIONS) -> Script:
+        return SCRIPTS[name]
 
 
 def page_of(name: str) -> str:

@@ -49,7 +49,7 @@ class Telephone:
     def send(self, frame: Frame) -> None:
         pass
 
-    async def start_recording(self, path: str | None) -> str:
+    async def start_recording(self, path: str | None, *, stereo: bool) -> str:
         return path or ""
 
     answer = reject = hang_up = stop_recording = bridge = send_digits = nothing

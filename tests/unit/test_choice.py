@@ -14,6 +14,7 @@ FILE: Final = """
 [1]
 handler = "shop:answer"
 options = { ivr_file = "shop.toml" }
+fallback = ["voicemail:answer"]
 holidays = ["12-25", "2026-03-04"]
 hours = { timezone = "Africa/Lagos", monday = "09:00-17:00", wednesday = "09:00-17:00", friday = "09:00-17:00" }
 
@@ -21,6 +22,7 @@ hours = { timezone = "Africa/Lagos", monday = "09:00-17:00", wednesday = "09:00-
 handler = "vip:answer"
 callers = ["77", "78"]
 options = { queue = "vip" }
+fallback = ["desk:answer", "voicemail:answer"]
 
 [[1.rules]]
 handler = "ours:call"
@@ -29,33 +31,39 @@ direction = "business_initiated"
 [[1.rules]]
 handler = "voicemail:answer"
 when = "closed"
+fallback = []
 
 [2]
 """
+OF_PAGE: Final = ("voicemail:answer",)
+OF_VIP: Final = ("desk:answer", "voicemail:answer")
+OF_ALL: Final = ("late:answer", "last:answer")
 MONDAY_NOON_MS: Final = 1_772_452_800_000  # 2026-03-02T12:00Z, 13:00 in Lagos
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     (tmp_path / "pages.toml").write_text(FILE)
-    return Settings(pages_file=str(tmp_path / "pages.toml"), call_handler="all:answer")
+    return Settings(
+        pages_file=str(tmp_path / "pages.toml"), call_handler="all:answer", call_fallback="late:answer, last:answer"
+    )
 
 
 @pytest.mark.parametrize(
     ("page", "caller", "direction", "after_h", "chosen"),
     [
-        ("1", "5", "user_initiated", 0, Choice("shop:answer", {"ivr_file": "shop.toml"})),
-        ("1", "77", "user_initiated", 0, Choice("vip:answer", {"queue": "vip"})),
-        ("1", "77", "user_initiated", 12, Choice("vip:answer", {"queue": "vip"})),
-        ("1", "5", "business_initiated", 12, Choice("ours:call", {})),
-        ("1", "5", "user_initiated", 4, Choice("voicemail:answer", {})),
-        ("1", "5", "user_initiated", -5, Choice("voicemail:answer", {})),
-        ("1", "5", "user_initiated", -4, Choice("shop:answer", {"ivr_file": "shop.toml"})),
-        ("1", "5", "user_initiated", 24, Choice("voicemail:answer", {})),
-        ("1", "5", "user_initiated", 48, Choice("voicemail:answer", {})),
-        ("1", "5", "user_initiated", 96, Choice("shop:answer", {"ivr_file": "shop.toml"})),
-        ("2", "5", "user_initiated", 0, Choice("all:answer", {})),
-        ("3", "77", "user_initiated", 0, Choice("all:answer", {})),
+        ("1", "5", "user_initiated", 0, Choice("shop:answer", {"ivr_file": "shop.toml"}, OF_PAGE)),
+        ("1", "77", "user_initiated", 0, Choice("vip:answer", {"queue": "vip"}, OF_VIP)),
+        ("1", "77", "user_initiated", 12, Choice("vip:answer", {"queue": "vip"}, OF_VIP)),
+        ("1", "5", "business_initiated", 12, Choice("ours:call", {}, OF_PAGE)),
+        ("1", "5", "user_initiated", 4, Choice("voicemail:answer", {}, ())),
+        ("1", "5", "user_initiated", -5, Choice("voicemail:answer", {}, ())),
+        ("1", "5", "user_initiated", -4, Choice("shop:answer", {"ivr_file": "shop.toml"}, OF_PAGE)),
+        ("1", "5", "user_initiated", 24, Choice("voicemail:answer", {}, ())),
+        ("1", "5", "user_initiated", 48, Choice("voicemail:answer", {}, ())),
+        ("1", "5", "user_initiated", 96, Choice("shop:answer", {"ivr_file": "shop.toml"}, OF_PAGE)),
+        ("2", "5", "user_initiated", 0, Choice("all:answer", {}, OF_ALL)),
+        ("3", "77", "user_initiated", 0, Choice("all:answer", {}, OF_ALL)),
     ],
 )
 def test_the_first_rule_that_holds_decides(
@@ -67,7 +75,9 @@ def test_the_first_rule_that_holds_decides(
 
 
 def test_every_handler_that_may_be_chosen_is_known(settings: Settings) -> None:
-    assert settings.handlers == {"all:answer", "shop:answer", "vip:answer", "ours:call", "voicemail:answer"}
+    chosen = {"all:answer", "shop:answer", "vip:answer", "ours:call", "voicemail:answer"}
+    assert settings.handlers == {*chosen, "desk:answer", "late:answer", "last:answer"}
+    assert Choice("desk:answer", {"queue": "vip"}) in settings.choices, "who takes over is told the same"
     assert settings.may_run("vip:other")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import pytest
 
-from pageline import AnswerRefused, Call, CallEnded, Frame, Image, Room, line
+from pageline import AnswerRefused, Call, CallEnded, Frame, HandlerUnusable, Image, Room, line
 from pageline.testing import Conversation
 
 SECONDS = 1.5
@@ -301,3 +301,69 @@ async def test_a_thread_of_the_handlers_is_waited_for_and_its_timeouts_do_not_fi
     async with Conversation(handler) as talk:
         await talk.hears("tone.wav")
         assert talk.now_s < 5
+
+
+# --- passed on ---
+
+
+async def clerk(call: Call) -> None:
+    await call.answer()
+    await call.play("tone.wav")
+    assert call.options == {"of": "menu"}
+
+
+async def switch(call: Call) -> None:
+    await call.answer()
+    call.send(Frame(bytes(1920)))
+    await call.hold()
+    try:
+        await call.transfer(clerk, of="menu")
+    finally:
+        await asyncio.sleep(1)  # of virtual time
+
+
+async def test_who_is_given_a_call_has_it_as_it_is_once_the_other_has_cleaned_up() -> None:
+    async with Conversation(switch) as talk:
+        assert talk.held
+        await talk.hears("tone.wav")
+        assert talk.now_s == pytest.approx(1)
+        assert not talk.held
+        assert await talk.ended() == "completed"
+    assert [name.rpartition(".")[2] for name in talk.transferred] == ["clerk"]
+
+
+async def test_a_call_can_be_given_to_a_handler_by_its_name() -> None:
+    async def reception(call: Call) -> None:
+        await call.answer()
+        await call.transfer("workers.handlers.voicemail:answer")
+
+    async with Conversation(reception) as talk:
+        await talk.hears("leave_a_message.ogg")
+    assert talk.transferred == ["workers.handlers.voicemail:answer"]
+
+
+async def test_a_call_cannot_be_given_to_nobody() -> None:
+    async def reception(call: Call) -> None:
+        await call.answer()
+        with pytest.raises(HandlerUnusable, match="no function nobody"):
+            await call.transfer("workers.handlers.voicemail:nobody")
+
+    async with Conversation(reception) as talk:
+        assert await talk.ended() == "completed"
+    assert talk.transferred == []
+
+
+async def test_who_has_given_a_call_away_may_say_so_and_is_over() -> None:
+    said: list[str] = []
+
+    async def reception(call: Call) -> None:
+        await call.answer()
+        try:
+            await call.transfer(clerk, of="menu")
+        except CallEnded as ended:
+            said.append(ended.outcome)
+
+    async with Conversation(reception) as talk:
+        assert await talk.ended() == "completed"
+    assert said == ["transferred"]
+    assert talk.heard == ["tone.wav"]

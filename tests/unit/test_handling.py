@@ -28,7 +28,7 @@ class Silent:
         self.written.append((page, psid, message))
         return "m_1"
 
-    async def start_recording(self, path: str | None) -> str:
+    async def start_recording(self, path: str | None, *, stereo: bool) -> str:
         return path or ""
 
     async def hear(self, _rate: int) -> AsyncIterator[Frame]:

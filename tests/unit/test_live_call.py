@@ -516,3 +516,75 @@ async def test_a_call_that_is_over_counts_no_longer_among_those_encoded() -> Non
             assert len(SpeechEncoder._all) == before + len(calls)
     finally:
         gc.enable()
+
+
+# --- on hold ---
+
+
+async def test_on_hold_the_music_goes_round_and_the_handlers_speech_is_dropped() -> None:
+    live, leg = line()
+    live.hold(CLIP)
+    for _ in range(25):
+        tick(live, before=1)
+    assert leg.kinds() == "c" * 25
+    assert [payload for _, payload in leg.wire.kept] == [CLIP[number % len(CLIP)] for number in range(25)]
+    live.resume()
+    before = len(leg.wire.kept)
+    tick(live, before=1)
+    assert leg.kinds(before) == "h"
+
+
+async def test_on_hold_a_clip_comes_before_the_music_and_the_music_goes_on_where_it_was() -> None:
+    live, leg = line()
+    live.hold(CLIP)
+    tick(live)
+    playing = asyncio.create_task(live.play(WORDS))
+    await asyncio.sleep(0)
+    for _ in range(len(WORDS)):
+        tick(live)
+    await playing
+    tick(live)
+    assert leg.kinds() == "c" + "w" * len(WORDS) + "c"
+    assert leg.wire.kept[-1][1] == CLIP[1]
+
+
+async def test_a_bridged_call_on_hold_and_the_other_do_not_hear_each_other_until_it_is_resumed() -> None:
+    (live, leg), (other, far) = line(), line()
+    bridging = asyncio.create_task(live.bridge(other))
+    await asyncio.sleep(0)
+    live.hold(CLIP)
+    for number in range(20):
+        leg.hears(WORDS[number % len(WORDS)], number, number * 0.02)
+        far.hears(WORDS[number % len(WORDS)], number, number * 0.02)
+        tick(live)
+        tick(other)
+    assert leg.kinds() == "c" * 20, "the consumer hears music and nothing of the other"
+    assert "w" not in far.kinds()
+    live.resume()
+    before, far_before = len(leg.wire.kept), len(far.wire.kept)
+    for number in range(20, 30):
+        leg.hears(WORDS[number % len(WORDS)], number, number * 0.02)
+        far.hears(WORDS[number % len(WORDS)], number, number * 0.02)
+        tick(live)
+    assert leg.kinds(before) == "w" * 10
+    assert far.kinds(far_before) == "w" * 10
+    bridging.cancel()
+    await asyncio.wait([bridging])
+
+
+async def test_nobody_hears_who_is_on_hold() -> None:
+    live, leg = line()
+    ear = Ear()
+    live.add_ear(ear, RATE)
+    live.hold(CLIP)
+    heard: list[tuple[Ear, Frame]] = []
+    began_s = time.monotonic() - 1
+    for number in range(10):
+        leg.hears(WORDS[number % len(WORDS)], number, began_s + number * 0.02)
+        live.listen(heard)
+    assert heard == []
+    live.resume()
+    for number in range(10, 20):
+        leg.hears(WORDS[number % len(WORDS)], number, began_s + number * 0.02)
+        live.listen(heard)
+    assert heard

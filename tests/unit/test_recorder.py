@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from shared.handling import Frame
 from workers.media.ogg import OggOpus
 from workers.media.opus import encode_clip
-from workers.media.recorder import MOST_WAITING, OggRecorder, WavRecorder, recorder
+from workers.media.recorder import MOST_WAITING, OggRecorder, WavRecorder
+from workers.media.tape import recorder
 from workers.media.unbroken import SILENCE, WINDOW_PACKETS, Arrived, Unbroken
 
 RATE_HZ, TICK = 48_000, 960

@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING
 from shared.calls import facts
 from shared.handling import Call, Frame, Rate, Room, Sound
 from shared.meta.messages import Message
-from shared.speaking import Spoken
-from workers.media import sounds
 from workers.media.dtmf import Digit
 from workers.media.held_desk import HeldDesk
+from workers.media.held_passing import HeldPassing, packets_of
 from workers.media.held_video import HeldVideo
 from workers.media.host import Ear, Host, Keypad
 from workers.media.mixer import Participant, mixer_of
-from workers.media.voice import voice
 
 if TYPE_CHECKING:
     from workers.media.performer import Performer
 
 
-class HeldCall(HeldDesk, HeldVideo):
+class HeldCall(HeldDesk, HeldPassing, HeldVideo):
     """What `shared.handling.Call` asks of its holder."""
 
     def __init__(self, performer: "Performer", host: Host) -> None:
@@ -47,11 +45,7 @@ class HeldCall(HeldDesk, HeldVideo):
 
     async def play(self, sound: Sound) -> None:
         """See `Call.play`."""
-        if isinstance(sound, Spoken):
-            packets = await voice.say(sound.text)
-        else:
-            packets = await asyncio.to_thread(sounds.load, sound)
-        await self._host.on_media_loop(self._play(packets))
+        await self._host.on_media_loop(self._play(await packets_of(sound)))
 
     async def _play(self, packets: tuple[bytes, ...]) -> None:
         await self.performer.sounding().play(packets)
@@ -118,15 +112,15 @@ class HeldCall(HeldDesk, HeldVideo):
             live.outbound.mark(lambda played: self._host.soon_on_handlers_loop(_settle, reached, played))
         return reached
 
-    async def start_recording(self, path: str | None) -> str:
+    async def start_recording(self, path: str | None, *, stereo: bool) -> str:
         """See `Call.record`."""
-        return await self._host.on_media_loop(self.performer.start_recording(path))
+        return await self._host.on_media_loop(self.performer.start_recording(path, stereo=stereo))
 
     async def stop_recording(self) -> None:
         """See `Call.record`."""
         live = self.performer.live
         if live is not None:
-            await self._host.on_media_loop(live.stop_recording())
+            await self._host.on_media_loop(live.tape.stop())
 
     async def message(self, page: str, psid: str, message: Message) -> str:
         """See `Call.message`; works after the call's end as well."""

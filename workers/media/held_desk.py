@@ -1,17 +1,14 @@
 """The handler's side of a call at the desk: every method runs on the handlers' loop and crosses over."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from shared.attending import Agent, Parted, Wish
 from shared.handling import Sound
-from shared.speaking import Spoken
-from workers.media import sounds
 from workers.media.agents import Agents
+from workers.media.held_passing import packets_of
 from workers.media.host import Host
-from workers.media.voice import voice
 
 if TYPE_CHECKING:
     from workers.media.performer import Performer
@@ -53,10 +50,7 @@ class HeldDesk:
 
     async def talk(self, agent: Agent, music: Sound | None) -> Parted:
         """See `Call.talk`."""
-        if isinstance(music, Spoken):
-            packets = await voice.say(music.text)
-        else:
-            packets = () if music is None else await asyncio.to_thread(sounds.load, music)
+        packets = () if music is None else await packets_of(music)
         return await self._host.on_media_loop(self._talk(agent, packets))
 
     async def _talk(self, agent: Agent, music: tuple[bytes, ...]) -> Parted:

@@ -16,7 +16,7 @@ from workers.media.leg import Leg
 from workers.media.mixer import Participant
 from workers.media.opus import encode_clip
 from workers.media.outgoing import Outgoing
-from workers.media.recorder import OggRecorder, WavRecorder
+from workers.media.tape import Tape
 from workers.media.underway import Keying, Playing
 
 IDLE_TICKS: Final = 25
@@ -40,8 +40,8 @@ class LiveCall:
         self._clips: deque[Playing] = deque()
         self._keyings: deque[Keying] = deque()
         self._ears: list[Ear] = []
-        self._recorder: OggRecorder | WavRecorder | None = None
-        self._decoded_to: WavRecorder | None = None
+        self.tape = Tape(leg)
+        self._music: Playing | None = None  # while the consumer is on hold
         self._rate: Rate = 48000
         self._speech: SpeechEncoder | None = None
         self._unheard_ticks = 0
@@ -65,7 +65,8 @@ class LiveCall:
         if not self.leg.live:
             return
         pcm, room = None, self._participant
-        if self._ears or self._decoded_to is not None or (room is not None and room.heard):
+        wanted = self._music is None and (bool(self._ears) or (room is not None and room.heard))
+        if wanted or self.tape.decodes:
             self._unheard_ticks = 0
             pcm = self.leg.pull(self._rate)
         else:
@@ -73,12 +74,12 @@ class LiveCall:
             if self._unheard_ticks > KEPT_TICKS:
                 self.leg.hear(False)
         if room is not None:
-            room.say(pcm)
+            room.say(pcm if wanted else None)
         if pcm is not None:
             frame = Frame(pcm, self._rate)
-            heard.extend((ear, frame) for ear in self._ears)
-            if self._decoded_to is not None:
-                self._decoded_to.take(frame, time.monotonic())
+            if wanted:
+                heard.extend((ear, frame) for ear in self._ears)
+            self.tape.take(frame)
 
     def speak(self) -> None:
         """Send what is due."""
@@ -135,18 +136,28 @@ class LiveCall:
     @property
     def _replaced(self) -> bool:
         """Whether something else is sent in place of the handler's frames; for a clip they wait."""
-        return bool(self._keyings or self._last_words is not None or self._connected)
+        return bool(self._keyings or self._last_words is not None or self._connected or self._music is not None)
 
     @property
     def _connected(self) -> bool:
         """Whether other calls speak to this one."""
         return self._bridged is not None or self._participant is not None
 
+    def hold(self, music: Sequence[bytes]) -> None:
+        """Play music over and over in place of all but clips, keys and last words, and let nobody hear the consumer."""
+        self._music = Playing(music)
+        self._let_through()
+
+    def resume(self) -> None:
+        """Go on as before `hold`."""
+        self._music = None
+        self._let_through()
+
     async def play(self, packets: Sequence[bytes]) -> None:
         """Play a clip after those before it; return when its last packet was sent."""
         if not packets:
             return
-        playing = Playing(packets, asyncio.get_running_loop().create_future())
+        playing = Playing(packets)
         self._clips.append(playing)
         try:
             await playing.done
@@ -193,41 +204,9 @@ class LiveCall:
             self._ears.remove(ear)
 
     @property
-    def recorded(self) -> bool:
-        """Whether a recording runs."""
-        return self._recorder is not None
-
-    async def record(self, recorder: OggRecorder | WavRecorder) -> None:
-        """Write what is heard from now on, undecoded where the recorder takes it so.
-
-        Raises:
-            OSError: the file cannot be made.
-        """
-        self._recorder = recorder
-        if isinstance(recorder, WavRecorder):
-            self._decoded_to = recorder
-        else:
-            self.leg.on_sound = recorder.hear
-        try:
-            await recorder.open()
-        except BaseException:
-            self._release_recorder()
-            raise
-
-    @property
     def rate(self) -> Rate:
         """Return the rate at which this call is decoded, Hz."""
         return self._rate
-
-    async def stop_recording(self) -> None:
-        """Finish the recording, if there is one."""
-        recorder = self._release_recorder()
-        if recorder is not None:
-            await recorder.close()
-
-    def _release_recorder(self) -> OggRecorder | WavRecorder | None:
-        recorder, self._recorder, self._decoded_to, self.leg.on_sound = self._recorder, None, None, None
-        return recorder
 
     async def bridge(self, other: "LiveCall") -> None:
         """Pass packets both ways, undecoded, until cancelled or one of the calls is closed.
@@ -240,8 +219,7 @@ class LiveCall:
         over = self._bridge_over = other._bridge_over = asyncio.get_running_loop().create_future()
         for one, another in ((self, other), (other, self)):
             one._bridged = another
-            one.leg.video.forward(another.leg.video)
-            one._let_through()
+        self._let_through()
         try:
             await over
         finally:
@@ -283,7 +261,7 @@ class LiveCall:
             self._bridge_over.set_result(None)
         self.outbound.clear()
         self.leave(self._participant)
-        finishing = asyncio.create_task(self.stop_recording())
+        finishing = asyncio.create_task(self.tape.stop())
         figures = self.leg.figures()
         await self.leg.close()
         await finishing
@@ -307,19 +285,16 @@ class LiveCall:
     def _next_payload(self) -> bytes | None:
         if self._last_words is not None:
             return self._last_words.popleft() if self._last_words else None
-        if self._bridged is not None:
+        if self._bridged is not None and self._music is None:
             return None
         if self._clips:
             playing = self._clips[0]
-            payload = playing.packets[playing.next]
-            playing.next += 1
             self._due.clear()  # what waits for a clip is late by its length, and no more is made up for
-            if playing.next == len(playing.packets):
+            payload = playing.take()
+            if playing.done.done():
                 self._clips.popleft()
-                if not playing.done.done():
-                    playing.done.set_result(None)
             return payload
-        return None
+        return None if self._music is None else self._music.take()
 
     def _use_rate(self, rate: Rate) -> None:
         if rate not in RATES:
@@ -335,10 +310,14 @@ class LiveCall:
             raise RuntimeError(f"call {self.call_id} is in a room already; leave it before the next")
 
     def _let_through(self) -> None:
-        """Pass on what the bridged call says, unless something else is sent in its place."""
-        if self._bridged is not None:
-            busy = self._last_words is not None or self._keyings
-            self._bridged.leg.forward(None if busy else self.leg)
+        """Pass on what this call and the bridged one say, unless something else is sent in its place."""
+        if self._bridged is None:
+            return
+        held = self._music is not None or self._bridged._music is not None
+        for one, other in ((self, self._bridged), (self._bridged, self)):
+            busy = held or one._keyings or one._last_words is not None
+            other.leg.forward(None if busy else one.leg)
+            other.leg.video.forward(None if held else one.leg.video)
 
     def _part(self) -> None:
         self.leg.forward(None)

@@ -38,10 +38,11 @@ def checksum(page: bytes) -> int:
 
 
 class OggOpus:
-    """One file; `serial` is any 32-bit number."""
+    """One file; `serial` is any 32-bit number, `head` says what its packets hold (RFC 7845 section 5.1)."""
 
-    def __init__(self, serial: int) -> None:
+    def __init__(self, serial: int, head: bytes = HEAD) -> None:
         self._serial = serial
+        self._head = head
         self._pages = 0
         self._samples = 0
         """Up to the end of the last packet taken."""
@@ -50,7 +51,7 @@ class OggOpus:
 
     def begin(self) -> bytes:
         """Return what comes before all sound."""
-        return self._page([HEAD], 0, _FIRST) + self._page([TAGS], 0)
+        return self._page([self._head], 0, _FIRST) + self._page([TAGS], 0)
 
     def add(self, packets: Sequence[bytes]) -> bytes:
         """Take packets that follow each other without a gap, and return the pages that are full now, if any.

@@ -79,6 +79,11 @@ def packet_samples(payload: bytes) -> int:
     return samples if samples <= MAX_PACKET_MS * 48 else 0
 
 
+def holds_one_frame_of_20_ms(packet: bytes) -> bool:
+    """Return whether a packet is one frame of 20 ms (RFC 6716 section 3.1)."""
+    return bool(packet) and packet[0] & 3 == 0 and _FRAME_TENTHS[packet[0] >> 3] == 200
+
+
 def carries_previous(payload: bytes) -> bool:
     """Return whether a packet of one frame also holds the frame before it (in-band FEC, RFC 6716 section 4.2.3)."""
     if len(payload) < 2 or payload[0] & 3 or payload[0] >> 3 >= 16:  # several frames, or CELT, which has no FEC
@@ -200,11 +205,16 @@ class OpusEncoder:
         return ctypes.string_at(self._packet, made)
 
 
+def clip_encoder() -> OpusEncoder:
+    """Return an encoder for threads of their own, beside calls that go on."""
+    return OpusEncoder(CLIP_RATE, bitrate=32_000, library=_library_for_clips)
+
+
 def encode_clip(pcm48k: bytes) -> tuple[bytes, ...]:
     """Return a whole clip (mono s16, 48 kHz) as 20 ms packets, the last one filled up with silence.
 
     A prompt is encoded once and its packets are sent to any number of calls.
     """
-    encoder = OpusEncoder(CLIP_RATE, bitrate=32_000, library=_library_for_clips)
+    encoder = clip_encoder()
     size = CLIP_RATE * FRAME_MS // 1000 * 2
     return tuple(encoder.encode(pcm48k[at : at + size].ljust(size, b"\0")) for at in range(0, len(pcm48k), size))

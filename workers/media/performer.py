@@ -6,7 +6,7 @@ is away; the machine alone concludes anything from them.
 
 import asyncio
 import functools
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,20 +14,21 @@ from shared import log
 from shared.bus import Bus
 from shared.calls import facts, orders, state
 from shared.desk.floor import Floor
-from shared.errors import HandlerUnusable
-from shared.handling import AnswerRefused, Call, CallEnded
+from shared.handling import AnswerRefused, Call, CallEnded, Handler
 from shared.messenger import Messenger
 from workers.media import last_words
 from workers.media.agents import Agents
+from workers.media.casting import Casting
 from workers.media.changes import Changes
-from workers.media.handler import Script
 from workers.media.held_call import HeldCall
 from workers.media.host import STOP_GRACE_S, Host
 from workers.media.leg import LegFailed
 from workers.media.live_call import LiveCall
 from workers.media.placer import Placer
-from workers.media.recorder import recorder, recording_name
+from workers.media.recorder import recording_name
 from workers.media.spare_legs import SpareLegs
+from workers.media.succession import Succession
+from workers.media.tape import recorder
 
 REFUSED_GRACE_S: Final = 5.0
 CONNECTED_WITHIN_S: Final = 10.0
@@ -44,7 +45,7 @@ class Performer(Placer):
         bus: Bus,
         worker: str,
         host: Host,
-        script_of: Callable[[state.Call], Script],
+        casting: Casting,
         legs: SpareLegs,
         lives: dict[LiveCall, None],
         recordings: Path,
@@ -55,26 +56,26 @@ class Performer(Placer):
         super().__init__(call_id, epoch, bus=bus, worker=worker)
         self.messenger = messenger
         self._host = host
-        self._script_of = script_of
         self._legs = legs
         self._lives = lives
         self._recordings = recordings
-        self._apology = apology
         self._tasks: set[asyncio.Task[None]] = set()
         self._answered: asyncio.Future[None] | None = None
+        self._asked = False  # by the handler that has the call now
         self._placed: state.Call | None = None  # as it was when we offered it, where we place it
         self._holder = HeldCall(self, host)
+        self._handlers = Succession(self, host, casting, apology)
         self._negotiated: asyncio.Task[None] | None = None
         self._outcome = "ended"
         self._over = False
         self._recorded = 0
-        self._log = log.get().bind(call=call_id, epoch=epoch)
+        self.log = log.get().bind(call=call_id, epoch=epoch)
         self.live: LiveCall | None = None
         self.changes = Changes(
-            lambda: self.live.leg if self.live else None, self.say, self._spawn, post_answers=post_answers
+            lambda: self.live.leg if self.live else None, self.say, self.spawn, post_answers=post_answers
         )
-        self.agents = Agents(call_id, epoch, floor=Floor(bus), legs=legs, lives=lives, say=self.say, spawn=self._spawn)
-        self._spawn(self.tell_all())
+        self.agents = Agents(call_id, epoch, floor=Floor(bus), legs=legs, lives=lives, say=self.say, spawn=self.spawn)
+        self.spawn(self.tell_all())
 
     # -- orders ----------------------------------------------------------------------------------------------
 
@@ -86,13 +87,13 @@ class Performer(Placer):
         """
         match order:
             case orders.StartHandler():
-                self._start_handler(call)
+                self._handlers.start(call)
             case orders.RunOnLost():
-                self._run_on_lost(call)
+                self._handlers.run_on_lost(call)
             case orders.StopHandler(because=outcome):
                 self._outcome, self._over = outcome, True
                 refused = self._answered is not None and self._answered.done() and self._answered.exception()
-                self._stop_handler(outcome, after_s=REFUSED_GRACE_S if refused else 0)
+                self._handlers.stop(outcome, after_s=REFUSED_GRACE_S if refused else 0)
             case orders.RefuseAnswer():
                 if self._answered is not None and not self._answered.done():
                     self._answered.set_exception(
@@ -101,28 +102,28 @@ class Performer(Placer):
                         )
                     )
             case orders.PostAction():
-                self._spawn(self.post(order, call.page))
+                self.spawn(self.post(order, call.page))
             case orders.MakeOffer():
                 self._placed, self._answered = call, asyncio.get_running_loop().create_future()
                 self._answered.add_done_callback(lambda it: it.cancelled() or it.exception())  # nobody may wait for it
-                self._spawn(self._offer())
+                self.spawn(self._offer())
             case orders.Shelve():
                 await self.shelve(seq, call.deadline_ms or call.answer_by_ms)
             case orders.Withdraw():
-                self._spawn(self.withdraw())
+                self.spawn(self.withdraw())
             case orders.Seek(for_ms=for_ms):
-                self._spawn(self.seek(call, for_ms))
+                self.spawn(self.seek(call, for_ms))
             case orders.LetSpeak():
                 self._let_speak()
             case orders.ApplyAnswer(sdp=sdp, renegotiation=renegotiation):
-                self._negotiated = self._spawn(self._negotiate(sdp, renegotiation))
+                self._negotiated = self.spawn(self._negotiate(sdp, renegotiation))
             case orders.ApplyOffer() | orders.ApplyChange() | orders.ChangeAgain() | orders.RefuseChange():
                 self.changes.perform(order, call, self._negotiated)
             case orders.AboutAgent():
                 self.agents.perform(order)
             case orders.CloseLeg():
                 self.agents.part_from_all("call_ended")
-                self._spawn(self._close_leg())
+                self.spawn(self._close_leg())
             case orders.CloseCall(outcome=outcome):
                 done = functools.partial(self._bus.done, self.call_id, self._worker, self.epoch, outcome)
                 await self.insist(lambda: done(owes_metrics=call.granted))
@@ -131,7 +132,7 @@ class Performer(Placer):
 
     async def abandon(self, *, quietly: bool = True) -> None:
         """Let go of everything, `quietly` without a word on the media path: the call is another worker's."""
-        self._host.stop(self.call_id, "lost")
+        self._handlers.stop("lost")
         live, self.live = self.live, None
         if live is not None:
             self._lives.pop(live, None)
@@ -155,13 +156,38 @@ class Performer(Placer):
 
     async def answer(self) -> None:
         """Offer, and wait until both sides can speak; of a call that we place, until the consumer picks up."""
-        answered = self._answered
-        if self._placed is None or answered is None:
-            if answered is not None:
-                raise RuntimeError(f"call {self.call_id} was answered before; call.answer() works once")
-            answered = self._answered = asyncio.get_running_loop().create_future()
+        if self._asked and self._placed is None:
+            raise RuntimeError(f"call {self.call_id} was answered before; call.answer() works once")
+        self._asked = True
+        if self._answered is None:
+            self._answered = asyncio.get_running_loop().create_future()
             await self._offer()
-        await asyncio.shield(answered)
+        await asyncio.shield(self._answered)
+
+    def transfer(self, to: str | Handler, options: Mapping[str, str]) -> None:
+        """Give the call to another handler."""
+        self._handlers.transfer(to, options)
+
+    def handler_replaced(self) -> None:
+        """Leave the next handler nothing to wait for but the consumer."""
+        self._asked = False
+        if self.live is not None:
+            self.live.resume()
+            self._host.soon_on_handlers_loop(self.live.outbound.clear)
+
+    def public(self, call: state.Call, options: Mapping[str, str]) -> Call:
+        """Return the call as a handler meets it."""
+        self.agents.introduce(call.page, call.consumer)
+        return Call(
+            self._holder,
+            call_id=self.call_id,
+            page=call.page,
+            caller=call.consumer,
+            direction=call.direction,
+            epoch=self.epoch,
+            options=options,
+            log=self.log,
+        )
 
     async def _offer(self) -> None:
         try:
@@ -173,22 +199,22 @@ class Performer(Placer):
             self.live = LiveCall(leg, self._holder.note_digit, self.call_id)
             self.say(facts.OfferMade(sdp=offer))
 
-    async def start_recording(self, wanted: str | None) -> str:
+    async def start_recording(self, wanted: str | None, *, stereo: bool) -> str:
         """Start to record and return the file's path."""
         live = self.sounding()
-        if live.recorded:
+        if live.tape.runs:
             raise RuntimeError(f"call {self.call_id} is being recorded already; leave that `record` before the next")
         self._recorded += 1
         path = Path(wanted) if wanted else self._recordings / recording_name(self.call_id, self.epoch, self._recorded)
-        await live.record(recorder(path, live.rate))
+        await live.tape.record(recorder(path, live.rate, stereo=stereo))
         self.say(facts.RecordingStarted(path=str(path)))
         return str(path)
 
     def leave(self, because: str) -> None:
         """End the conversation here and now; the log and Meta learn of it when Redis is back."""
         self.say(facts.HangUpAsked(by=because))
-        self._host.stop(self.call_id, because)
-        self._spawn(self._leave())
+        self._handlers.stop(because)
+        self.spawn(self._leave())
 
     async def say_last_words(self) -> None:
         """Tell the consumer that the call has to end, and return when it was heard."""
@@ -230,62 +256,9 @@ class Performer(Placer):
 
     # -- how orders are carried out ----------------------------------------------------------------------------
 
-    def _start_handler(self, call: state.Call) -> None:
-        script = self._script(call)
-        if script is not None:
-            self.say(facts.HandlerStarted(handler=script.name))
-            self._host.start(self._public(call, script), script.handler, self._handler_ended)
-
-    def _run_on_lost(self, call: state.Call) -> None:
-        script = self._script(call)
-        if script is not None and script.on_lost is not None:
-            self._host.start(self._public(call, script), script.on_lost, self._handler_ended)
-            self._stop_handler("lost", after_s=STOP_GRACE_S)
-        elif script is not None:
-            self._handler_ended("returned", "", "")
-
-    def _script(self, call: state.Call) -> Script | None:
-        """Return what to run for the call; none where it cannot be used, which ends the handler before it began."""
-        try:
-            return self._script_of(call)
-        except HandlerUnusable as unusable:
-            self._handler_ended("raised", str(unusable), "")
-            return None
-
     def _let_speak(self) -> None:
         if self._answered is not None and not self._answered.done():
             self._answered.set_result(None)
-
-    def _public(self, call: state.Call, script: Script) -> Call:
-        self.agents.introduce(call.page, call.consumer)
-        return Call(
-            self._holder,
-            call_id=self.call_id,
-            page=call.page,
-            caller=call.consumer,
-            direction=call.direction,
-            epoch=self.epoch,
-            options=script.options,
-            log=self._log,
-        )
-
-    def _stop_handler(self, outcome: str, *, after_s: float) -> None:
-        asyncio.get_running_loop().call_later(after_s, self._host.stop, self.call_id, outcome)
-
-    def _handler_ended(self, how: str, error: str, traceback: str) -> None:
-        ended = facts.HandlerEnded(how=how, error=error, traceback=traceback)
-        if how == "raised":
-            self._log.error("handler.raised", error=error, traceback=traceback)
-            self._spawn(self._apologise(ended))
-        else:
-            self.say(ended)
-
-    async def _apologise(self, ended: facts.HandlerEnded) -> None:
-        """Tell the consumer that something went wrong, and only then that the handler is over, which ends the call."""
-        try:
-            await last_words.say(self.live, self._apology)
-        finally:
-            self.say(ended)
 
     async def _negotiate(self, answer: str, renegotiation: str | None) -> None:
         """Apply Meta's answer. Its later offers wait for this alone: one of them may be what lets media connect."""
@@ -298,7 +271,7 @@ class Performer(Placer):
         except LegFailed as failed:
             self.say(facts.LegFailed(reason=failed.reason))
         else:
-            self._spawn(self._connect(live, started_ms))
+            self.spawn(self._connect(live, started_ms))
 
     async def _connect(self, live: LiveCall, started_ms: int) -> None:
         try:
@@ -330,7 +303,7 @@ class Performer(Placer):
         self._lives.pop(live, None)
         self.say(await live.close())
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._retire)
@@ -339,7 +312,7 @@ class Performer(Placer):
     def _retire(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._log.error("call.task_failed", task=repr(task.get_coro()), exc_info=error)
+            self.log.error("call.task_failed", task=repr(task.get_coro()), exc_info=error)
             self.say(facts.LegFailed(reason=f"{type(error).__name__}: {error}"))
 
     async def _stop_tasks(self) -> None:

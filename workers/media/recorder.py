@@ -51,6 +51,16 @@ def recording_name(call_id: str, epoch: int, count: int) -> str:
     return f"{plain}{exact}-{epoch}{number}.opus"
 
 
+def wav_header(size: int, rate: int, *, channels: int = 1) -> bytes:
+    """Return the header of a WAV file of so many bytes of 16-bit sound."""
+    size = min(size, _WAV_MOST_BYTES)
+    return _WAV_HEADER.pack(
+        *(b"RIFF", _WAV_HEADER.size - 8 + size, b"WAVE"),
+        *(b"fmt ", 16, 1, channels, rate, rate * 2 * channels, 2 * channels, 16),
+        *(b"data", size),
+    )
+
+
 class Recorder(Generic[T]):
     """One recording, of pieces of sound. A disk that fails ends it, with one line in the log, and not the call."""
 
@@ -154,15 +164,8 @@ class WavRecorder(Recorder[Frame]):
             for rate, frames in groupby(chunk, key=attrgetter("rate"))
         )
         self._bytes += len(pcm)
-        size = min(self._bytes, _WAV_MOST_BYTES)
         file.seek(0)
-        file.write(
-            _WAV_HEADER.pack(
-                *(b"RIFF", _WAV_HEADER.size - 8 + size, b"WAVE"),
-                *(b"fmt ", 16, 1, 1, self._rate, self._rate * 2, 2, 16),
-                *(b"data", size),
-            )
-        )
+        file.write(wav_header(self._bytes, self._rate))
         file.seek(0, SEEK_END)
         file.write(pcm)
 
@@ -195,17 +198,3 @@ class OggRecorder(Recorder[Arrived]):
         if ended_s is not None:
             pages += [self._ogg.add(self._row.finish(ended_s)), self._ogg.end()]
         file.write(b"".join(pages))
-
-
-def recorder(path: Path, rate: int) -> OggRecorder | WavRecorder:
-    """Return what writes such a file; `rate` is that of decoded sound, Hz.
-
-    Raises:
-        ValueError: there is no such kind of recording.
-    """
-    match path.suffix.lower():
-        case ".opus" | ".ogg":
-            return OggRecorder(path)
-        case ".wav":
-            return WavRecorder(path, rate)
-    raise ValueError(f"{path.name}: a recording ends in .opus or .ogg (packets as they come) or in .wav (decoded)")

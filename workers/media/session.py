@@ -66,6 +66,8 @@ class RtpSession:
         self.on_digit: Callable[[dtmf.Digit], None] | None = None
         self.on_sound: Callable[[int, int, bytes, float], None] | None = None
         """Called with the SSRC, timestamp, payload and time of arrival, s, of what is heard, decoded or not."""
+        self.on_said: Callable[[int, int, bytes, float], None] | None = None
+        """The same of what is said, when it leaves."""
         self._hearing = True  # who hears from the beginning misses no packet that was faster
         self.may_speak: Callable[[], bool] = lambda: True
         """Asked before anything is sent, goodbyes included: whether the call is still ours."""
@@ -121,8 +123,15 @@ class RtpSession:
             return False
         if not self._live or len(payload) > MAX_PACKET_BYTES or not self.may_speak():
             return False
-        length = self._outgoing.write(srtp.packet, payload, samples, time.monotonic())
+        at_s = time.monotonic()
+        length = self._outgoing.write(srtp.packet, payload, samples, at_s)
+        self._tell_said(length, at_s)
         return length > 0 and self._media.send(length)
+
+    def _tell_said(self, length: int, at_s: float) -> None:
+        """Tell who wants it of a packet of sound that is about to leave; it lies in `srtp.packet`."""
+        if self.on_said is not None and (said := parse(srtp.packet, length)) is not None:
+            self.on_said(said.ssrc, said.timestamp, bytes(srtp.packet[said.start : said.end]), at_s)
 
     def leave_out(self, samples: int = SAMPLES_20_MS) -> None:
         """Send nothing for so many samples at 48 kHz, which are a pause and no loss."""
@@ -205,6 +214,7 @@ class RtpSession:
             return
         length = self._outgoing.pass_on(srtp.packet, packet, self._outgoing.payload_type, at_s)
         if length:
+            self._tell_said(length, at_s)
             self._media.send(length)
 
     def pass_on_event(self, packet: RtpPacket, rate: int, at_s: float) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import av
 
-from workers.media.opus import encode_clip
+from workers.media.opus import encode_clip, holds_one_frame_of_20_ms
 
 RATE = 48_000
 CLIPS_KEPT = 64
@@ -68,17 +68,7 @@ def _as_they_are(source: str | io.BytesIO) -> tuple[bytes, ...]:
         if stream.codec_context.name not in ("opus", "libopus"):
             return ()
         packets = tuple(bytes(packet) for packet in container.demux(stream) if packet.size)
-    return packets if all(_is_20_ms(packet) for packet in packets) else ()
-
-
-def _is_20_ms(packet: bytes) -> bool:
-    """Read the packet's duration from its first byte (RFC 6716, 3.1)."""
-    configuration, one_frame = packet[0] >> 3, packet[0] & 3 == 0
-    if configuration < 12:  # SILK: 10, 20, 40, 60 ms
-        return one_frame and configuration % 4 == 1
-    if configuration < 16:  # hybrid: 10, 20 ms
-        return one_frame and configuration % 2 == 1
-    return one_frame and configuration % 4 == 3  # CELT: 2.5, 5, 10, 20 ms
+    return packets if all(map(holds_one_frame_of_20_ms, packets)) else ()
 
 
 def _decoded(source: str | io.BytesIO) -> bytes:

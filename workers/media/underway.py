@@ -8,12 +8,21 @@ from workers.media.dtmf import EventPacket
 
 
 class Playing:
-    """A clip on its way, packet by packet."""
+    """A clip on its way, packet by packet, and again from its beginning if it is asked for more."""
 
-    def __init__(self, packets: Sequence[bytes], done: asyncio.Future[None]) -> None:
-        self.packets = packets
-        self.done = done
-        self.next = 0
+    def __init__(self, packets: Sequence[bytes]) -> None:
+        self._packets = packets
+        self._next = 0
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when its last packet was taken."""
+
+    def take(self) -> bytes:
+        """Return its next packet."""
+        packet = self._packets[self._next]
+        self._next = (self._next + 1) % len(self._packets)
+        if self._next == 0 and not self.done.done():
+            self.done.set_result(None)
+        return packet
 
 
 class Keying:

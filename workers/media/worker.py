@@ -19,9 +19,9 @@ from shared.messenger import Messenger
 from shared.settings import Settings
 from shared.wire import patiently
 from workers.media import intake, last_words
+from workers.media.casting import Casting
 from workers.media.doorway import Doorway
 from workers.media.drive import drive
-from workers.media.handler import Script
 from workers.media.holding import Holding, sounding
 from workers.media.host import Host
 from workers.media.leg import Leg
@@ -50,7 +50,7 @@ class Worker:
         bus: Bus,
         inbox: Bus,
         host: Host,
-        script_of: Callable[[Call], Script],
+        casting: Casting,
         make_leg: Callable[[], Leg],
         tick_s: float = TICK_S,
     ) -> None:
@@ -59,7 +59,7 @@ class Worker:
         self._bus = bus
         self._inbox = inbox
         self._host = host
-        self._script_of = script_of
+        self._casting = casting
         self._held: dict[str, Holding] = {}
         self._rounds = Rounds(host)
         self._make_free_leg = make_leg
@@ -264,7 +264,7 @@ class Worker:
             bus=self._bus,
             worker=self.name,
             host=self._host,
-            script_of=self._script_of,
+            casting=self._casting,
             legs=self._legs,
             lives=self._rounds.lives,
             recordings=self._settings.recordings,
