@@ -115,11 +115,14 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
 
     @property
     def recordings(self) -> Path:
-        """Return the folder recordings go to."""
-        url = self.recordings_url
-        if url and urlsplit(url).scheme not in ("", "file"):
-            raise BadSetting(f"RECORDINGS_URL={url}: only a folder or a file:// URL is understood so far.")
+        """Return the folder recordings are written to."""
+        url = "" if self.recordings_store else self.recordings_url
         return (Path(urlsplit(url).path) if url else Path(self.data_dir) / "recordings").absolute()
+
+    @property
+    def recordings_store(self) -> str:
+        """Return the URL of the store that recordings are brought to; "" where they stay in the folder."""
+        return "" if urlsplit(self.recordings_url).scheme in ("", "file") else self.recordings_url
 
     @property
     def tts_argv(self) -> tuple[str, ...]:

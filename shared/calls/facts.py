@@ -7,7 +7,7 @@ beside the fact in the log and are set when it is read.
 
 from typing import Final
 
-from shared.calls import agent_facts, fact
+from shared.calls import agent_facts, fact, handler_facts
 
 Fact = fact.Fact
 under = fact.under
@@ -210,44 +210,15 @@ class MediaAnswerMade(Fact, frozen=True):
     sdp: str
 
 
-class RejectAsked(Fact, frozen=True):
-    """The handler declines the call; the reason stays on our record, Meta takes none."""
+# -- from the handler, by way of that worker ---------------------------------------------------------------------------
 
-    reason: str
-
-
-class HangUpAsked(Fact, frozen=True):
-    """Somebody on our side ends the call: `handler`, `api`, `operator`, `drain` or `redis_away`."""
-
-    by: str
-
-
-class RecordingStarted(Fact, frozen=True):
-    """What the caller says is being written to this file or URL."""
-
-    path: str
-
-
-class HandlerStarted(Fact, frozen=True):
-    """The user's coroutine runs."""
-
-    handler: str
-
-
-class HandlerReplaced(Fact, frozen=True):
-    """The user's coroutine has `raised` or `transferred` the call, and another is started in its place."""
-
-    because: str
-    error: str = ""
-    traceback: str = ""
-
-
-class HandlerEnded(Fact, frozen=True):
-    """The last of the user's coroutines is over: `returned`, `raised` or `cancelled`."""
-
-    how: str
-    error: str = ""
-    traceback: str = ""
+RejectAsked = handler_facts.RejectAsked
+HangUpAsked = handler_facts.HangUpAsked
+RecordingStarted = handler_facts.RecordingStarted
+RecordingStored = handler_facts.RecordingStored
+HandlerStarted = handler_facts.HandlerStarted
+HandlerReplaced = handler_facts.HandlerReplaced
+HandlerEnded = handler_facts.HandlerEnded
 
 
 # -- from the action worker --------------------------------------------------------------------------------------------
@@ -338,7 +309,7 @@ class MessageFailed(Fact, frozen=True):
 
 
 FromMeta = Arrived | StatusChanged | MediaChanged | Terminated | PermissionReplied | Unrecognized
-FromUs = Placed | RejectAsked | HangUpAsked | RecordingStarted | HandlerStarted | HandlerReplaced | HandlerEnded
+FromUs = Placed | handler_facts.HandlerFact
 FromBus = Claimed | HandedBack | LogRestored | DeadlinePassed | ActionGranted | Closed
 FromLeg = OfferMade | LegConnected | LegFailed | LegClosed | MediaOffered | MediaAnswerMade
 FromGraph = AnswerReceived | PermissionRead | ConnectAnswered | MediaAnswered | ActionSettled | ActionFailed

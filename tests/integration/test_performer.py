@@ -14,6 +14,7 @@ from shared.messenger import Messenger
 from shared.wire import Wire
 from tests.integration.roaming import Roamer
 from tests.integration.test_leg import LOOPBACK, until
+from workers.media.archive import Archive
 from workers.media.casting import Cast
 from workers.media.handler import Script
 from workers.media.host import Host
@@ -61,7 +62,7 @@ async def performer(bus: Bus, tmp_path: Path) -> AsyncIterator[Performer]:
         casting=Gone(),
         legs=SpareLegs(lambda: Leg(addresses=LOOPBACK)),
         lives={},
-        recordings=tmp_path,
+        archive=Archive(tmp_path, "", bus.route),
         messenger=Messenger(bus),
     )
     yield performer

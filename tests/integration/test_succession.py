@@ -14,6 +14,7 @@ from shared.errors import HandlerUnusable
 from shared.handling import NO_OPTIONS, Handler
 from shared.messenger import Messenger
 from shared.wire import Wire
+from workers.media.archive import Archive
 from workers.media.casting import Cast
 from workers.media.handler import Script
 from workers.media.host import Host
@@ -97,7 +98,7 @@ async def play(redis_url: str, tmp_path: Path) -> AsyncIterator[Play]:
                 casting=Players(*cast),
                 legs=SpareLegs(lambda: Leg(addresses=("127.0.0.1",))),
                 lives={},
-                recordings=tmp_path,
+                archive=Archive(tmp_path, "", bus.route),
                 messenger=Messenger(bus),
             )
             performers.append(performer)

@@ -290,5 +290,5 @@ def test_the_ice_transport_policy_is_one_of_two() -> None:
 def test_recordings_go_under_the_data_folder_or_where_they_are_sent(tmp_path: Path) -> None:
     assert load({"DATA_DIR": str(tmp_path)}).recordings == tmp_path / "recordings"
     assert load({"RECORDINGS_URL": "file:///srv/calls"}).recordings == Path("/srv/calls")
-    with pytest.raises(BadSetting, match=r"^RECORDINGS_URL=s3://calls"):
-        _ = load({"RECORDINGS_URL": "s3://calls"}).recordings
+    stored = load({"RECORDINGS_URL": "s3://calls", "DATA_DIR": str(tmp_path)})
+    assert (stored.recordings, stored.recordings_store) == (tmp_path / "recordings", "s3://calls")

@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from pageline import Call
 from pageline.testing import Conversation
 from tests.unit.test_documented_handlers import EXAMPLES
 from workers.handlers import environment
-from workers.handlers.voicemail import BEEP, GOODBYE, LEAVE_A_MESSAGE, TERMS, Terms, on_lost, take_voicemail
+from workers.handlers.voicemail import BEEP, GOODBYE, LEAVE_A_MESSAGE, TERMS, Terms, _write, on_lost, take_voicemail
 
 
 class Office:
@@ -201,3 +202,8 @@ def test_a_secret_that_signs_nothing_is_refused_and_not_shown(
     with pytest.raises(ValueError, match="VOICEMAIL_WEBHOOK_SECRET is not usable") as refused:
         environment.signing_secret("VOICEMAIL_WEBHOOK_SECRET")
     assert given not in str(refused.value)
+
+
+def test_a_note_goes_to_the_store_that_the_recording_goes_to() -> None:
+    _write("memory://calls/c_1-1.opus.json", b"{}")
+    assert fsspec.filesystem("memory").cat_file("/calls/c_1-1.opus.json") == b"{}"

@@ -7,13 +7,14 @@ import asyncio
 import base64
 import hmac
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import fsspec
 import httpx
 import msgspec
 import stamina
@@ -132,7 +133,6 @@ async def _fell_silent(call: Call, voicemail: Voicemail, terms: Terms) -> bool:
 
 async def _keep(call: Call, voicemail: Voicemail, terms: Terms) -> None:
     body = msgspec.json.encode(voicemail)
-    _write_note(Path(voicemail.path + ".json"), body)
     call.log.info(
         "voicemail.taken",
         path=voicemail.path,
@@ -140,17 +140,30 @@ async def _keep(call: Call, voicemail: Voicemail, terms: Terms) -> None:
         spoken=voicemail.spoken,
         ended_by=voicemail.ended_by,
     )
+    steps = [("voicemail.note_not_written", asyncio.to_thread(_write, voicemail.path + ".json", body))]
     if terms.webhook_url:
-        try:
-            async with asyncio.timeout(TOLD_WITHIN_S):
-                await _tell(terms.webhook_url, body, _signed(terms.webhook_secret, Path(voicemail.path).stem, body))
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            call.log.error("voicemail.not_told", path=voicemail.path, error=f"{type(error).__name__}: {error}")
+        signed = _signed(terms.webhook_secret, Path(voicemail.path).stem, body)
+        steps.append(("voicemail.not_told", _tell(terms.webhook_url, body, signed)))
+    async with asyncio.TaskGroup() as both:
+        for failed, step in steps:
+            both.create_task(_in_time(call, voicemail, step, failed))
 
 
-def _write_note(path: Path, body: bytes) -> None:
-    path.touch(mode=0o600)
-    path.write_bytes(body)
+async def _in_time(call: Call, voicemail: Voicemail, step: Coroutine[Any, Any, None], failed: str) -> None:
+    try:
+        async with asyncio.timeout(TOLD_WITHIN_S):
+            await step
+    except Exception as error:  # noqa: BLE001 stores and URLs raise what they like, and the call goes on
+        call.log.error(failed, path=voicemail.path, error=f"{type(error).__name__}: {error}")
+
+
+def _write(where: str, body: bytes) -> None:
+    if "://" in where:
+        system, path = fsspec.core.url_to_fs(where)
+        system.pipe_file(path, body)
+    else:
+        Path(where).touch(mode=0o600)
+        Path(where).write_bytes(body)
 
 
 @stamina.retry(on=httpx.HTTPError, attempts=3, timeout=TOLD_WITHIN_S, wait_initial=0.2, wait_max=1.0)

@@ -8,9 +8,11 @@ import uvloop
 
 from shared import heap, log
 from shared.bus import Bus
+from shared.errors import BadSetting
 from shared.line import line
 from shared.settings import Settings
 from shared.wire import Wire
+from workers.media.archive import store_of
 from workers.media.casting import Casting
 from workers.media.host import Host
 from workers.media.leg import Leg
@@ -30,6 +32,11 @@ def serve(settings: Settings) -> None:
     url = settings.required_redis_url
     relays = Relays(settings.known_ice_servers, only=settings.ice_transport_policy == "relay")
     voice.use(settings.tts_argv)
+    if settings.recordings_store:
+        try:
+            store_of(settings.recordings_store)
+        except ValueError as error:
+            raise BadSetting(f"RECORDINGS_URL={error}") from error
     casting = Casting(settings)
     importlib.import_module("shared.streams")  # takes half a second, for which nobody waits yet
     heap.settle()

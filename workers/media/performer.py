@@ -7,7 +7,6 @@ is away; the machine alone concludes anything from them.
 import asyncio
 import functools
 from collections.abc import Coroutine, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from shared import log
@@ -18,6 +17,7 @@ from shared.handling import AnswerRefused, Call, CallEnded, Handler
 from shared.messenger import Messenger
 from workers.media import last_words
 from workers.media.agents import Agents
+from workers.media.archive import Archive
 from workers.media.casting import Casting
 from workers.media.changes import Changes
 from workers.media.held_call import HeldCall
@@ -25,7 +25,6 @@ from workers.media.host import STOP_GRACE_S, Host
 from workers.media.leg import LegFailed
 from workers.media.live_call import LiveCall
 from workers.media.placer import Placer
-from workers.media.recorder import recording_name
 from workers.media.spare_legs import SpareLegs
 from workers.media.succession import Succession
 from workers.media.tape import recorder
@@ -48,7 +47,7 @@ class Performer(Placer):
         casting: Casting,
         legs: SpareLegs,
         lives: dict[LiveCall, None],
-        recordings: Path,
+        archive: Archive,
         messenger: Messenger,
         apology: Sequence[bytes] = (),
         post_answers: bool = False,
@@ -58,7 +57,7 @@ class Performer(Placer):
         self._host = host
         self._legs = legs
         self._lives = lives
-        self._recordings = recordings
+        self._archive = archive
         self._tasks: set[asyncio.Task[None]] = set()
         self._answered: asyncio.Future[None] | None = None
         self._asked = False  # by the handler that has the call now
@@ -200,15 +199,15 @@ class Performer(Placer):
             self.say(facts.OfferMade(sdp=offer))
 
     async def start_recording(self, wanted: str | None, *, stereo: bool) -> str:
-        """Start to record and return the file's path."""
+        """Start to record and return the path or URL where it is kept."""
         live = self.sounding()
         if live.tape.runs:
             raise RuntimeError(f"call {self.call_id} is being recorded already; leave that `record` before the next")
         self._recorded += 1
-        path = Path(wanted) if wanted else self._recordings / recording_name(self.call_id, self.epoch, self._recorded)
-        await live.tape.record(recorder(path, live.rate, stereo=stereo))
-        self.say(facts.RecordingStarted(path=str(path)))
-        return str(path)
+        place = await self._archive.place(self.call_id, self.epoch, self._recorded, wanted)
+        await live.tape.record(recorder(place.path, live.rate, stereo=stereo), self._archive.take)
+        self.say(facts.RecordingStarted(path=place.kept))
+        return place.kept
 
     def leave(self, because: str) -> None:
         """End the conversation here and now; the log and Meta learn of it when Redis is back."""

@@ -1,6 +1,7 @@
 """The recording of one call, if one runs: what feeds it, and until when. Media loop only."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from shared.handling import Frame
@@ -32,6 +33,7 @@ class Tape:
         self._leg = leg
         self._recorder: AnyRecorder | None = None
         self._decoded_to: WavRecorder | None = None
+        self._finished: Callable[[Path], None] = lambda _: None
 
     @property
     def runs(self) -> bool:
@@ -48,13 +50,15 @@ class Tape:
         if self._decoded_to is not None:
             self._decoded_to.take(frame, time.monotonic())
 
-    async def record(self, recorder: AnyRecorder) -> None:
+    async def record(self, recorder: AnyRecorder, finished: Callable[[Path], None] = lambda _: None) -> None:
         """Write what is heard from now on, and in stereo what is said; undecoded where the recorder takes it so.
+
+        `finished` is called with the file's path once it is complete.
 
         Raises:
             OSError: the file cannot be made.
         """
-        self._recorder = recorder
+        self._recorder, self._finished = recorder, finished
         match recorder:
             case WavRecorder():
                 self._decoded_to = recorder
@@ -73,6 +77,7 @@ class Tape:
         recorder = self._release()
         if recorder is not None:
             await recorder.close()
+            self._finished(recorder.path)
 
     def _release(self) -> AnyRecorder | None:
         recorder, self._recorder, self._decoded_to = self._recorder, None, None

@@ -19,6 +19,7 @@ from shared.messenger import Messenger
 from shared.settings import Settings
 from shared.wire import patiently
 from workers.media import intake, last_words
+from workers.media.archive import Archive
 from workers.media.casting import Casting
 from workers.media.doorway import Doorway
 from workers.media.drive import drive
@@ -36,6 +37,7 @@ LEASE_MARGIN_MS: Final = 1_000
 LAST_WORDS_S: Final = 3.0
 """What the last words take; they are heard before the calls that outlast a drain are ended."""
 CLOSING_S: Final = 2.0
+STORED_WITHIN_S: Final = 3.0
 HANDED_ON_AT_MOST: Final = 5
 """A call that breaks worker after worker goes no further."""
 
@@ -68,6 +70,7 @@ class Worker:
         self._doorway = Doorway()
         self._messenger = Messenger(bus)
         self._apology = last_words.apology(settings.fallback_prompt)
+        self._archive = Archive(settings.recordings, settings.recordings_store, bus.route)
         self._sampler = Sampler(bus.wire, lambda: sounding(self._held), retention_hours=settings.retention_hours)
         self._handled = ""
         self._draining = False
@@ -95,6 +98,7 @@ class Worker:
             asyncio.create_task(self._ticker.run(), name="ticker"),
             asyncio.create_task(self._legs.refill(), name="spare legs"),
             asyncio.create_task(self._sampler.run(), name="samples"),
+            asyncio.create_task(self._archive.run(), name="recordings"),
         ]
         stopped = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -103,6 +107,7 @@ class Worker:
                 if chore.done():
                     chore.result()
             await self._drain()
+            await self._archive.settle(STORED_WITHIN_S)
         except LeaseLost:
             await self._let_go()
             raise
@@ -267,7 +272,7 @@ class Worker:
             casting=self._casting,
             legs=self._legs,
             lives=self._rounds.lives,
-            recordings=self._settings.recordings,
+            archive=self._archive,
             post_answers=self._settings.media_update_answer == "on",
             messenger=self._messenger,
             apology=self._apology,
