@@ -252,8 +252,8 @@ app.add_typer(benches, name="bench")
 def bench(
     context: typer.Context,
     *,
-    only: Annotated[str, typer.Option(help="`ingress`, `answer`, `media` or `desk`; all without.")] = "",
-    mode: Annotated[str, typer.Option(help="Of media, look once at: answer, forward, bridge, listen.")] = "",
+    only: Annotated[str, typer.Option(help="`ingress`, `answer`, `media`, `desk` or `bots`; all without.")] = "",
+    mode: Annotated[str, typer.Option(help="Of media, look once at: answer, forward, bridge, listen, bot.")] = "",
     stack: Annotated[str, typer.Option(help="Of whom: pageline, stock or pion.")] = "pageline",
     calls: Annotated[int, typer.Option(min=1, help="With so many calls.")] = 100,
     seconds: Annotated[float, typer.Option(min=1, help="For so long, s.")] = 20.0,

@@ -16,6 +16,8 @@ INGRESS: Final = "ingress"
 ANSWER: Final = "answer"
 MEDIA: Final = "media"
 DESK: Final = "desk"
+BOTS: Final = "bots"
+_ALL: Final = (INGRESS, ANSWER, MEDIA, DESK, BOTS)
 
 
 def run(only: str = "", **media_order: Any) -> dict[str, Any]:
@@ -27,12 +29,10 @@ def run(only: str = "", **media_order: Any) -> dict[str, Any]:
         BadSetting: `only` names neither.
         PagelineError: a package of the bench is missing, or a stack did not start.
     """
-    if only not in ("", INGRESS, ANSWER, MEDIA, DESK):
-        raise BadSetting(
-            f"--only {only} names no bench. Write {INGRESS}, {ANSWER}, {MEDIA} or {DESK}, or nothing for all."
-        )
+    if only not in ("", *_ALL):
+        raise BadSetting(f"--only {only} names no bench. Write one of {', '.join(_ALL)}, or nothing for all.")
     require("psutil", *(("fastapi", "pydantic") if only in ("", INGRESS) else ()))
-    from pageline.bench import answer_bench, desk, figures, ingress_bench
+    from pageline.bench import answer_bench, bots, desk, figures, ingress_bench
     from pageline.bench.media import run as media_bench
     from pageline.bench.show import Show
 
@@ -53,6 +53,9 @@ def run(only: str = "", **media_order: Any) -> dict[str, Any]:
         if only in ("", DESK):
             report[DESK] = desk.measure(home, show, media_order.get("seconds", 20.0))
             show.desk(report[DESK])
+        if only in ("", BOTS):
+            report[BOTS] = bots.measure(home, show, media_order.get("seconds", 20.0))
+            show.bots(report[BOTS])
     return report
 
 

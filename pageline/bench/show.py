@@ -121,6 +121,26 @@ class Show:
         self._console.print(table)
         self._aim(f"p95 at most {report['aim']['p95_ms']:g} ms", report["aim"]["met"])
 
+    def bots(self, report: dict[str, Any]) -> None:
+        """Print how soon bots are silent, how late they answer, and how many calls with them a core holds."""
+        table = _table(
+            "Voice bots over a WebSocket",
+            "Silence: from the bot's word to the end of the last packet that is heard. "
+            "Delay: of the sound of a bot that returns what it hears.",
+            ("what", "times", "p50 ms", "p95 ms"),
+        )
+        for row in report["silences"]:
+            what = f"silence after an interruption, {row['protocol']}"
+            table.add_row(what, str(row["interruptions"]), f"{row['p50_ms']:.1f}", f"{row['p95_ms']:.1f}")
+        for row, name in zip(report["echo_delay"], ("mu-law (Media Streams)", "PCM, 16 kHz"), strict=True):
+            p50, p95 = row["echo_delay_p50_ms"], row["echo_delay_p95_ms"]
+            table.add_row(f"delay through a bot, {name}", str(row["echoes"]), f"{p50:.1f}", f"{p95:.1f}")
+        self._console.print(table)
+        held, aim = report["held"]["held"], report["aim"]
+        self._console.print(f"Calls with a bot that one core holds, mu-law both ways: {held}", highlight=False)
+        wanted = f"silent p95 at most {aim['p95_ms']:g} ms, PCM p95 at most {aim['pcm_p95_ms']:g} ms"
+        self._aim(f"{wanted}, {aim['held']} calls a core", aim["met"])
+
     def storm_begins(self, calls: int, seed: int, kill_every_s: float, plant: str) -> None:
         """Say what comes, with the seed that brings it again."""
         bug = f", with a planted bug: {plant}" if plant else ""

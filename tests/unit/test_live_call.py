@@ -518,6 +518,28 @@ async def test_a_call_that_is_over_counts_no_longer_among_those_encoded() -> Non
         gc.enable()
 
 
+def test_who_is_cut_off_within_a_word_is_silent_at_once_and_leaves_the_far_side_nothing_to_make_up() -> None:
+    live, leg = line()
+    put(live, 20)
+    for _ in range(5):
+        tick(live)
+    live.outbound.clear()
+    for _ in range(3):
+        tick(live)
+    assert leg.kinds() == "hhhhh-"
+
+
+def test_who_is_cut_off_and_goes_on_with_something_else_is_heard_at_once() -> None:
+    live, leg = line()
+    put(live, 20)
+    tick(live)
+    live.outbound.clear()
+    put(live, 2)
+    for _ in range(4):
+        tick(live)
+    assert leg.kinds() == "hhh"
+
+
 # --- on hold ---
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
+from pageline.bench.bots.interruptions import silent_after_ms
 from pageline.bench.media import delay, ice_lite, secured, speech
 from pageline.bench.media.arrivals import Arrivals, Flow, flow
 from pageline.bench.media.datagrams import Incoming, Outgoing, listen
@@ -235,3 +236,11 @@ def test_without_pion_nothing_is_said_about_it() -> None:
 
 
 SENT = said()
+
+
+def test_a_silence_is_timed_from_the_word_to_the_end_of_the_last_packet_that_is_heard() -> None:
+    loud, quiet = np.full(960, 0.2), np.zeros(960)
+    heard = [Timed(tick * 20_000_000, loud if tick < 10 else quiet) for tick in range(30)]
+    assert silent_after_ms([175_000_000], heard) == [25.0]
+    assert silent_after_ms([400_000_000], heard) == [0.0], "it was over before"
+    assert silent_after_ms([5_000_000_000], heard) == [], "nothing was said for long"

@@ -100,6 +100,9 @@ class LiveCall:
             self._participant.tell()
         self.catch_up()
         self._idle_ticks = self._idle_ticks + 1 if self.leg.packets_sent == self._sent else 0
+        cut, self.outbound.cut = self.outbound.cut, False
+        if cut and self._idle_ticks:  # within a word, perhaps: left alone, the far side would go on with the sound
+            self._idle_ticks = IDLE_TICKS
         if self._idle_ticks >= IDLE_TICKS:
             self.leg.send_packet(SILENCE, comfort=True)
             self._idle_ticks = 0

@@ -24,6 +24,8 @@ class Outgoing:
         self._waiting: deque[Frame | Told] = deque()
         self._put = 0
         """Frames, less those cleared: changed on the handlers' loop, until the call is closed."""
+        self.cut = False
+        """Whether it was cleared since this was looked at: set on the handlers' loop, taken back on the media loop."""
         self._taken = 0
         """Frames: changed on the media loop only."""
 
@@ -57,6 +59,7 @@ class Outgoing:
             else:
                 marks.append(item)
         self._put -= dropped
+        self.cut = True
         for told in marks:
             told(False)
         return dropped

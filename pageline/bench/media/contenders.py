@@ -12,6 +12,8 @@ class Mode(NamedTuple):
     handler: str
     speak: bool = True
     """Whether the consumers speak; who only listens sends what DTX leaves of silence."""
+    bot: bool = False
+    """Whether the handler talks with a bot that returns what it hears."""
 
 
 MODES: Final = {
@@ -19,4 +21,6 @@ MODES: Final = {
     "forward": Mode("workers.handlers.echo:forward"),
     "bridge": Mode("pageline.bench.media.handlers:bridged"),
     "listen": Mode("pageline.bench.media.handlers:listen", speak=False),
+    "bot": Mode("pageline.bench.media.handlers:bot", bot=True),
+    "pcm_bot": Mode("pageline.bench.media.handlers:pcm_bot", bot=True),
 }

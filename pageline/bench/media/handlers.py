@@ -9,6 +9,9 @@ from pageline import Call
 CLIP: Final = "PAGELINE_BENCH_CLIP"
 """Names the environment variable with the clip's path."""
 
+BOT: Final = "PAGELINE_BENCH_BOT"
+"""Names the environment variable with the bot's URL."""
+
 _alone: list[tuple[Call, asyncio.Event]] = []
 
 
@@ -37,3 +40,15 @@ async def listen(call: Call) -> None:
     await call.answer()
     while True:
         await call.play(os.environ[CLIP])
+
+
+async def bot(call: Call) -> None:
+    """Let a bot talk over Media Streams."""
+    await call.answer()
+    await call.stream(os.environ[BOT])
+
+
+async def pcm_bot(call: Call) -> None:
+    """Let a bot talk in 16-bit PCM."""
+    await call.answer()
+    await call.stream(os.environ[BOT], protocol="pcm16k")

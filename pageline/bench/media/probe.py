@@ -14,10 +14,10 @@ from pageline.bench import stacks
 from pageline.bench.figures import percentile
 from pageline.bench.media import cores, pion, speech
 from pageline.bench.media.contenders import MODES, OURS, PION, STOCK, Mode
-from pageline.bench.media.handlers import CLIP
+from pageline.bench.media.handlers import BOT, CLIP
 from pageline.bench.media.load import Load, calling
 from pageline.bench.media.orders import Figures, Measure, Ring
-from pageline.bench.processes import BenchFailed, Server
+from pageline.bench.processes import BenchFailed, Server, running
 from shared.embedded import free_port
 
 WARM_UP_CALLS: Final = 4
@@ -101,7 +101,9 @@ def of(stack: str, mode: str, home: Path) -> "AbstractContextManager[Probe]":
     """
     chosen, graph_port = MODES[mode], free_port()
     name = f"{stack}-{mode}-{graph_port}"
-    if stack == OURS:
+    if stack == OURS and chosen.bot:
+        started = with_bot(name, home, graph_port, chosen.handler)
+    elif stack == OURS:
         settings = {"CALL_HANDLER": chosen.handler, CLIP: str(clip(home))}
         started = stacks.ours(name, home, graph_port=graph_port, settings=settings)
     elif stack == STOCK and mode in ("answer", "forward"):
@@ -111,6 +113,18 @@ def of(stack: str, mode: str, home: Path) -> "AbstractContextManager[Probe]":
     else:
         raise BenchFailed(f"{stack} has no mode {mode}")
     return prepared(started, graph_port, chosen)
+
+
+@contextmanager
+def with_bot(name: str, home: Path, graph_port: int, handler: str) -> Iterator[stacks.Stack]:
+    """Start our processes beside a bot."""
+    port = free_port()
+    settings = {"CALL_HANDLER": handler, BOT: f"ws://127.0.0.1:{port}/"}
+    with (
+        running(f"{name}-echo", ["pageline.bench.bots.echo", str(port)], {}, home),
+        stacks.ours(name, home, graph_port=graph_port, settings=settings) as stack,
+    ):
+        yield stack
 
 
 def clip(home: Path) -> Path:

@@ -37,6 +37,6 @@ def measure(home: Path, show: Show, order: Order) -> dict[str, Any]:
         return {"own_core": separate, **report, "load_1min_after": round(os.getloadavg()[0], 2)}
     with probe.of(order.stack, order.mode, home) as ready:
         most.bring_to(ready, order.calls, fresh=True)
-        held = ready.look(order.calls, order.seconds, listen_to=3 if order.mode == "answer" else 0)
+        held = ready.look(order.calls, order.seconds, listen_to=3 if order.mode in ("answer", "bot", "pcm_bot") else 0)
     after = {"load_1min_after": round(os.getloadavg()[0], 2)}
     return {"stack": order.stack, "mode": order.mode, "own_core": separate, **held, **after}
