@@ -58,7 +58,7 @@ simulate: install  ## live through thousands of simulated crashes; SEED=123 repl
 fuzz: install  ## odd webhooks, descriptions and Graph replies, new ones in every run; TIMES=6 is some minutes
 	@PAGELINE_FUZZ_TIMES=$(or $(TIMES),6) $(BIN)/pytest tests/fuzz --timeout=0 $(ARGS)
 
-interop: install  ## call Chromium, GStreamer, pion and werift; installs and builds those that this machine allows
+interop: install  ## call Chromium, GStreamer, pion and werift, and voice bots; installs and builds those that this machine allows
 	@tests/interop/install.sh
 	@$(BIN)/pytest tests/interop -m "" -rs $(ARGS)
 

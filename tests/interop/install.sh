@@ -40,8 +40,12 @@ if command -v npm >/dev/null; then
     [ -d .cache/node_modules/werift ] ||
         npm install --prefix .cache --no-audit --no-fund --no-package-lock --silent werift@0.25.2 >.cache/npm.log 2>&1 ||
         echo "interop: no werift: npm install failed: $(tail -1 .cache/npm.log)" >&2
+    [ -d .cache/node_modules/@openai/agents-extensions ] ||
+        npm install --prefix .cache --no-audit --no-fund --no-package-lock --silent \
+            @openai/agents@0.18.0 @openai/agents-extensions@0.18.0 ws@8.23.0 zod@4 >.cache/npm.log 2>&1 ||
+        echo "interop: no Agents SDK: npm install failed: $(tail -1 .cache/npm.log)" >&2
 else
-    echo "interop: no werift, for there is no npm" >&2
+    echo "interop: no werift and no Agents SDK, for there is no npm" >&2
 fi
 # Bots have a Python of their own: what they pin is none of ours.
 [ -x .cache/bots/bin/python ] || python3 -m venv .cache/bots
