@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidHandshake, InvalidURI
 
 from shared.handling import Call, Frame
 from shared.streaming import StreamFailed
@@ -253,8 +253,10 @@ async def _take_keys(call: Call, translator: Translator, tell: Callable[[Message
 
 
 async def _write(socket: ClientConnection, outbox: "asyncio.Queue[Message]") -> None:
-    while True:
-        await socket.send(await outbox.get())
+    with suppress(ConnectionClosedOK):  # a goodbye: the bot's last words may still be on their way, `_read` waits for them
+        while True:
+            await socket.send(await outbox.get())
+    await asyncio.Event().wait()
 
 
 def named(url: str) -> str:

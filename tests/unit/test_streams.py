@@ -206,6 +206,17 @@ async def test_after_a_clear_nothing_is_played_and_marks_come_back() -> None:
     assert len(talk.frames) == frames[0]
 
 
+async def test_a_bot_that_closes_behind_its_last_words_has_not_failed_and_they_are_heard() -> None:
+    async def behave(socket: ServerConnection) -> None:
+        await until(socket, "start")
+        await socket.send(json.dumps({"event": "media", "media": {"payload": speech(1000)}}))
+
+    async with bot(behave) as url, talk_over(url) as talk:
+        await talk.wait(1.5)
+        assert await talk.ended() == "completed"
+    assert len(talk.frames) == 50
+
+
 @pytest.mark.parametrize(("protocol", "rate"), [("pcm16k", 16000), ("pcm24k", 24000)])
 async def test_raw_sound_is_as_simple_as_can_be(protocol: Any, rate: int) -> None:
     heard = bytearray()
