@@ -253,7 +253,7 @@ async def _take_keys(call: Call, translator: Translator, tell: Callable[[Message
 
 
 async def _write(socket: ClientConnection, outbox: "asyncio.Queue[Message]") -> None:
-    with suppress(ConnectionClosedOK):  # a goodbye: the bot's last words may still be on their way, `_read` waits for them
+    with suppress(ConnectionClosedOK):  # a goodbye: `_read` waits until the last words are heard
         while True:
             await socket.send(await outbox.get())
     await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""A stand-in for OpenAI's Realtime server (GA events): says a long tone until it hears the other tone, then a short one."""
+"""A stand-in for OpenAI's Realtime server (GA events): a long tone until it hears another, then a short one."""
 
 import base64
 import json
