@@ -1,10 +1,14 @@
 """Meta as the simulator plays it, in a process of its own: consumers who can be called."""
 
+import io
 import sys
+import wave
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import numpy as np
+from numpy.typing import NDArray
 
 from tests.acceptance.line import Process, free_port
 from tests.acceptance.standin import SECRET, until
@@ -71,6 +75,13 @@ class SimulatedMeta:
         """Return a call as it is now."""
         call: dict[str, Any] = self._http.get(f"/sim/calls/{call_id}").raise_for_status().json()
         return call
+
+    def recording(self, call_id: str) -> NDArray[np.int16]:
+        """Return what the consumer heard, mono at 48 kHz, from when the first packet came."""
+        reply = self._http.get(f"/sim/calls/{call_id}/recording.wav").raise_for_status()
+        with wave.open(io.BytesIO(reply.content)) as sound:
+            assert (sound.getnchannels(), sound.getframerate()) == (1, 48_000)
+            return np.frombuffer(sound.readframes(sound.getnframes()), np.int16)
 
     def say(self, call_id: str, **what: Any) -> None:
         """Let the consumer say something else from now on."""

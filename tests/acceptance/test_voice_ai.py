@@ -1,15 +1,17 @@
-"""A bot over Twilio Media Streams, through real processes: heard, interrupted, and ending the call as bots do."""
+"""Bots through real processes: over Twilio Media Streams, heard, interrupted and ending the call; a Realtime model."""
 
 import base64
 import json
 import threading
+import time
 from collections.abc import Iterator
 from socket import SHUT_RDWR
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from websockets.sync.server import ServerConnection, serve
 
 from shared.calls import facts
@@ -21,14 +23,29 @@ from tests.acceptance.standin import until
 from tests.acceptance.test_handlers import Caller
 
 PAGE: Final = "108812345678985"
+MODEL_PAGES: Final = {"ga": "108812345678983", "beta": "108812345678984"}
 ACCOUNT, TOKEN = "AC0123456789abcdef", "an auth token"
 CONSUMER_HZ: Final = 620
 BOT_HZ: Final = 880
 HZ: Final = 8000
+MODEL_HZ: Final = 1040
+HEARD_HZ: Final = 48_000
+WINDOW: Final = HEARD_HZ // 50
+LOUD: Final = 1_500
+"""Of 9,000: a window of 20 ms in which the tone is heard."""
+INTERRUPTING_HZ: Final = 1500
+MODEL_HANDLER: Final = """
+from pageline import Call
+
+async def answer(call: Call) -> None:
+    await call.answer()
+    parameters = {"shape": call.options["shape"], "format": "pcmu", "instructions": "Be brief."}
+    await call.stream(call.options["model"], protocol="openai", parameters=parameters, secret="k3y")
+"""
 
 
-def tone(seconds: float) -> str:
-    samples = np.rint(9000 * np.sin(2 * np.pi * BOT_HZ * np.arange(int(HZ * seconds)) / HZ)).astype(np.int16)
+def tone(seconds: float, hz: float = BOT_HZ) -> str:
+    samples = np.rint(9000 * np.sin(2 * np.pi * hz * np.arange(int(HZ * seconds)) / HZ)).astype(np.int16)
     return base64.b64encode(MU_LAW.encode(samples)).decode()
 
 
@@ -83,6 +100,46 @@ class Bot:
         return httpx.post(url, data={"Status": "completed"}, auth=(ACCOUNT, TOKEN)).status_code
 
 
+class Model:
+    """A Realtime server: says a minute at once, hears when the consumer speaks, and keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.told: dict[str, dict[str, Any]] = {}
+        """The last event of each kind."""
+        self.keys: list[str | None] = []
+        self.heard = bytearray()
+
+    def behave(self, socket: ServerConnection) -> None:
+        assert socket.request is not None
+        self.told, self.heard = {}, bytearray()
+        self.keys = [socket.request.headers.get(name) for name in ("authorization", "openai-beta")]
+        beta = socket.request.path.endswith("beta")
+        kind = "response.audio.delta" if beta else "response.output_audio.delta"
+        interrupted = False
+        for received in socket:
+            event = json.loads(received)
+            if event["type"] == "input_audio_buffer.append":
+                if not self.heard:
+                    where = {"response_id": "r_1", "item_id": "item_1", "output_index": 0, "content_index": 0}
+                    socket.send(json.dumps({"type": kind, **where, "delta": tone(60.0, MODEL_HZ)}))
+                self.heard += base64.b64decode(event["audio"])
+                if not interrupted and abs(dominant_hz(bytes(self.heard), 0.25) - INTERRUPTING_HZ) < 20:
+                    interrupted = True
+                    socket.send(json.dumps({"type": "input_audio_buffer.speech_started", "audio_start_ms": 0}))
+            self.told[event["type"]] = event
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[Model]:
+    model = Model()
+    with serve(model.behave, "127.0.0.1", 0, compression=None) as server:
+        model.url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield model
+        server.shutdown()
+
+
 @pytest.fixture(scope="module")
 def bot() -> Iterator[Bot]:
     bot = Bot()
@@ -99,7 +156,7 @@ def simulated() -> SimulatedMeta:
 
 
 @pytest.fixture(scope="module")
-def line(simulated: SimulatedMeta, bot: Bot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+def line(simulated: SimulatedMeta, bot: Bot, model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     settings = {
         "VOICE_AI_URL": bot.url,
         "VOICE_AI_PARAMETERS": '{"shop": "12"}',
@@ -110,6 +167,10 @@ def line(simulated: SimulatedMeta, bot: Bot, tmp_path_factory: pytest.TempPathFa
     with Line(tmp_path_factory.mktemp("voice"), simulated, **settings) as running:
         with (running.home / "pages.toml").open("a") as tables:
             tables.write(f'[{PAGE}]\ntoken = "x"\nhandler = "workers.handlers.voice_ai:answer"\n')
+            for shape, page in MODEL_PAGES.items():
+                options = f'{{ shape = "{shape}", model = "{model.url}/{shape}" }}'
+                tables.write(f'[{page}]\ntoken = "x"\nhandler = "realtime:answer"\noptions = {options}\n')
+        (running.home / "realtime.py").write_text(MODEL_HANDLER)
         running.processes["sim"] = simulated.start(running.home)
         running.start(*PIPELINE)
         bot.api = running.base
@@ -141,10 +202,41 @@ def test_without_the_bot_a_message_is_taken(line: Line, simulated: SimulatedMeta
     assert line.processes["media"].said.count("bot.failed") == 2
 
 
+@pytest.mark.parametrize("shape", ["ga", "beta"])
+def test_a_model_is_interrupted_by_speech_and_told_what_the_consumer_heard(
+    line: Line, simulated: SimulatedMeta, model: Model, shape: str
+) -> None:
+    caller = Caller(simulated, MODEL_PAGES[shape], f"6003-{shape}", tone_hz=CONSUMER_HZ)
+    line.await_fact(caller, facts.LegConnected)
+    until(lambda: len(model.heard) > 1.2 * HZ, "a second heard", timeout_s=20)
+    assert dominant_hz(bytes(model.heard), 0.5) == pytest.approx(CONSUMER_HZ, abs=5)
+    simulated.say(caller.call_id, tone_hz=INTERRUPTING_HZ)
+    told = until(lambda: model.told.get("conversation.item.truncate"), "the truncation", timeout_s=20)
+    time.sleep(0.6)  # in which the consumer would hear the rest
+    caller.hang_up()
+    simulated.wait(caller.call_id)
+    assert line.outcome_of(caller) == "completed"
+    assert model.keys == ["Bearer k3y", "realtime=v1" if shape == "beta" else None]
+    session = model.told["session.update"]["session"]
+    assert session["instructions"] == "Be brief."
+    assert ("input_audio_format" if shape == "beta" else "audio") in session
+    heard = simulated.recording(caller.call_id)
+    windows = heard[: len(heard) // WINDOW * WINDOW].reshape(-1, WINDOW)
+    loud = np.flatnonzero(np.abs(windows).max(axis=1) > LOUD)
+    assert dominant_hz_of(windows[loud[2] : loud[-2]].ravel(), HEARD_HZ) == pytest.approx(MODEL_HZ, abs=5)
+    heard_ms = (loud[-1] + 1 - loud[0]) * 20
+    assert (told["item_id"], told["content_index"]) == ("item_1", 0)
+    assert told["audio_end_ms"] == pytest.approx(heard_ms, abs=100), "and nothing was heard after it"
+
+
 def wait_for(bot: Bot, event: str) -> None:
     until(lambda: event in bot.events, event, timeout_s=20)
 
 
-def dominant_hz(codes: bytes) -> float:
-    samples = MU_LAW.decode(codes)[-2 * HZ :].astype(float)
-    return float(np.argmax(np.abs(np.fft.rfft(samples * np.hanning(len(samples)))))) * HZ / len(samples)
+def dominant_hz(codes: bytes, seconds: float = 2.0) -> float:
+    return dominant_hz_of(MU_LAW.decode(codes)[-int(seconds * HZ) :], HZ)
+
+
+def dominant_hz_of(sound: NDArray[np.int16], rate: int) -> float:
+    samples = sound.astype(float)
+    return float(np.argmax(np.abs(np.fft.rfft(samples * np.hanning(len(samples)))))) * rate / len(samples)
