@@ -32,17 +32,18 @@ class Resampler:
 
     def __call__(self, samples: Samples) -> Samples:
         """Return what has become of a piece: as much of it as is known by now."""
-        if self._up == self._down:
+        if self._up == self._down or not len(samples):
             return samples
         length = self._phases.shape[1]
         known = np.concatenate((self._kept, samples.astype(np.float32)))
-        positions = np.arange(self._next, len(samples) * self._up, self._down)
-        if len(positions):
-            windows = np.lib.stride_tricks.sliding_window_view(known, length)
-            resampled = np.einsum("ij,ij->i", windows[positions // self._up], self._phases[positions % self._up])
-        else:
-            resampled = np.zeros(0, np.float32)
-        self._next += len(positions) * self._down - len(samples) * self._up
+        count = max(0, -(-(len(samples) * self._up - self._next) // self._down))
+        resampled = np.zeros(count, np.float32)
+        windows = np.lib.stride_tricks.sliding_window_view(known, length)
+        for turn in range(min(self._up, count)):  # phases come round in turns, so no window is copied
+            first, phase = divmod(self._next + turn * self._down, self._up)
+            ours = windows[first :: self._down][: -(-(count - turn) // self._up)]
+            resampled[turn :: self._up] = np.einsum("ij,j->i", ours, self._phases[phase])
+        self._next += count * self._down - len(samples) * self._up
         self._kept = known[len(known) - (length - 1) :]
         whole: Samples = np.clip(np.rint(resampled), -32768, 32767).astype(np.int16)
         return whole

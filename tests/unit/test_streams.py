@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import math
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -63,6 +64,17 @@ def test_a_tone_is_the_same_tone_at_another_rate_and_nothing_else(from_hz: int, 
     beside = spectrum[: peak - 4].sum() + spectrum[peak + 5 :].sum()
     assert 10 * math.log10(spectrum.sum() / beside) > 55
     assert abs(np.sqrt((out.astype(float) ** 2).mean()) / (8000 / math.sqrt(2)) - 1) < 0.01
+
+
+def test_a_minute_that_comes_at_once_is_done_in_place_and_stalls_no_other_call() -> None:
+    minute = np.ones(8000 * 60, np.int16)
+    tracemalloc.start()
+    try:
+        Resampler(8000, RATE)(minute)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most_bytes < 25 * minute.nbytes, "no copy of it for each tap of the filter"
 
 
 def test_what_lies_above_the_new_band_is_not_folded_into_it() -> None:
