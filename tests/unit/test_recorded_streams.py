@@ -80,6 +80,7 @@ async def test_a_real_bot_is_told_what_it_was_told_when_this_was_recorded(name: 
                         bot.due = ""
                     case "stop":
                         await talk.hang_up()
+                        await talk.ended()
                         await asyncio.wait_for(bot.over.wait(), 5)
                         break
                 await talk.wait(0.1)
