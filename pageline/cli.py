@@ -10,6 +10,7 @@ import typer
 
 from pageline.agents import agents
 from pageline.command import BAD_USAGE, FAILED, Json, die, print_json
+from pageline.keys import keys
 from pageline.letters import letters
 from pageline.messages import messages
 from pageline.pages import call_settings, doctor
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.add_typer(letters, name="dead")
 app.add_typer(messages)
 app.add_typer(agents, name="agents")
+app.add_typer(keys, name="keys")
 app.add_typer(call_settings, name="settings")
 app.command()(doctor)
 
