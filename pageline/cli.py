@@ -150,9 +150,9 @@ def call(
             FAILED,
         )
     if export and as_json:
-        print_json(told.replay_lines())
+        print_json(story.replay_lines(told))
     elif export:
-        for line in told.replay_lines():
+        for line in story.replay_lines(told):
             print(json.dumps(line))  # noqa: T201 the file itself
     elif as_json:
         print_json(told.full())

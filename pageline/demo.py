@@ -24,6 +24,7 @@ from shared import settings
 from shared.calls import facts
 from shared.embedded import EmbeddedValkey
 from shared.errors import PagelineError
+from shared.story import Story
 
 T = TypeVar("T")
 
@@ -96,7 +97,7 @@ class Demo:
         else:
             self._invite()
 
-    def _call(self) -> tuple[story.Story, dict[str, Any]]:
+    def _call(self) -> tuple[Story, dict[str, Any]]:
         with httpx.Client(base_url=self._settings.graph_url, timeout=CALL_WITHIN_S + 5, trust_env=False) as simulator:
             call_id = simulator.post("/sim/calls", json={}).raise_for_status().json()["call_id"]
             wait = f"/sim/calls/{call_id}/wait?timeout_s={CALL_WITHIN_S:.0f}"
@@ -104,7 +105,7 @@ class Demo:
         told = _until(lambda: _closed(self._settings, call_id), 15.0, f"the log of call {call_id} was not closed")
         return told, heard
 
-    def _print_report(self, told: story.Story) -> None:
+    def _print_report(self, told: Story) -> None:
         report = self.report
         self._console.print()
         story.print_one(told, self._console)
@@ -194,7 +195,7 @@ def _wait_until_ready(configured: settings.Settings) -> None:
         _until(ready, READY_WITHIN_S, "the processes were not ready")
 
 
-def _closed(configured: settings.Settings, call_id: str) -> story.Story | None:
+def _closed(configured: settings.Settings, call_id: str) -> Story | None:
     told = story.of(configured, call_id)
     return told if told is not None and told.first(facts.Closed) is not None else None
 
@@ -211,7 +212,7 @@ def _until(look: Callable[[], T | None], within_s: float, otherwise: str) -> T:
         time.sleep(0.05)
 
 
-def _report(told: story.Story, heard: dict[str, Any]) -> dict[str, Any]:
+def _report(told: Story, heard: dict[str, Any]) -> dict[str, Any]:
     recorded = told.first(facts.RecordingStarted)
     closed_leg = told.first(facts.LegClosed)
     seconds, dominant_hz = _dominant(Path(recorded.path)) if recorded else (0.0, 0.0)
