@@ -14,7 +14,7 @@ import ingress.webhook  # noqa: F401 counts what a web process shows of its own
 from ingress.exposition import Exposition, Known
 from pageline.cli import app
 from shared.breaker import TRIPS_AT, Trouble
-from shared.bus import Census, WorkerCensus
+from shared.census import Census, WorkerCensus
 from shared.calls import facts
 from shared.calls.ending import FAREWELLS
 from shared.calls.state import Outcome
@@ -62,7 +62,7 @@ def exposed() -> dict[str, dict[str, set[str]]]:
     """Return what /metrics shows when all there is to show is known: names, their labels, and the labels' values."""
     actions = {(action, verdict): 1 for action in ("accept", *FAREWELLS) for verdict in (*Verdict, "stale")}
     known = Known(
-        Census((WorkerCensus("one", 25, 3),), waiting=1, closed=dict.fromkeys(Outcome, 1)),
+        Census((WorkerCensus("one", 25, 3),), waiting=1, closed=dict.fromkeys(Outcome, 1), now_ms=0),
         Standing(kept=1, buried={"action_graph": 2}, gone=dict.fromkeys(Gone, 1)),
         [Trouble("106378625516323", TRIPS_AT, "code 190", HIGH_PERCENT, "x-app-usage")],
         Tallied(actions, {"accept": Latency([("0.05", 1), ("+Inf", 1)], 0.01)}),
