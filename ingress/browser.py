@@ -21,6 +21,8 @@ HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "cache-control": "no-cache",
 }
+LOOK: Final = Path(__file__).with_name("look")
+"""What all pages share: colours, buttons, the login, ways with elements."""
 _MESSAGE: Final = "<!-- message -->"
 
 
@@ -39,7 +41,7 @@ class Pages:
         self._path = path
         self._cookie = cookie
         self.headers: Mapping[str, str] = {**HEADERS, "permissions-policy": permissions}
-        self._files = {each.name: each for each in folder.iterdir() if each.suffix in TYPES}
+        self._files = {each.name: each for each in (*LOOK.iterdir(), *folder.iterdir()) if each.suffix in TYPES}
 
     def page(self, name: str, message: str = "", *, status: int = 200) -> Response:
         """Return a page, with a message where it has room for one."""
@@ -48,7 +50,7 @@ class Pages:
         return HTMLResponse(text, status_code=status, headers=self.headers)
 
     async def file(self, request: Request) -> Response:
-        """Send a file of the folder."""
+        """Send a file of the folder, or one that all share."""
         path = self._files.get(request.path_params["name"])
         if path is None:
             return PlainTextResponse("There is no such file.", status_code=404)

@@ -130,6 +130,19 @@ class DeadLetters:
                 yield _letter(*entry)
             after = f"({found[-1][0].decode()}"
 
+    async def newest(self, *, limit: int) -> list[Letter]:
+        """Return the last ones, the newest first, without their bodies."""
+        letters: list[Letter] = []
+        before = "+"
+        while len(letters) < limit:
+            count = min(READ_AT_ONCE, limit - len(letters))
+            found = await self._wire.call("XREVRANGE", LETTERS, before, "-", "COUNT", count)
+            letters += [replace(_letter(*entry), body=b"") for entry in found]
+            if len(found) < count:
+                break
+            before = f"({letters[-1].id}"
+        return letters
+
     async def standing(self) -> Standing:
         """Count them, for metrics and alarms."""
         kept, buried, gone = await asyncio.gather(

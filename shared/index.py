@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from shared.bus import PREFIX
+from shared.bus import PREFIX, LogEntry, log_entry
 from shared.wire import Wire
 
 HOUR_MS: Final = 3_600_000
@@ -86,6 +86,18 @@ async def held_by(wire: Wire, workers: Sequence[str]) -> list[list[str]]:
 async def waiting(wire: Wire, *, limit: int) -> list[str]:
     """Return calls without an owner, the most urgent first."""
     return [call.decode() for call in await wire.call("ZRANGE", WAITING, 0, limit - 1)]
+
+
+async def news(wire: Wire, seqs: Mapping[str, int]) -> dict[str, list[LogEntry]]:
+    """Return what was appended to the logs of calls after an entry of each; 0 for all of a log."""
+    if not seqs:
+        return {}
+    logs, marks = (f"{PREFIX}log:{call_id}" for call_id in seqs), (f"{seq}-0" for seq in seqs.values())
+    found = await wire.call("XREAD", "COUNT", 500, "STREAMS", *logs, *marks)
+    return {
+        key.decode().removeprefix(f"{PREFIX}log:"): [log_entry(*entry) for entry in entries]
+        for key, entries in found or ()
+    }
 
 
 async def hours(wire: Wire, began_ms: Sequence[int]) -> list[Hour]:

@@ -1,0 +1,90 @@
+// Today's figures, and the hours of a day as bars: from what was counted as calls were closed.
+
+import { $, element, fill, put, text } from "./dom.js";
+import { OUTCOMES, count, number, span } from "./format.js";
+
+const HOUR_MS = 3_600_000;
+const GOOD = ["completed"];
+
+/** `hours` are in order, the last one is this one. */
+export function showHours(hours, nowMs) {
+  const midnight = new Date(nowMs).setHours(0, 0, 0, 0);
+  // an hour into which midnight falls (time zones of half hours) counts as today's
+  const today = hours.filter((hour) => hour.began_ms + HOUR_MS > midnight);
+  const outcomes = sum(today.map((hour) => hour.outcomes));
+  const ended = total(outcomes);
+  text("today-count", number(ended));
+  const talks = GOOD.reduce((all, word) => all + (outcomes[word] ?? 0), 0);
+  text("today-share", ended ? `${Math.round((100 * talks) / ended)} % came to a conversation` : "since midnight");
+  showAnswers(sum(today.map((hour) => hour.answers)));
+  const day = hours.slice(-24);
+  showBars(day);
+  showLegend(sum(day.map((hour) => hour.outcomes)));
+}
+
+function showAnswers(answers) {
+  const waited = Object.entries(answers).map(([ms, times]) => [Number(ms), times]).sort(([a], [b]) => a - b);
+  const known = total(answers);
+  text("answer-p50", known ? span(percentile(waited, known, 0.5)) : "–");
+  text("answer-p95", known ? `by half; 95 % within ${span(percentile(waited, known, 0.95))}` : "no caller was answered today");
+}
+
+/** The value that so great a share does not exceed. */
+export function percentile(waited, known, share) {
+  let left = Math.ceil(known * share);
+  for (const [ms, times] of waited) {
+    left -= times;
+    if (left <= 0) return ms;
+  }
+  return waited.at(-1)[0];
+}
+
+function showBars(day) {
+  const highest = Math.max(1, ...day.map((hour) => total(hour.outcomes)));
+  const some = day.some((hour) => total(hour.outcomes));
+  $("hours").hidden = !some;
+  $("today-none").hidden = some;
+  fill($("hours"), day, (hour) => hour.began_ms, makeBar, (bar, hour) => {
+    const from = new Date(hour.began_ms).getHours();
+    const told = Object.entries(OUTCOMES).filter(([word]) => hour.outcomes[word]);
+    bar.title = `${from}:00 to ${(from + 1) % 24}:00 · ${count(total(hour.outcomes), "call", "calls")}`
+      + told.map(([word, name]) => `\n${number(hour.outcomes[word])} ${name}`).join("");
+    const [stack, label] = bar.children;
+    put(label, from % 6 === 0 ? `${from}:00` : "");
+    fill(stack, told, ([word]) => word, () => element("i"), (part, [word]) => {
+      part.dataset.outcome = word;
+      part.style.height = `${(100 * hour.outcomes[word]) / highest}%`;
+    });
+  });
+}
+
+function makeBar() {
+  const bar = element("div", "hour");
+  bar.append(element("div", "stacked"), element("span", "small quiet"));
+  return bar;
+}
+
+function showLegend(outcomes) {
+  const some = Object.keys(OUTCOMES).filter((word) => outcomes[word]);
+  fill($("legend"), some, (word) => word, makeEntry, (item, word) => {
+    item.children[0].dataset.outcome = word;
+    put(item.children[1], OUTCOMES[word]);
+    put(item.children[2], number(outcomes[word]));
+  });
+}
+
+function makeEntry() {
+  const item = element("li");
+  item.append(element("i"), element("span"), element("b"));
+  return item;
+}
+
+function sum(counts) {
+  const all = {};
+  for (const each of counts) for (const [name, times] of Object.entries(each)) all[name] = (all[name] ?? 0) + times;
+  return all;
+}
+
+function total(counts) {
+  return Object.values(counts).reduce((all, times) => all + times, 0);
+}
