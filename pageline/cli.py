@@ -314,6 +314,28 @@ def soak(
         sys.exit(FAILED)
 
 
+@benches.command()
+def console(
+    *,
+    calls: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many are in the log.")] = 10_000,
+    as_json: Json = False,
+) -> None:
+    """Open the console in front of thousands of calls; fail unless each view is there within a second."""
+    from pageline.bench import require
+
+    require("psutil")
+    from pageline.bench.console import run
+
+    report = run(calls)
+    if as_json:
+        print_json(report)
+    else:
+        for row in report["rows"]:
+            print(f"{row['ms']:8.1f} ms  {row['view']}")  # noqa: T201 it is what was asked for
+    if not report["aim"]["met"]:
+        sys.exit(FAILED)
+
+
 def _start(process: str) -> settings.Settings:
     configured = settings.load()
     log.setup(process, format_=configured.log_format)
