@@ -28,7 +28,7 @@ BEATS_EVERY_S: Final = 5.0
 """A viewer that hears nothing for much longer has lost us."""
 SESSION_LOOKED_AT_EVERY_S: Final = 30.0
 MOST_NOW: Final = 200
-MOST_RECENT: Final = 25
+MOST_RECENT: Final = 15
 HOURS: Final = 25
 """A day, and the hour in which it began."""
 
@@ -121,19 +121,20 @@ class Hub:
             self._bus.dead_letters.standing(),
             jobs.depths(wire),
         )
-        held, waiting, recent, kept, hours = await asyncio.gather(
+        held, waiting, kept, hours = await asyncio.gather(
             index.held_by(wire, [worker.worker for worker in census.workers]),
             index.waiting(wire, limit=MOST_NOW),
-            index.newest(wire, limit=MOST_RECENT),
             index.count(wire),
             self._read_hours(census.now_ms),
         )
-        now = [*dict.fromkeys([*(call for calls in held for call in calls), *waiting])]
-        newest = [each.call_id for each in recent]
-        await self._read(now[:MOST_NOW], newest[:MOST_RECENT])
+        now = dict.fromkeys([*(call for calls in held for call in calls), *waiting])
+        last = await index.newest(wire, limit=MOST_RECENT + min(MOST_NOW, len(now)))
+        recent = [each.call_id for each in last if each.call_id not in now][:MOST_RECENT]
+        shown = [*now][:MOST_NOW]
+        await self._read(shown, recent)
         return {
-            "calls": {"total": max(len(now), _alive(census)), "rows": self._rows(now[:MOST_NOW])},
-            "recent": {"kept": kept, "rows": self._rows(newest)},
+            "calls": {"total": max(len(now), _alive(census)), "rows": self._rows(shown)},
+            "recent": {"kept": kept, "rows": self._rows(recent)},
             "hours": hours,
             "workers": [worker._asdict() for worker in census.workers],
             "queues": {"waiting": census.waiting, **depths},
@@ -141,9 +142,9 @@ class Hub:
             "dead": {"kept": standing.kept, "buried": sum(standing.buried.values()), "gone": standing.gone},
         }
 
-    async def _read(self, now: Sequence[str], newest: Sequence[str]) -> None:
+    async def _read(self, now: Sequence[str], recent: Sequence[str]) -> None:
         """Read on in the logs of these calls, and forget the others."""
-        wanted = dict.fromkeys([*now, *newest])
+        wanted = dict.fromkeys([*now, *recent])
         self._calls = {call_id: self._calls.get(call_id) or Watched(call_id) for call_id in wanted}
         open_ones = {call_id: call.seq for call_id, call in self._calls.items() if not call.over}
         for call_id, entries in (await index.news(self._bus.wire, open_ones)).items():

@@ -2,13 +2,14 @@
 
 import { $, element, fill, put, text } from "./dom.js";
 import { drawCurve } from "./curve.js";
-import { because, bytes, clockTime, day, lasting, span } from "./format.js";
+import { because, bytes, clockTime, day, lasting, precise, span } from "./format.js";
 import { state } from "./rows.js";
 import { get, lost, may, notice, post, sure } from "./server.js";
 import { drawMarks } from "./timeline.js";
 
 const AGAIN_MS = 2_000, ENDED_LONG_AGO_MS = 120_000;
 const SETUP_SHARE = 0.6; // of a call; where the beginning is as much of it, one axis shows both
+const AFTER_SETUP = 0.25; // more of it: what the connection brought at once
 
 let call = null;
 
@@ -26,10 +27,9 @@ async function read(id) {
       lost("");
       seenMs = Date.now();
       if (!told) return none(id);
-      if (JSON.stringify({ ...told, now_ms: 0 }) !== JSON.stringify({ ...call, now_ms: 0 })) {
-        call = told;
-        await show();
-      }
+      const news = call?.phase !== "ended" || told.facts.length !== call.facts.length;
+      call = told;
+      if (news) await show();
       if (told.phase === "ended" && told.now_ms - told.last_ms > ENDED_LONG_AGO_MS) return;
     } catch (error) {
       lost("Connection lost.", `What you see is of ${clockTime(seenMs)}. ${error.message}`);
@@ -56,12 +56,12 @@ async function show() {
   $("call-do").hidden = call.phase === "ended" || call.phase === "ending" || !(await may("call"));
   draw();
   pairs($("figures"), call.figures);
-  const silent = !call.figures.length && !call.quality.samples.length;
+  const silent = !call.figures.length && call.quality.samples.length < 2;
   $("sound-none").hidden = !silent;
   text("sound-none", call.live_ms ? "Nothing was measured yet." : "It never came to a conversation.");
   showRecordings();
   fill($("facts"), call.facts.map((fact, index) => ({ ...fact, index })), (fact) => fact.index, makeFact, (item, fact) => {
-    put(item.children[0], span(fact.at_ms - call.started_ms));
+    put(item.children[0], precise(fact.at_ms - call.started_ms));
     put(item.children[1], fact.fact);
     put(item.children[2], fact.details);
   });
@@ -81,7 +81,8 @@ function aboutCall() {
 }
 
 function showWhy() {
-  fill($("call-why"), call.why, (reason) => reason.rule, makeReason, (item, reason) => {
+  const goesOn = (reason) => reason.rule === "not_closed" && !call.outcome; // which is no trouble while one looks on
+  fill($("call-why"), call.why.filter((reason) => !goesOn(reason)), (reason) => reason.rule, makeReason, (item, reason) => {
     put(item.children[0], reason.sentence);
     put(item.children[1], reason.remedy);
   });
@@ -92,8 +93,9 @@ function draw() {
   const setupMs = call.live_ms ? call.live_ms - call.started_ms : 0;
   const apart = setupMs > 0 && setupMs < SETUP_SHARE * (untilMs - call.started_ms);
   $("setup-panel").hidden = !apart;
-  if (apart) drawMarks($("setup"), call.marks, call.started_ms, call.live_ms + setupMs * 0.25);
-  drawMarks($("whole"), call.marks, call.started_ms, untilMs, apart ? call.live_ms : 0);
+  const toldMs = apart ? call.live_ms + setupMs * AFTER_SETUP : 0;
+  if (apart) drawMarks($("setup"), call.marks, call.started_ms, toldMs);
+  drawMarks($("whole"), call.marks, call.started_ms, untilMs, toldMs);
   $("curve").toggleAttribute("hidden", call.quality.samples.length < 2);
   if (call.quality.samples.length >= 2) drawCurve($("curve"), call.quality.samples, call.started_ms, untilMs);
 }

@@ -7,11 +7,15 @@ import { now } from "./stream.js";
 
 export async function showDead({ kept, buried }) {
   text("dead-count", number(kept));
-  text("dead-said", kept ? "want your hand" : buried ? `none of ${number(buried)} is left` : "there was never one");
+  const link = element("a");
+  link.href = "#dead-panel";
+  link.textContent = "look at them";
+  $("dead-said").replaceChildren(kept ? link : buried ? `none of ${number(buried)} is left` : "there was never one");
+  $("dead-said").classList.toggle("quiet", !kept);
+  $("dead-panel").hidden = !kept;
   $("dead-tile").dataset.some = String(kept > 0);
   const { letters } = kept ? await get("/console/data/dead") : { letters: [] };
   const mayHandle = await may("admin");
-  $("letters-none").hidden = kept > 0;
   fill($("letters"), letters, (letter) => letter.id, make, (item, letter) => {
     const [what, said, detail, row] = item.children;
     put(what, [letter.action, letter.why.replaceAll("_", " ")].filter(Boolean).join(": "));

@@ -1,8 +1,9 @@
 // How times, figures and the words of calls are written.
 
-const TIME = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+const TIME = new Intl.DateTimeFormat([], CLOCK);
 const DAY = new Intl.DateTimeFormat([], { day: "numeric", month: "short" });
-const DAY_TIME = new Intl.DateTimeFormat([], { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const DAY_TIME = new Intl.DateTimeFormat([], { day: "numeric", month: "short", ...CLOCK });
 const NUMBER = new Intl.NumberFormat("en");
 
 /** In the order in which they are stacked and told. */
@@ -60,6 +61,12 @@ export function lasting(ms) {
   return hours ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
 }
 
+/** Returns 0.355 s or 2:04.190, for what is told apart by milliseconds. */
+export function precise(ms) {
+  const seconds = (ms % 60_000) / 1000;
+  return ms < 60_000 ? `${seconds.toFixed(3)} s` : `${Math.floor(ms / 60_000)}:${seconds.toFixed(3).padStart(6, "0")}`;
+}
+
 /** Returns 840 ms, 1.3 s or 2:05. */
 export function span(ms) {
   if (ms < 1000) return `${Math.round(ms)} ms`;
@@ -84,6 +91,6 @@ export function score(mos) {
 }
 
 export function grade(mos) {
-  if (mos == null) return "none";
+  if (mos == null) return "unknown";
   return mos >= 4 ? "good" : mos >= 3.4 ? "fair" : "bad";
 }

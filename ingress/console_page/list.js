@@ -37,7 +37,7 @@ async function show(ask, wanted) {
   calls = [...calls, ...found.calls];
   fillEnded($("calls-rows"), calls, Date.now());
   text("calls-title", wanted ? `Calls for “${wanted}”` : "Calls");
-  text("calls-said", wanted ? found_of(calls.length) : `${count(found.kept, "call", "calls")} in the log, the newest first`);
+  text("calls-said", wanted ? foundSo(calls.length) : `${count(found.kept, "call", "calls")} in the log, the newest first`);
   $("calls-table").hidden = calls.length === 0;
   $("calls-none").hidden = calls.length > 0;
   text("calls-none-what", wanted ? "Nothing was found." : "No call has come yet.");
@@ -49,6 +49,7 @@ async function show(ask, wanted) {
   more.dataset.before = found.before ?? "";
 }
 
-function found_of(some) {
-  return some ? `${count(some, "call was", "calls were")} found, the newest first` : "";
+function foundSo(some) {
+  if (some < 2) return some ? "1 call was found" : "";
+  return `${count(some, "call", "calls")} were found, the newest first`;
 }

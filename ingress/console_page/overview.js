@@ -2,7 +2,7 @@
 
 import { $, element, fill, put, set, text } from "./dom.js";
 import { showDead } from "./dead.js";
-import { count, number, span } from "./format.js";
+import { count, number } from "./format.js";
 import { fillEnded, fillNow, tick } from "./rows.js";
 import { follow, now } from "./stream.js";
 import { showHours } from "./today.js";
@@ -29,7 +29,7 @@ export function showOverview() {
     recent: (recent) => {
       fillEnded($("recent"), recent.rows, now());
       shown("recent", recent.rows.length);
-      text("recent-all", `All ${count(recent.kept, "call", "calls")}`);
+      text("recent-all", `All calls (${number(recent.kept)})`);
       $("recent-all").hidden = recent.kept === 0;
     },
     hours: (hours) => showHours(hours, now()),

@@ -50,14 +50,15 @@ export function state(holder, word, kind, why = "") {
 
 function make() {
   const item = element("tr");
-  for (const name of ["who", "consumer", "how", "worker", "figure number", "time number"]) item.append(element("td", name));
-  const link = element("a", "id");
-  cell(item, 0).append(element("span", "way"), link);
+  for (const name of ["which", "consumer", "how", "worker", "figure number", "time number"]) item.append(element("td", name));
+  const one = element("span", "one");
+  one.append(element("span", "way"), element("a", "id"));
+  cell(item, 0).append(one);
   return item;
 }
 
 function identify(item, row) {
-  const [way, link] = cell(item, 0).children;
+  const [way, link] = cell(item, 0).firstChild.children;
   const out = row.direction === "business_initiated";
   if (way.dataset.out !== String(out)) {
     way.dataset.out = String(out);
@@ -68,7 +69,7 @@ function identify(item, row) {
   link.href = `/console/calls/${encodeURIComponent(row.call_id)}`;
   link.title = row.call_id;
   put(link, shortId(row.call_id));
-  put(cell(item, 1), row.consumer ? `${row.consumer.slice(0, 6)}` : "–");
+  put(cell(item, 1), row.consumer ? row.consumer.slice(0, 6) : "–");
   cell(item, 1).title = row.consumer ? `Consumer ${row.consumer}` : "";
 }
 

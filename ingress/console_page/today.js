@@ -42,6 +42,7 @@ export function percentile(waited, known, share) {
 function showBars(day) {
   const highest = Math.max(1, ...day.map((hour) => total(hour.outcomes)));
   const some = day.some((hour) => total(hour.outcomes));
+  text("hours-most", some ? `up to ${count(highest, "call", "calls")} in an hour` : "");
   $("hours").hidden = !some;
   $("today-none").hidden = some;
   fill($("hours"), day, (hour) => hour.began_ms, makeBar, (bar, hour) => {

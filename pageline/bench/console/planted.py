@@ -124,7 +124,7 @@ def _conversation(chance: random.Random, seconds: float) -> Iterator[tuple[facts
 def _samples(chance: random.Random, call_id: str, live_ms: int, seconds: float) -> Iterator[Command]:
     for number in range(1, min(12, int(seconds / quality.SAMPLE_EVERY_S))):
         lost = max(0.0, chance.gauss(0, 3))
-        told = {"packets_received": 250, "packets_sent": 250, "packets_lost": round(lost), "round_trip_ms": 60}
+        told = {"packets_received": 250.0, "packets_sent": 250, "packets_lost": round(lost), "round_trip_ms": 60}
         told["mos_estimate"] = round(4.3 - lost / 9, 2)
         at_ms = live_ms + int(number * quality.SAMPLE_EVERY_S * 1000)
         pairs = (part for pair in told.items() for part in pair)
