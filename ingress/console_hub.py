@@ -56,6 +56,7 @@ class Hub:
         news = asyncio.Event()
         loop = asyncio.get_running_loop()
         look_at_session_s = loop.time() + SESSION_LOOKED_AT_EVERY_S
+        looks = -1
         self._join(news)
         try:
             yield b"retry: 1000\n\n"
@@ -68,7 +69,9 @@ class Hub:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(BEATS_EVERY_S):
                         await news.wait()
-                yield b"event: beat\ndata: %d\n\n" % self._bus.now_ms()
+                if looks != self._looks:  # a beat says that somebody looks, too
+                    looks = self._looks
+                    yield b"event: beat\ndata: %d\n\n" % self._bus.now_ms()
                 if loop.time() > look_at_session_s:
                     look_at_session_s = loop.time() + SESSION_LOOKED_AT_EVERY_S
                     if not await may_stay():

@@ -12,6 +12,8 @@ from shared.wire import Wire
 
 HOUR_MS: Final = 3_600_000
 LOOKED_THROUGH_AT_ONCE: Final = 2_000
+READ_AT_ONCE: Final = 2_000
+"""Entries of one log."""
 INDEX: Final = f"{PREFIX}index"
 WAITING: Final = f"{PREFIX}wait"
 
@@ -93,7 +95,7 @@ async def news(wire: Wire, seqs: Mapping[str, int]) -> dict[str, list[LogEntry]]
     if not seqs:
         return {}
     logs, marks = (f"{PREFIX}log:{call_id}" for call_id in seqs), (f"{seq}-0" for seq in seqs.values())
-    found = await wire.call("XREAD", "COUNT", 500, "STREAMS", *logs, *marks)
+    found = await wire.call("XREAD", "COUNT", READ_AT_ONCE, "STREAMS", *logs, *marks)
     return {
         key.decode().removeprefix(f"{PREFIX}log:"): [log_entry(*entry) for entry in entries]
         for key, entries in found or ()
