@@ -201,6 +201,7 @@ class Console:
             return _unknown(call_id)
         await self._bus.route(call_id, facts.HangUpAsked(by="operator"))
         _log.info("console.hung_up", call=call_id)
+        self.hub.look_now()
         return self._json({"message": "The call is being ended."}, status=202)
 
     async def letter(self, request: Request, scope: Scope) -> Response:
@@ -219,6 +220,7 @@ class Console:
         except retrial.NotRetriable as error:
             return refusal(409, str(error))
         _log.info("console.letter", letter=letter_id, what=what)
+        self.hub.look_now()
         return self._json({"message": done})
 
     def _json(self, told: object, *, status: int = 200) -> Response:

@@ -48,6 +48,7 @@ class Hub:
         self._calls: dict[str, Watched] = {}
         self._hours: dict[int, index.Hour] = {}
         self._looks = 0
+        self._due = asyncio.Event()
         self._closed = False
 
     async def follow(self, may_stay: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:
@@ -79,6 +80,10 @@ class Hub:
                         return
         finally:
             self._viewers.discard(news)
+
+    def look_now(self) -> None:
+        """Show at once what somebody just did, and not a second later."""
+        self._due.set()
 
     def close(self) -> None:
         """Let all viewers go: they come back to another process."""
@@ -112,7 +117,10 @@ class Hub:
             self._sections |= changed
             if changed:
                 self._wake()
-            await asyncio.sleep(LOOKS_EVERY_S)
+            self._due.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOKS_EVERY_S):
+                    await self._due.wait()
         self._calls = {}
 
     async def _look(self) -> dict[str, Any]:

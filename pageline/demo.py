@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.panel import Panel
 
 from pageline import local, story, up
-from shared import settings
+from shared import api_keys, settings
+from shared.api_keys import Scope
 from shared.calls import facts
 from shared.embedded import EmbeddedValkey
 from shared.errors import PagelineError
@@ -50,8 +51,9 @@ def run(*, once: bool, quiet: bool) -> tuple[int, dict[str, Any]]:
     """
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="pageline-demo-") as scratch, EmbeddedValkey(Path(scratch)) as valkey:
-        configured = _settings(valkey.url, once=once)
-        show = Demo(configured, console, once=once, quiet=quiet)
+        key = api_keys.new()
+        configured = _settings(valkey.url, key, once=once)
+        show = Demo(configured, key, console, once=once, quiet=quiet)
         guide = threading.Thread(target=show.guide, name="guide", daemon=True)
         with _log_file(Path(configured.data_dir), console, hidden=once or quiet) as log_file:
             guide.start()
@@ -72,8 +74,9 @@ def run(*, once: bool, quiet: bool) -> tuple[int, dict[str, Any]]:
 class Demo:
     """Makes the first call while the processes run, and tells the person what there is to see."""
 
-    def __init__(self, configured: settings.Settings, console: Console, *, once: bool, quiet: bool) -> None:
+    def __init__(self, configured: settings.Settings, key: str, console: Console, *, once: bool, quiet: bool) -> None:
         self._settings = configured
+        self._key = key
         self._console = console
         self._once = once
         self._quiet = quiet
@@ -124,13 +127,15 @@ class Demo:
 
     def _invite(self) -> None:
         lines = [f"Call from your browser:  [bold]{self._settings.graph_url}/[/bold]"]
+        lines.append(f"See the calls:           http://127.0.0.1:{self._settings.http_port}/console")
+        lines.append(f"  its key:               {self._key}")
         if self._settings.dashboard_port:
             lines.append(f"See the jobs:            http://127.0.0.1:{self._settings.dashboard_port}/")
         lines.append("Stop:                    Ctrl-C")
         self._console.print(Panel("\n".join(lines), title="pageline is answering", expand=False, padding=(1, 3)))
 
 
-def _settings(redis_url: str, *, once: bool) -> settings.Settings:
+def _settings(redis_url: str, key: str, *, once: bool) -> settings.Settings:
     """Return settings for a demo on this machine; of the person's own only CALL_HANDLER and where things go count."""
     given = {name: os.environ[name] for name in ("DATA_DIR", "CALL_HANDLER", "RECORDINGS_URL") if name in os.environ}
     return settings.load(
@@ -140,6 +145,7 @@ def _settings(redis_url: str, *, once: bool) -> settings.Settings:
             "REDIS_URL": redis_url,
             "META_APP_SECRET": secrets.token_hex(16),
             "META_VERIFY_TOKEN": secrets.token_hex(8),
+            "PAGELINE_API_KEYS": api_keys.entry_of(key, Scope.ADMIN),
             "PAGE_TOKENS": f"{PAGE}={secrets.token_hex(16)}",
             "GRAPH_URL": f"http://127.0.0.1:{_free_port('sim')}",
             "HOST": "127.0.0.1",

@@ -11,7 +11,7 @@ const AGAIN_MS = 2_000, ENDED_LONG_AGO_MS = 120_000;
 const SETUP_SHARE = 0.6; // of a call; where the beginning is as much of it, one axis shows both
 const AFTER_SETUP = 0.25; // more of it: what the connection brought at once
 
-let call = null;
+let call = null, readNow = () => {};
 
 export async function showCall(id) {
   $("hang-up").addEventListener("click", () => hangUp(id));
@@ -34,7 +34,10 @@ async function read(id) {
     } catch (error) {
       lost("Connection lost.", `What you see is of ${clockTime(seenMs)}. ${error.message}`);
     }
-    await new Promise((done) => setTimeout(done, AGAIN_MS));
+    await new Promise((done) => {
+      readNow = done;
+      setTimeout(done, AGAIN_MS);
+    });
   }
 }
 
@@ -119,6 +122,7 @@ async function hangUp(id) {
   try {
     const done = await post(`/console/calls/${encodeURIComponent(id)}/hangup`);
     notice(done?.message ?? "There is no such call.");
+    readNow();
   } catch (error) {
     notice(error.message, true);
   }

@@ -89,15 +89,19 @@ async def test_an_operator_sees_calls_come_and_go_finds_one_and_handles_a_dead_l
     await expect(page.get_by_text("No media worker takes calls")).to_be_visible()
     await shoot(page, "empty")
 
+    recording = tmp_path / "recordings" / "one.ogg"
+    recording.parent.mkdir()
+    shutil.copy(SOUND, recording)
+    (ended,) = await planted.plant(bus.wire, 1, seed=3, over_ms=1_000)
+    await bus.bury(Letter(why="action_graph", action="terminate", call_id=CALL, detail="Graph refused it."))
+    await bus.bury(Letter(why="action_too_late", action="accept", call_id=CALL))
     await live(bus)
+    await bus.route(CALL, facts.RecordingStarted(path=str(recording), epoch=1))
     row = page.locator("#now tr")
     await expect(row).to_contain_text("live")
     await expect(page).to_have_title("1 call · Console")
     await expect(page.locator("#workers")).to_contain_text("1 of 4")
     await expect(page.locator("body")).not_to_contain_text(PSID)
-    letter = Letter(why="action_graph", action="terminate", call_id=CALL, detail="Graph refused it.")
-    await bus.bury(letter)
-    await bus.bury(Letter(why="action_too_late", action="accept", call_id=CALL))
     await expect(page.locator("#letters li")).to_have_count(2)
     await shoot(page, "overview")
     await page.get_by_role("button", name="Try again").click()
@@ -107,7 +111,6 @@ async def test_an_operator_sees_calls_come_and_go_finds_one_and_handles_a_dead_l
     await page.get_by_role("button", name="Drop it").click()
     await expect(page.locator("#letters li")).to_have_count(1)
 
-    (ended,) = await planted.plant(bus.wire, 1, seed=3, over_ms=1_000)
     await expect(page.locator("#recent tr")).to_have_count(1)
     await page.keyboard.press("/")
     await page.keyboard.type(ended[:9])
@@ -121,12 +124,8 @@ async def test_an_operator_sees_calls_come_and_go_finds_one_and_handles_a_dead_l
     await expect(page.locator("#facts tr").first).to_contain_text("Arrived")
     await shoot(page, "ended")
 
-    recording = tmp_path / "recordings" / "one.ogg"
-    recording.parent.mkdir()
-    shutil.copy(SOUND, recording)
     await page.goto(f"/console/calls/{CALL}")
     await expect(page.locator("#call-facts")).to_contain_text(PSID)
-    await record(bus, recording)
     await expect(page.locator("audio")).to_be_visible()
     assert await page.evaluate("document.querySelector('audio').play().then(() => 'plays')") == "plays"
     await page.get_by_role("button", name="End this call").click()
@@ -137,10 +136,6 @@ async def test_an_operator_sees_calls_come_and_go_finds_one_and_handles_a_dead_l
     await expect(page.get_by_role("heading", name="There is no such call")).to_be_visible()
     await page.get_by_role("button", name="Log out").click()
     await expect(page.get_by_label("API key")).to_be_visible()
-
-
-async def record(bus: Bus, path: Path) -> None:
-    await bus.route(CALL, facts.RecordingStarted(path=str(path), epoch=1))
 
 
 async def test_who_may_only_look_is_shown_no_buttons_and_a_lost_connection_is_said(page: Page, bus: Bus) -> None:
