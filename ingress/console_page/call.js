@@ -84,6 +84,7 @@ function aboutCall() {
 }
 
 function showWhy() {
+  $("call-well").hidden = call.phase !== "ended" || call.why.length > 0;
   const goesOn = (reason) => reason.rule === "not_closed" && !call.outcome; // which is no trouble while one looks on
   fill($("call-why"), call.why.filter((reason) => !goesOn(reason)), (reason) => reason.rule, makeReason, (item, reason) => {
     put(item.children[0], reason.sentence);
