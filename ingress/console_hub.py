@@ -63,6 +63,9 @@ class Hub:
             yield b"retry: 1000\n\n"
             while not self._closed:
                 news.clear()
+                if looks != self._looks:  # a beat says that somebody looks, too
+                    looks = self._looks
+                    yield b"event: beat\ndata: %d\n\n" % self._bus.now_ms()
                 for name, section in tuple(self._sections.items()):
                     if seen.get(name) is not section:
                         seen[name] = section
@@ -70,9 +73,6 @@ class Hub:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(BEATS_EVERY_S):
                         await news.wait()
-                if looks != self._looks:  # a beat says that somebody looks, too
-                    looks = self._looks
-                    yield b"event: beat\ndata: %d\n\n" % self._bus.now_ms()
                 if loop.time() > look_at_session_s:
                     look_at_session_s = loop.time() + SESSION_LOOKED_AT_EVERY_S
                     if not await may_stay():

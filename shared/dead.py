@@ -29,6 +29,9 @@ KEPT: Final = 1_000
 READ_AT_ONCE: Final = 50
 """A letter may hold 8 MiB."""
 
+BODIES_AT_ONCE: Final = 10
+"""Where they are thrown away."""
+
 
 class Gone(StrEnum):
     """How a letter left."""
@@ -135,7 +138,7 @@ class DeadLetters:
         letters: list[Letter] = []
         before = "+"
         while len(letters) < limit:
-            count = min(READ_AT_ONCE, limit - len(letters))
+            count = min(BODIES_AT_ONCE, limit - len(letters))
             found = await self._wire.call("XREVRANGE", LETTERS, before, "-", "COUNT", count)
             letters += [replace(_letter(*entry), body=b"") for entry in found]
             if len(found) < count:

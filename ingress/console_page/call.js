@@ -32,7 +32,7 @@ async function read(id) {
       if (news) await show();
       if (told.phase === "ended" && told.now_ms - told.last_ms > ENDED_LONG_AGO_MS) return;
     } catch (error) {
-      lost("Connection lost.", `What you see is of ${clockTime(seenMs)}. ${error.message}`);
+      lost(error instanceof TypeError ? "Connection lost." : error.message, `What you see is of ${clockTime(seenMs)}.`);
     }
     await new Promise((done) => {
       readNow = done;

@@ -14,7 +14,7 @@ export function showCalls() {
 }
 
 async function load() {
-  const wanted = decodeURIComponent(location.hash.slice(1));
+  const wanted = new URLSearchParams(`q=${location.hash.slice(1)}`).get("q");
   calls = [];
   $("search-text").value = wanted;
   await show(wanted ? () => post("/console/data/find", { q: wanted }) : () => get("/console/data/calls"), wanted);

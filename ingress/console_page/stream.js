@@ -4,6 +4,7 @@ import { clockTime } from "./format.js";
 import { get, lost } from "./server.js";
 
 const SILENT_MS = 12_000, AGAIN_MS = 2_000;
+const UNSEEN_MS = 60_000; // a browser has six connections to a server, and a page that nobody sees gives its one back
 
 let aheadMs = 0; // the server's clock before ours
 
@@ -11,10 +12,11 @@ export const now = () => Date.now() + aheadMs;
 
 /** Follows; `sections` has a function for each section's name, given what it holds. */
 export function follow(sections) {
-  let source = null, heardMs = Date.now(), away = false;
+  let source = null, heardMs = Date.now(), knownMs = heardMs, away = false, leaving = null;
 
   function connect() {
     source?.close();
+    heardMs = Date.now();
     source = new EventSource("/console/events");
     source.addEventListener("beat", ({ data }) => {
       if (Number(data) > 0) aheadMs = Number(data) - Date.now();
@@ -31,38 +33,48 @@ export function follow(sections) {
         heard();
       });
     }
-    source.onerror = () => source.readyState === EventSource.CLOSED && refused();
+    source.onerror = () => source?.readyState === EventSource.CLOSED && refused();
   }
 
   function heard() {
     heardMs = Date.now();
-    const since = `What you see is of ${clockTime(heardMs)} and not renewed until it is back.`;
-    lost(away ? "Redis does not answer." : "", away ? since : "");
+    if (!away) knownMs = heardMs;
+    lost(away ? "Redis does not answer." : "", away ? `What you see is of ${clockTime(knownMs)}.` : "");
   }
 
   /** The server answered with something else than a stream: is the session over, or is it about to be back? */
   async function refused() {
-    say();
     try {
       await get("/console/data/me"); // goes to the login if there is no session any more
-    } catch {
-      // still away
+      say("Connection lost.");
+    } catch (error) {
+      say(error instanceof TypeError ? "Connection lost." : error.message); // fetch's own error tells a person nothing
     }
-    setTimeout(connect, AGAIN_MS);
+    setTimeout(() => !document.hidden && connect(), AGAIN_MS);
   }
 
-  function say() {
-    lost("Connection lost.", `What you see is of ${clockTime(heardMs)}. It is tried again and again.`);
+  function say(what = "Connection lost.") {
+    lost(what, `What you see is of ${clockTime(knownMs)}. It is tried again and again.`);
+  }
+
+  function hide() {
+    source.close();
+    source = null;
   }
 
   setInterval(() => {
-    if (Date.now() - heardMs < SILENT_MS) return;
+    if (!source || Date.now() - heardMs < SILENT_MS) return;
     say();
     if (source.readyState !== EventSource.CONNECTING) connect();
   }, 2_000);
-  addEventListener("offline", say);
+  addEventListener("visibilitychange", () => {
+    clearTimeout(leaving);
+    if (document.hidden) leaving = setTimeout(hide, UNSEEN_MS);
+    else if (source?.readyState !== EventSource.OPEN) connect();
+  });
+  addEventListener("offline", () => say());
   addEventListener("online", connect);
-  addEventListener("pagehide", () => source.close());
+  addEventListener("pagehide", () => source?.close());
   addEventListener("pageshow", (event) => event.persisted && connect());
   connect();
 }

@@ -1,6 +1,10 @@
 """`/console` on a real uvicorn and a real Valkey: who gets in, what is told, and what can be done with which key."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,11 +18,14 @@ from shared import index, quality
 from shared.bus import Bus
 from shared.calls import facts
 from shared.dead import Letter
+from shared.embedded import free_port
 from shared.log import pseudonym
+from shared.parent import tied
 from shared.wire import Wire
 from tests.integration.test_ingress import PAGE, serving
 
 KEYS: Final = "admin:boss,call:caller,read:looker"
+HERE: Final = {"HOST": "127.0.0.1", "PAGELINE_API_KEYS": KEYS}
 PSID: Final = "5275811702471834"
 CALL: Final = "c_0123456789abcdef"
 
@@ -283,3 +290,41 @@ async def test_a_call_that_is_gone_from_the_index_is_not_found_by_its_consumer(b
     assert [each.call_id for each in await index.of_consumer(bus.wire, pseudonym(PSID), limit=5)] == [CALL]
     await bus.wire.call("ZREM", index.INDEX, CALL)
     assert await index.of_consumer(bus.wire, pseudonym(PSID), limit=5) == []
+
+
+async def test_a_call_whose_log_was_written_anew_is_found_by_its_consumer(bus: Bus) -> None:
+    await live(bus)
+    entries = await bus.read_log(CALL)
+    await bus.wire.call("FLUSHALL")
+    assert await bus.restore(CALL, "one", 1, entries)
+    (found,) = await index.of_consumer(bus.wire, pseudonym(PSID), limit=5)
+    assert found == (CALL, entries[0].fact.at_ms)
+
+
+async def test_calls_are_counted_in_the_hour_in_which_they_were_closed(bus: Bus) -> None:
+    await ended(bus, "c_1", answer_ms=1_049)
+    await ended(bus, "c_2", answer_ms=987)
+    await ended(bus, "c_3", answer_ms=None)
+    now_ms = bus.now_ms()
+    (hour,) = await index.hours(bus.wire, [now_ms - now_ms % index.HOUR_MS])
+    assert (hour.outcomes, hour.answers) == ({"completed": 3}, {1_000: 1, 990: 1})
+
+
+# -- its process -------------------------------------------------------------------------------------------------------
+
+
+def test_a_process_that_is_told_to_end_lets_its_viewers_go_at_once(redis_url: str, tmp_path: Path) -> None:
+    """Uvicorn waits for replies under way and then cuts them off; a stream that ended by itself has a last chunk."""
+    port = free_port()
+    env = {"REDIS_URL": redis_url, "META_APP_SECRET": "x", "META_VERIFY_TOKEN": "y", "PORT": str(port), **HERE}
+    command = [sys.executable, "-m", "pageline", "web"]
+    with subprocess.Popen(tied(command), env={**os.environ, **env}, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=httpx.HTTPTransport(retries=6)) as web:
+            web.headers["origin"] = str(web.base_url).rstrip("/")
+            log_in(web, "looker")
+            with web.stream("GET", "/console/events") as events:
+                lines = events.iter_lines()
+                next(lines)
+                process.terminate()
+                assert [*lines] != []
+        assert process.wait(10) in {0, -signal.SIGTERM}
