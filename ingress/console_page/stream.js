@@ -12,7 +12,7 @@ export const now = () => Date.now() + aheadMs;
 
 /** Follows; `sections` has a function for each section's name, given what it holds. */
 export function follow(sections) {
-  let source = null, heardMs = Date.now(), knownMs = heardMs, away = false, leaving = null;
+  let source = null, heardMs = Date.now(), knownMs = heardMs, failures = 0, away = false, leaving = null;
 
   function connect() {
     source?.close();
@@ -33,11 +33,16 @@ export function follow(sections) {
         heard();
       });
     }
-    source.onerror = () => source?.readyState === EventSource.CLOSED && refused();
+    source.onerror = () => {
+      failures += 1;
+      if (source?.readyState === EventSource.CLOSED) refused();
+      else if (failures > 1) say(); // once is a process that made room for the next
+    };
   }
 
   function heard() {
     heardMs = Date.now();
+    failures = 0;
     if (!away) knownMs = heardMs;
     lost(away ? "Redis does not answer." : "", away ? `What you see is of ${clockTime(knownMs)}.` : "");
   }
