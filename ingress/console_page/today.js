@@ -19,7 +19,7 @@ export function showHours(hours, nowMs) {
   showAnswers(sum(today.map((hour) => hour.answers)));
   const day = hours.slice(-24);
   showBars(day);
-  showLegend(sum(day.map((hour) => hour.outcomes)));
+  showOutcomes(outcomes, sum(day.map((hour) => hour.outcomes)));
 }
 
 function showAnswers(answers) {
@@ -65,19 +65,24 @@ function makeBar() {
   return bar;
 }
 
-function showLegend(outcomes) {
-  const some = Object.keys(OUTCOMES).filter((word) => outcomes[word]);
-  fill($("legend"), some, (word) => word, makeEntry, (item, word) => {
-    item.children[0].dataset.outcome = word;
-    put(item.children[1], OUTCOMES[word]);
-    put(item.children[2], number(outcomes[word]));
+function showOutcomes(today, day) {
+  const some = Object.keys(OUTCOMES).filter((word) => today[word] || day[word]);
+  $("outcomes-table").hidden = some.length === 0;
+  fill($("outcomes"), some, (word) => word, makeRow, (row, word) => {
+    const [colour, name] = row.children[0].children;
+    colour.dataset.outcome = word;
+    put(name, OUTCOMES[word]);
+    put(row.children[1], number(today[word] ?? 0));
+    put(row.children[2], number(day[word] ?? 0));
   });
 }
 
-function makeEntry() {
-  const item = element("li");
-  item.append(element("i"), element("span"), element("b"));
-  return item;
+function makeRow() {
+  const row = element("tr"), head = element("th");
+  head.scope = "row";
+  head.append(element("i"), element("span"));
+  row.append(head, element("td", "number"), element("td", "number quiet"));
+  return row;
 }
 
 function sum(counts) {

@@ -111,6 +111,7 @@ async def test_an_operator_sees_calls_come_and_go_finds_one_and_handles_a_dead_l
     await page.get_by_role("button", name="Drop it").click()
     await expect(page.locator("#letters li")).to_have_count(1)
 
+    await expect(page.locator("#outcomes tr")).to_contain_text("completed")
     await expect(page.locator("#recent tr")).to_have_count(1)
     await page.keyboard.press("/")
     await page.keyboard.type(ended[:9])

@@ -1,9 +1,12 @@
 """PAGELINE_API_KEYS: what its entries open, and that they need not hold a secret."""
 
 import hashlib
+import json
 
 import pytest
+from typer.testing import CliRunner
 
+from pageline.cli import app
 from shared import api_keys
 from shared.api_keys import Scope
 from shared.errors import BadSetting
@@ -57,3 +60,11 @@ def test_a_new_key_fits_its_entry_which_does_not_hold_it() -> None:
     found = api_keys.find(load({"PAGELINE_API_KEYS": f"other, {entry}"}).api_keys, secret)
     assert found is not None
     assert found.scope is Scope.CALL
+
+
+def test_the_command_prints_a_key_with_its_entry_once() -> None:
+    said = CliRunner().invoke(app, ["keys", "new", "--scope", "call", "--json"])
+    made = json.loads(said.stdout)
+    found = api_keys.find(api_keys.read([made["entry"]]), made["key"])
+    assert (made["scope"], found and found.scope) == ("call", Scope.CALL)
+    assert made["key"] not in made["entry"]
