@@ -136,7 +136,7 @@ class Hub:
             index.held_by(wire, [worker.worker for worker in census.workers]),
             index.waiting(wire, limit=MOST_NOW),
             index.count(wire),
-            self._read_hours(census.now_ms),
+            self._read_hours(self._bus.now_ms()),
         )
         now = dict.fromkeys([*(call for calls in held for call in calls), *waiting])
         last = await index.newest(wire, limit=MOST_RECENT + min(MOST_NOW, len(now)))
@@ -148,7 +148,7 @@ class Hub:
             "recent": {"kept": kept, "rows": self._rows(recent)},
             "hours": hours,
             "workers": [worker._asdict() for worker in census.workers],
-            "queues": {"waiting": census.waiting, **depths},
+            "queues": {"waiting": census.waiting, "waited_s": census.waited_ms // 1000, **depths},
             "wrongs": wrongs(census, troubles, notes),
             "dead": {"kept": standing.kept, "buried": sum(standing.buried.values()), "gone": standing.gone},
         }

@@ -256,7 +256,7 @@ class Bus:
         return [call_id.decode() for call_id in found]
 
     async def census(self) -> Census:
-        """Count workers, slots and calls, for readiness, metrics and whoever looks."""
+        """Count workers, slots and calls, for readiness, metrics and the command line."""
         return await census.take(self.wire, PREFIX)
 
     async def bury(self, letter: Letter) -> None:

@@ -137,6 +137,6 @@ async def enqueue(wire: Wire, queue: str, function: str, args: Sequence[Any], *,
 
 
 async def depths(wire: Wire) -> dict[str, int]:
-    """Return how many jobs wait in each queue, the most urgent queue first."""
+    """Return how many jobs wait on each queue."""
     lengths = await asyncio.gather(*(wire.send("LLEN", _queues[name].key) for name in QUEUES))
-    return {name: int(length) for name, length in zip(QUEUES, lengths, strict=True)}
+    return dict(zip(QUEUES, map(int, lengths), strict=True))

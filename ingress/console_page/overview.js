@@ -2,7 +2,7 @@
 
 import { $, element, fill, put, set, text } from "./dom.js";
 import { showDead } from "./dead.js";
-import { count, number } from "./format.js";
+import { count, number, span } from "./format.js";
 import { fillEnded, fillNow, tick } from "./rows.js";
 import { follow, now } from "./stream.js";
 import { showHours } from "./today.js";
@@ -83,7 +83,8 @@ function makeWorker() {
 function showQueues(queues) {
   fill($("queues"), QUEUES, ([name]) => name, makePair, (pair, [name, words]) => {
     put(pair.children[0], words);
-    put(pair.children[1], number(queues[name] ?? 0));
+    const longest = name === "waiting" && queues.waited_s ? `, one for ${span(1000 * queues.waited_s)}` : "";
+    put(pair.children[1], number(queues[name] ?? 0) + longest);
     set(pair, "some", String((queues[name] ?? 0) > 0));
   });
 }

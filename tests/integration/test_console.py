@@ -172,7 +172,7 @@ async def test_the_stream_tells_of_calls_workers_hours_and_what_is_wrong(web: ht
     assert told["hours"][-1]["outcomes"] == {"completed": 1}
     assert told["hours"][-1]["answers"] == {"1200": 1}
     assert told["workers"] == [{"worker": "one", "capacity": 4, "held": 1}]
-    assert told["queues"] == {"waiting": 0, "accept": 0, "control": 0, "bulk": 0}
+    assert told["queues"] == {"waiting": 0, "waited_s": 0, "accept": 0, "control": 0, "bulk": 0}
     assert told["wrongs"] == []
     assert PSID not in json.dumps(told)
 

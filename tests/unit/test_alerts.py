@@ -62,7 +62,7 @@ def exposed() -> dict[str, dict[str, set[str]]]:
     """Return what /metrics shows when all there is to show is known: names, their labels, and the labels' values."""
     actions = {(action, verdict): 1 for action in ("accept", *FAREWELLS) for verdict in (*Verdict, "stale")}
     known = Known(
-        Census((WorkerCensus("one", 25, 3),), waiting=1, closed=dict.fromkeys(Outcome, 1), now_ms=0),
+        Census((WorkerCensus("one", 25, 3),), waiting=1, closed=dict.fromkeys(Outcome, 1)),
         Standing(kept=1, buried={"action_graph": 2}, gone=dict.fromkeys(Gone, 1)),
         [Trouble("106378625516323", TRIPS_AT, "code 190", HIGH_PERCENT, "x-app-usage")],
         Tallied(actions, {"accept": Latency([("0.05", 1), ("+Inf", 1)], 0.01)}),
