@@ -29,7 +29,7 @@ from shared.settings import Settings
 from shared.tries import Tries
 
 FOLDER: Final = Path(__file__).with_name("console_page")
-TRIES_OF_ADDRESS: Final = 50
+TRIES_OF_ADDRESS: Final = 20
 """Within `shared.tries.TRIES_S`; the address may be that of a proxy, and then of everybody."""
 MOST_LETTERS: Final = 50
 LETTER: Final = re.compile(r"\d{1,15}-\d{1,9}")

@@ -13,7 +13,7 @@ from shared.tries import TRIES_S, Tries
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-WRONG_KEYS: Final = 100
+WRONG_KEYS: Final = 20
 """From one address within `TRIES_S`; it may be that of a proxy, and then of everybody."""
 
 NONE: Final = "PAGELINE_API_KEYS is not set: this route is closed. Set it to what `pageline keys new` prints."
