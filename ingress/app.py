@@ -4,7 +4,10 @@ import asyncio
 import contextlib
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
+from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -12,6 +15,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from ingress.calls_api import CallsApi
+from ingress.console import Console
 from ingress.desk import Desk
 from ingress.health import Health
 from ingress.twilio_api import TwilioApi
@@ -53,6 +57,7 @@ def create_app(configured: settings.Settings | None = None) -> App:
     webhook = Webhook(bus, configured)
     health = Health(bus)
     desk = Desk(bus, configured)
+    console = Console(bus, configured)
     app = App(
         routes=[
             Route("/webhook", webhook.verify, methods=["GET"]),
@@ -62,8 +67,9 @@ def create_app(configured: settings.Settings | None = None) -> App:
             *CallsApi(bus, configured).routes(),
             *TwilioApi(bus, configured).routes(),
             *desk.routes(),
+            *console.routes(),
         ],
-        lifespan=_lifespan(wire, bus, desk, configured.lease_ms),
+        lifespan=_lifespan(wire, bus, desk, console, configured.lease_ms),
     )
     app.webhook = webhook
     return app
@@ -94,18 +100,36 @@ def serve(configured: settings.Settings) -> None:
 
 
 def _lifespan(
-    wire: Wire, bus: Bus, desk: Desk, lease_ms: int
+    wire: Wire, bus: Bus, desk: Desk, console: Console, lease_ms: int
 ) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await wire.connect()
         heap.settle()
+        _once_told_to_end(console.hub.close)
         sweeper = asyncio.create_task(bus.look_after(lease_ms=lease_ms))
         try:
             yield
         finally:
             sweeper.cancel()
+            console.hub.close()
             await desk.hub.close()
             await wire.close()
 
     return lifespan
+
+
+def _once_told_to_end(do: Callable[[], None]) -> None:
+    """Do it when a signal asks the process to end: uvicorn waits for replies that are under way, and tells nobody."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before = signal.getsignal(number)
+
+        def told(which: int, frame: FrameType | None, before: Any = before) -> None:
+            loop.call_soon_threadsafe(do)
+            if callable(before):
+                before(which, frame)
+
+        signal.signal(number, told)

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from ingress import body
 from ingress.keys import Endpoint, Keys, refusal
+from shared.api_keys import Scope
 from shared.bus import Bus
 from shared.calls import facts
 from shared.calls.summary import summary
@@ -17,6 +18,7 @@ from shared.errors import BadSetting, RedisAway
 from shared.line import RING_S, WEEK_S
 from shared.outbound import KeyReused, Outbound, ours_of
 from shared.settings import Settings
+from shared.tries import Tries
 from shared.unreadable import UNREADABLE
 
 LONGEST_KEY: Final = 255
@@ -40,22 +42,22 @@ _decode = msgspec.json.Decoder(NewCall).decode
 
 
 class CallsApi:
-    """The endpoints; every one needs a key."""
+    """The endpoints; every one needs a key, whose scope covers it."""
 
     def __init__(self, bus: Bus, settings: Settings) -> None:
         self._bus = bus
         self._outbound = Outbound(bus)
         self._settings = settings
-        self._keys = Keys(settings.api_keys)
+        self._keys = Keys(settings.api_keys, Tries(bus.wire, "keys"))
 
     def routes(self) -> list[Route]:
         """Return the routes."""
         guard = self._guard
         return [
-            Route("/v1/calls", guard(self.place), methods=["POST"]),
-            Route("/v1/calls", guard(self.latest), methods=["GET"]),
-            Route("/v1/calls/{call_id}", guard(self.show), methods=["GET"]),
-            Route("/v1/calls/{call_id}/hangup", guard(self.hang_up), methods=["POST"]),
+            Route("/v1/calls", guard(self.place, Scope.CALL), methods=["POST"]),
+            Route("/v1/calls", guard(self.latest, Scope.READ), methods=["GET"]),
+            Route("/v1/calls/{call_id}", guard(self.show, Scope.READ), methods=["GET"]),
+            Route("/v1/calls/{call_id}/hangup", guard(self.hang_up, Scope.CALL), methods=["POST"]),
         ]
 
     async def place(self, request: Request) -> Response:
@@ -123,7 +125,7 @@ class CallsApi:
         await self._bus.route(call_id, facts.HangUpAsked(by="api"))
         return JSONResponse({"call_id": call_id}, status_code=202)
 
-    def _guard(self, endpoint: Endpoint) -> Endpoint:
+    def _guard(self, endpoint: Endpoint, scope: Scope) -> Endpoint:
         async def reachable(request: Request) -> Response:
             try:
                 return await endpoint(request)
@@ -131,7 +133,7 @@ class CallsApi:
                 message = "Redis did not confirm. Send again, with the same Idempotency-Key."
                 return refusal(503, message, headers={"retry-after": "1"})
 
-        return self._keys.guard(reachable)
+        return self._keys.guard(reachable, scope)
 
 
 def _unknown(call_id: str) -> Response:

@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from shared.breaker import Trouble
-from shared.bus import Census
+from shared.census import Census
 from shared.dead import Standing
 from shared.page_notes import Note
 from shared.quality import Spread

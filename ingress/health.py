@@ -1,6 +1,7 @@
 """`/healthz`, `/readyz`, `/metrics`: what a platform, a load balancer and Prometheus ask."""
 
 import asyncio
+from collections.abc import Iterable
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import REGISTRY
@@ -11,8 +12,9 @@ from ingress.exposition import Exposition, Known
 from shared import quality, tally
 from shared.breaker import Breaker, Trouble
 from shared.bus import Bus
+from shared.census import Census
 from shared.errors import RedisAway
-from shared.page_notes import PageNotes
+from shared.page_notes import Note, PageNotes
 
 
 class Health:
@@ -35,9 +37,7 @@ class Health:
             )
         except RedisAway:
             return JSONResponse({"status": "redis away"}, status_code=503)
-        degraded = [] if any(w.capacity for w in census.workers) else ["no media worker takes calls"]
-        degraded += [said for trouble in troubles for said in _said_of(trouble)]
-        degraded += [f"Page {note.page}: {note.said}" for note in notes]
+        degraded = wrongs(census, troubles, notes)
         return JSONResponse(
             {
                 "status": "degraded" if degraded else "ready",
@@ -67,6 +67,13 @@ class Health:
         of_redis.register(Exposition(known))
         shown = generate_latest(REGISTRY) + generate_latest(of_redis)
         return Response(shown, media_type=CONTENT_TYPE_LATEST)
+
+
+def wrongs(census: Census, troubles: Iterable[Trouble], notes: Iterable[Note]) -> list[str]:
+    """Say what is wrong though Redis answers; nothing of it stops webhooks."""
+    said = [] if any(worker.capacity for worker in census.workers) else ["no media worker takes calls"]
+    said += [each for trouble in troubles for each in _said_of(trouble)]
+    return said + [f"Page {note.page}: {note.said}" for note in notes]
 
 
 def _said_of(trouble: Trouble) -> list[str]:

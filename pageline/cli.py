@@ -10,6 +10,7 @@ import typer
 
 from pageline.agents import agents
 from pageline.command import BAD_USAGE, FAILED, Json, die, print_json
+from pageline.keys import keys
 from pageline.letters import letters
 from pageline.messages import messages
 from pageline.pages import call_settings, doctor
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.add_typer(letters, name="dead")
 app.add_typer(messages)
 app.add_typer(agents, name="agents")
+app.add_typer(keys, name="keys")
 app.add_typer(call_settings, name="settings")
 app.command()(doctor)
 
@@ -148,9 +150,9 @@ def call(
             FAILED,
         )
     if export and as_json:
-        print_json(told.replay_lines())
+        print_json(story.replay_lines(told))
     elif export:
-        for line in told.replay_lines():
+        for line in story.replay_lines(told):
             print(json.dumps(line))  # noqa: T201 the file itself
     elif as_json:
         print_json(told.full())
@@ -309,6 +311,28 @@ def soak(
     if as_json:
         print_json(report)
     if not report["pass"]:
+        sys.exit(FAILED)
+
+
+@benches.command()
+def console(
+    *,
+    calls: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many are in the log.")] = 10_000,
+    as_json: Json = False,
+) -> None:
+    """Open the console in front of thousands of calls; fail unless each view is there within a second."""
+    from pageline.bench import require
+
+    require("psutil")
+    from pageline.bench.console import run
+
+    report = run(calls)
+    if as_json:
+        print_json(report)
+    else:
+        for row in report["rows"]:
+            print(f"{row['ms']:8.1f} ms  {row['view']}")  # noqa: T201 it is what was asked for
+    if not report["aim"]["met"]:
         sys.exit(FAILED)
 
 

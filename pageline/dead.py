@@ -13,12 +13,9 @@ from rich.text import Text
 
 from pageline.command import clock
 from pageline.story import ask
-from shared import actions
+from shared import retrial
 from shared.bus import Bus
-from shared.calls.ending import FAREWELL_USEFUL_MS, FAREWELLS
-from shared.dead import Gone, Letter
-from shared.errors import PagelineError
-from shared.meta import webhook
+from shared.dead import Letter
 from shared.settings import Settings
 
 ID: Final = re.compile(r"\d{1,15}-\d{1,9}")
@@ -39,10 +36,6 @@ class Done(NamedTuple):
     message: str
 
 
-class NotRetriable(PagelineError):
-    """Nothing can come of another try; the message says why and what can be done instead."""
-
-
 def kept(settings: Settings, *, why: str = "") -> list[Letter]:
     """Return the letters, the newest first, without their bodies."""
 
@@ -61,15 +54,10 @@ def of(settings: Settings, letter_id: str) -> Letter | None:
 def retry(settings: Settings, selection: Selection) -> list[Done]:
     """Try again what the letters are about; each leaves by its outcome, and stays if it fails once more."""
 
+    window_ms = int(settings.accept_deadline_seconds * 1000)
+
     async def one(bus: Bus, letter: Letter) -> str:
-        if letter.why == "webhook_unreadable":
-            return await _read_again(bus, letter, int(settings.accept_deadline_seconds * 1000))
-        if letter.why != "not_forwarded" and letter.action not in FAREWELLS:
-            raise NotRetriable(_why_not(letter))
-        now_s, _ = await bus.wire.call("TIME")
-        queued = await actions.retry(bus, letter, deadline_ms=int(now_s) * 1000 + FAREWELL_USEFUL_MS)
-        what = f"{letter.action} for call {letter.call_id}" if letter.action else "the webhook for WEBHOOK_FORWARD_URL"
-        return f"{what} is queued{'' if queued else ' already'}; the letter goes when it has succeeded"
+        return await retrial.retry(bus, letter, answer_window_ms=window_ms)
 
     return ask(settings, lambda bus: _each(bus, selection, one))
 
@@ -78,8 +66,7 @@ def drop(settings: Settings, selection: Selection) -> list[Done]:
     """Forget letters."""
 
     async def one(bus: Bus, letter: Letter) -> str:
-        await bus.dead_letters.unbury(letter.id, Gone.DROPPED)
-        return "dropped"
+        return await retrial.drop(bus, letter)
 
     return ask(settings, lambda bus: _each(bus, selection, one))
 
@@ -93,34 +80,9 @@ async def _each(bus: Bus, selection: Selection, one: Callable[[Bus, Letter], Awa
         elif selection.why in ("", letter.why):
             try:
                 done.append(Done(letter_id, True, await one(bus, letter)))
-            except NotRetriable as error:
+            except retrial.NotRetriable as error:
                 done.append(Done(letter_id, False, str(error)))
     return done
-
-
-async def _read_again(bus: Bus, letter: Letter, answer_window_ms: int) -> str:
-    """Decode a webhook with today's code and route what it says; killed midway, it can be done once more."""
-    received = webhook.read(letter.body, now_ms=letter.buried_ms, answer_window_ms=answer_window_ms)
-    if received.unreadable:
-        raise NotRetriable(
-            f"It is unreadable still: {received.unreadable[0].why}. "
-            f"A newer pageline may know it; `pageline dead drop {letter.id}` forgets it."
-        )
-    for event in received.events:
-        await bus.route(event.call_id, event.fact, identity=event.identity)
-    await bus.dead_letters.unbury(letter.id, Gone.RETRIED)
-    told = ", ".join(f"{type(event.fact).__name__} of call {event.call_id}" for event in received.events)
-    return f"read: {told or 'nothing about calls'}"
-
-
-def _why_not(letter: Letter) -> str:
-    drop_it = f"`pageline dead drop {letter.id}` forgets it"
-    if letter.action:
-        return (
-            f"{letter.action} of call {letter.call_id} cannot be tried again: it had to come while the call rang, and "
-            f"that is over; {drop_it}."
-        )
-    return f"Nothing is known that could be tried again for {letter.why}; {drop_it}."
 
 
 def unknown(letter_id: str) -> str:
@@ -128,24 +90,9 @@ def unknown(letter_id: str) -> str:
     return f"There is no dead letter {letter_id} (any more). `pageline dead list` lists them."
 
 
-def summary(letter: Letter) -> dict[str, Any]:
-    """Return what fits on a line."""
-    return {
-        "id": letter.id,
-        "why": letter.why,
-        "at_ms": letter.first_buried_ms or letter.buried_ms,
-        "call_id": letter.call_id or None,
-        "page": letter.page or None,
-        "action": letter.action or None,
-        "verdict": letter.verdict or None,
-        "attempts": len(letter.attempts),
-        "detail": letter.detail,
-    }
-
-
 def full(letter: Letter) -> dict[str, Any]:
     """Return everything, the body as text if it is some, and in base64 otherwise."""
-    told = summary(letter) | {
+    told = retrial.summary(letter) | {
         "epoch": letter.epoch or None,
         "deadline_ms": letter.deadline_ms or None,
         "attempts": [msgspec.to_builtins(trial) for trial in letter.attempts],

@@ -20,10 +20,12 @@ from rich.console import Console
 from rich.panel import Panel
 
 from pageline import local, story, up
-from shared import settings
+from shared import api_keys, settings
+from shared.api_keys import Scope
 from shared.calls import facts
 from shared.embedded import EmbeddedValkey
 from shared.errors import PagelineError
+from shared.story import Story
 
 T = TypeVar("T")
 
@@ -49,8 +51,9 @@ def run(*, once: bool, quiet: bool) -> tuple[int, dict[str, Any]]:
     """
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="pageline-demo-") as scratch, EmbeddedValkey(Path(scratch)) as valkey:
-        configured = _settings(valkey.url, once=once)
-        show = Demo(configured, console, once=once, quiet=quiet)
+        key = api_keys.new()
+        configured = _settings(valkey.url, key, once=once)
+        show = Demo(configured, key, console, once=once, quiet=quiet)
         guide = threading.Thread(target=show.guide, name="guide", daemon=True)
         with _log_file(Path(configured.data_dir), console, hidden=once or quiet) as log_file:
             guide.start()
@@ -71,8 +74,9 @@ def run(*, once: bool, quiet: bool) -> tuple[int, dict[str, Any]]:
 class Demo:
     """Makes the first call while the processes run, and tells the person what there is to see."""
 
-    def __init__(self, configured: settings.Settings, console: Console, *, once: bool, quiet: bool) -> None:
+    def __init__(self, configured: settings.Settings, key: str, console: Console, *, once: bool, quiet: bool) -> None:
         self._settings = configured
+        self._key = key
         self._console = console
         self._once = once
         self._quiet = quiet
@@ -96,7 +100,7 @@ class Demo:
         else:
             self._invite()
 
-    def _call(self) -> tuple[story.Story, dict[str, Any]]:
+    def _call(self) -> tuple[Story, dict[str, Any]]:
         with httpx.Client(base_url=self._settings.graph_url, timeout=CALL_WITHIN_S + 5, trust_env=False) as simulator:
             call_id = simulator.post("/sim/calls", json={}).raise_for_status().json()["call_id"]
             wait = f"/sim/calls/{call_id}/wait?timeout_s={CALL_WITHIN_S:.0f}"
@@ -104,7 +108,7 @@ class Demo:
         told = _until(lambda: _closed(self._settings, call_id), 15.0, f"the log of call {call_id} was not closed")
         return told, heard
 
-    def _print_report(self, told: story.Story) -> None:
+    def _print_report(self, told: Story) -> None:
         report = self.report
         self._console.print()
         story.print_one(told, self._console)
@@ -123,13 +127,15 @@ class Demo:
 
     def _invite(self) -> None:
         lines = [f"Call from your browser:  [bold]{self._settings.graph_url}/[/bold]"]
+        lines.append(f"See the calls:           http://127.0.0.1:{self._settings.http_port}/console")
+        lines.append(f"  its key:               {self._key}")
         if self._settings.dashboard_port:
             lines.append(f"See the jobs:            http://127.0.0.1:{self._settings.dashboard_port}/")
         lines.append("Stop:                    Ctrl-C")
         self._console.print(Panel("\n".join(lines), title="pageline is answering", expand=False, padding=(1, 3)))
 
 
-def _settings(redis_url: str, *, once: bool) -> settings.Settings:
+def _settings(redis_url: str, key: str, *, once: bool) -> settings.Settings:
     """Return settings for a demo on this machine; of the person's own only CALL_HANDLER and where things go count."""
     given = {name: os.environ[name] for name in ("DATA_DIR", "CALL_HANDLER", "RECORDINGS_URL") if name in os.environ}
     return settings.load(
@@ -139,6 +145,7 @@ def _settings(redis_url: str, *, once: bool) -> settings.Settings:
             "REDIS_URL": redis_url,
             "META_APP_SECRET": secrets.token_hex(16),
             "META_VERIFY_TOKEN": secrets.token_hex(8),
+            "PAGELINE_API_KEYS": api_keys.entry_of(key, Scope.ADMIN),
             "PAGE_TOKENS": f"{PAGE}={secrets.token_hex(16)}",
             "GRAPH_URL": f"http://127.0.0.1:{_free_port('sim')}",
             "HOST": "127.0.0.1",
@@ -194,7 +201,7 @@ def _wait_until_ready(configured: settings.Settings) -> None:
         _until(ready, READY_WITHIN_S, "the processes were not ready")
 
 
-def _closed(configured: settings.Settings, call_id: str) -> story.Story | None:
+def _closed(configured: settings.Settings, call_id: str) -> Story | None:
     told = story.of(configured, call_id)
     return told if told is not None and told.first(facts.Closed) is not None else None
 
@@ -211,7 +218,7 @@ def _until(look: Callable[[], T | None], within_s: float, otherwise: str) -> T:
         time.sleep(0.05)
 
 
-def _report(told: story.Story, heard: dict[str, Any]) -> dict[str, Any]:
+def _report(told: Story, heard: dict[str, Any]) -> dict[str, Any]:
     recorded = told.first(facts.RecordingStarted)
     closed_leg = told.first(facts.LegClosed)
     seconds, dominant_hz = _dominant(Path(recorded.path)) if recorded else (0.0, 0.0)

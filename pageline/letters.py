@@ -22,10 +22,11 @@ Why = Annotated[str, typer.Option(help="Only those of this reason.")]
 def list_letters(*, why: Why = "", as_json: Json = False) -> None:
     """List dead letters, the newest first."""
     from pageline import dead
+    from shared import retrial
 
     kept = dead.kept(settings.load(), why=why)
     if as_json:
-        print_json([dead.summary(letter) for letter in kept])
+        print_json([retrial.summary(letter) for letter in kept])
     else:
         dead.print_list(kept)
 

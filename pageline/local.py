@@ -1,13 +1,13 @@
 """All processes on one machine: what `pageline up` and `pageline demo` start."""
 
 import contextlib
-import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pageline import up
-from shared import log
+from shared import api_keys, log
+from shared.api_keys import Scope
 from shared.embedded import EmbeddedValkey
 from shared.settings import Settings
 
@@ -40,12 +40,20 @@ def run_everything(configured: Settings) -> int:
 
 
 def _api_keys(configured: Settings) -> str:
-    """Return the keys of `/v1`; where none are set, one made for this run, and shown."""
+    """Return the keys of `/v1` and the console; where none are set, one made for this run, and shown."""
     if configured.api_keys:
         return configured.pageline_api_keys
-    key = secrets.token_urlsafe(24)
-    print(f"pageline: PAGELINE_API_KEYS is not set; /v1 takes this key in this run: {key}", file=sys.stderr)  # noqa: T201
-    return key
+    key = api_keys.new()
+    for said in (
+        f"PAGELINE_API_KEYS is not set; /v1 and the console take this key in this run: {key}",
+        f"the console: http://{_reachable(configured.http_host)}:{configured.http_port}/console",
+    ):
+        print(f"pageline: {said}", file=sys.stderr)  # noqa: T201
+    return api_keys.entry_of(key, Scope.ADMIN)
+
+
+def _reachable(host: str) -> str:
+    return "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 to be called, not listened on
 
 
 @contextlib.contextmanager

@@ -1,114 +1,30 @@
-"""The story of a call, folded from its log: what `pageline calls`, `pageline call ID` and the demo show."""
+"""What `pageline calls`, `pageline call ID` and the demo show of calls (`shared.story`)."""
 
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pageline import sound
 from pageline.command import clock
-from pageline.desk_words import in_words
-from shared import log, quality
-from shared.bus import Bus, LogEntry
-from shared.calls import facts
-from shared.calls.machine import transition
+from shared import log, story
+from shared.bus import Bus
+from shared.calls import facts, sounded
 from shared.calls.state import Call, Outcome, Phase
-from shared.calls.summary import because
-from shared.calls.why import Reason, why
 from shared.embedded import EmbeddedValkey
-from shared.meta.sdp import digest_of
-from shared.outbound import ours_of
 from shared.settings import Settings
+from shared.story import Story
 from shared.wire import Wire
 
 T = TypeVar("T")
 
-_SHOWN_BESIDE: Final = frozenset({"fact", "at_ms", "epoch"})
 _OUTCOME_STYLE: Final = {Outcome.COMPLETED: "green", Outcome.FAILED: "red", Outcome.LOST: "red", Outcome.EXPIRED: "red"}
-
-
-class Story:
-    """One call, told from its log."""
-
-    def __init__(self, call_id: str, entries: list[LogEntry], samples: Sequence[quality.Sample] = ()) -> None:
-        self.call_id = call_id
-        self.entries = entries
-        self.samples = samples
-        """How it sounded, every few seconds; empty where nobody asked, or nothing sounded for so long."""
-        call = Call()
-        for entry in entries:
-            call, _ = transition(call, entry.fact)
-        self.call = call
-
-    def at_ms(self, kind: type[facts.Fact]) -> int | None:
-        """Return when the first fact of this kind was logged, Unix milliseconds."""
-        return next((entry.fact.at_ms for entry in self.entries if isinstance(entry.fact, kind)), None)
-
-    def first(self, kind: type[T]) -> T | None:
-        """Return the first fact of this kind."""
-        return next((entry.fact for entry in self.entries if isinstance(entry.fact, kind)), None)
-
-    @property
-    def started_ms(self) -> int:
-        """Return when the call was first heard of."""
-        return self.entries[0].fact.at_ms
-
-    @property
-    def lasted_ms(self) -> int:
-        """Return how long it took to the last word so far."""
-        return self.entries[-1].fact.at_ms - self.started_ms
-
-    def summary(self) -> dict[str, Any]:
-        """Return what fits on a line. The consumer is a pseudonym, the same one as in the logs."""
-        return {
-            "call_id": self.call_id,
-            "phase": str(self.call.phase),
-            "outcome": self.call.outcome and str(self.call.outcome),
-            "because": because(entry.fact for entry in self.entries),
-            "page": self.call.page,
-            "consumer": self.call.consumer and log.pseudonym(self.call.consumer),
-            "direction": self.call.direction,
-            "started_ms": self.started_ms,
-            "lasted_s": round(self.lasted_ms / 1000, 3),
-            "epoch": self.call.epoch,
-        }
-
-    def timeline(self) -> list[dict[str, Any]]:
-        """Return every fact in order; an SDP is named by its size and digest only."""
-        return [_shown(entry.fact) for entry in self.entries]
-
-    def full(self) -> dict[str, Any]:
-        """Return everything worth knowing."""
-        reasons = [reason._asdict() for reason in self.why()]
-        heard = {"why": [reason.sentence for reason in self.why()], "samples": sound.as_dicts(self.samples)}
-        return {**self.summary(), "why": reasons, "timeline": self.timeline(), "quality": heard}
-
-    def why(self) -> list[Reason]:
-        """Return what probably went wrong, the likeliest first."""
-        return why([entry.fact for entry in self.entries])
-
-    def replay_lines(self) -> list[dict[str, Any]]:
-        """Return the call's webhooks as lines of a replay file, without ids, addresses or keys of anybody."""
-        page, consumer = _scrubbed_digits(self.call.page), _scrubbed_digits(self.call.consumer)
-        call_id = f"c_{hashlib.blake2b(self.call_id.encode(), digest_size=19).hexdigest()}"
-        lines = []
-        for entry in self.entries:
-            element = _element(entry.fact, page, consumer)
-            if element is not None:
-                element = {"id": call_id, "timestamp": entry.fact.at_ms // 1000, **element}
-                body = {
-                    "object": "page",
-                    "entry": [{"id": page, "time": entry.fact.at_ms // 1000, "calls": [element]}],
-                }
-                lines.append({"at_ms": entry.fact.at_ms, "body": body})
-        return lines
 
 
 def latest(settings: Settings, *, limit: int) -> list[Story]:
@@ -124,13 +40,7 @@ def latest(settings: Settings, *, limit: int) -> list[Story]:
 
 def of(settings: Settings, call_id: str) -> Story | None:
     """Return the story of one call, or none if nothing is known of it."""
-
-    async def read(bus: Bus) -> Story | None:
-        kept_as = await ours_of(bus, call_id)
-        entries, samples = await asyncio.gather(bus.read_log(kept_as), quality.read(bus.wire, kept_as))
-        return Story(kept_as, entries, samples) if entries else None
-
-    return ask(settings, read)
+    return ask(settings, lambda bus: story.read(bus, call_id))
 
 
 def ask(settings: Settings, question: Callable[[Bus], Awaitable[T]]) -> T:
@@ -154,39 +64,37 @@ def print_list(stories: list[Story]) -> None:
     for column in ("started", "call", "", "page", "phase", "outcome"):
         table.add_column(column)
     table.add_column("lasted", justify="right")
-    for story in stories:
-        call = story.call
+    for told in stories:
+        call = told.call
         outcome = Text(str(call.outcome or ""), style=_style(call))
-        started = clock(story.started_ms)
+        started = clock(told.started_ms)
         way = "out" if call.placed else "in"
-        table.add_row(
-            started, story.call_id, way, call.page, str(call.phase), outcome, f"{story.lasted_ms / 1000:.1f} s"
-        )
+        table.add_row(started, told.call_id, way, call.page, str(call.phase), outcome, f"{told.lasted_ms / 1000:.1f} s")
     console.print(table)
 
 
-def print_one(story: Story, console: Console | None = None) -> None:
+def print_one(told: Story, console: Console | None = None) -> None:
     """Print a call's timeline."""
     console = console or Console(markup=False)
-    call = story.call
-    console.print(Text(story.call_id, style="bold"), Text(str(call.outcome or call.phase), style=_style(call)))
+    call = told.call
+    console.print(Text(told.call_id, style="bold"), Text(str(call.outcome or call.phase), style=_style(call)))
     console.print(f"Page {call.page} · consumer {call.consumer and log.pseudonym(call.consumer)} · {call.direction}")
     if call.meta_id:
         console.print(f"Meta's id {call.meta_id}", style="dim")
-    if ended := story.summary()["because"]:
+    if ended := told.summary()["because"]:
         console.print(f"ended: {ended}", style="dim")
     console.print()
-    console.print(timeline_table(story))
-    closed = story.first(facts.LegClosed)
+    console.print(timeline_table(told))
+    closed = told.first(facts.LegClosed)
     if closed is not None and (closed.packets_received or closed.packets_sent):
         console.print()
-        console.print(_pairs(sound.told(closed)))
+        console.print(_pairs(sounded.told(closed)))
 
 
-def print_why(story: Story) -> None:
+def print_why(told: Story) -> None:
     """Print what probably went wrong, and what can be done about it."""
     console = Console(markup=False, highlight=False)
-    reasons = story.why()
+    reasons = told.why()
     if not reasons:
         console.print("Nothing shows that anything went wrong with this call.", style="dim")
     for reason in reasons:
@@ -195,17 +103,17 @@ def print_why(story: Story) -> None:
             console.print(f"  {reason.remedy}", style="dim")
 
 
-def print_quality(story: Story) -> None:
+def print_quality(told: Story) -> None:
     """Print how the call sounded over time."""
     console = Console(markup=False)
-    if not story.samples:
+    if not told.samples:
         console.print(
             "No samples: the call sounded for less than five seconds, or its log is from before.", style="dim"
         )
         return
-    console.print(_pairs(sound.sparklines(story.samples)))
+    console.print(_pairs(sound.sparklines(told.samples)))
     console.print()
-    console.print(sound.samples_table(story.samples, story.started_ms))
+    console.print(sound.samples_table(told.samples, told.started_ms))
 
 
 def _pairs(rows: list[tuple[str, str]]) -> Table:
@@ -217,40 +125,39 @@ def _pairs(rows: list[tuple[str, str]]) -> Table:
     return table
 
 
-def timeline_table(story: Story) -> Table:
+def timeline_table(told: Story) -> Table:
     """Return the timeline as a table: time since the start, fact, details."""
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("after", justify="right")
     table.add_column("fact")
     table.add_column("details", overflow="fold")
-    for entry, shown in zip(story.entries, story.timeline(), strict=True):
-        details = in_words(entry.fact) or "  ".join(
-            f"{name}={value}" for name, value in shown.items() if name not in _SHOWN_BESIDE
-        )
-        table.add_row(f"{entry.fact.at_ms - story.started_ms} ms", shown["fact"], Text(details, style="dim"))
+    for entry, shown in zip(told.entries, told.timeline(), strict=True):
+        details = Text(story.details(entry.fact), style="dim")
+        table.add_row(f"{entry.fact.at_ms - told.started_ms} ms", shown["fact"], details)
     return table
-
-
-def _shown(fact: facts.Fact) -> dict[str, Any]:
-    shown: dict[str, Any] = msgspec.to_builtins(fact)
-    shown = {"at_ms": fact.at_ms, **{name: value for name, value in shown.items() if name != "at_ms"}}
-    for name in ("sdp", "renegotiation"):
-        if shown.get(name):
-            shown[name] = f"{len(shown[name])} bytes, {digest_of(shown[name])}"
-    for name, value in shown.items():
-        if isinstance(value, float):
-            shown[name] = round(value, 2)
-    if "body" in shown:  # it may name anybody
-        shown["body"] = f"{len(shown['body'])} bytes"
-    if "consumer" in shown:
-        shown["consumer"] = log.pseudonym(shown["consumer"])
-    return shown
 
 
 def _style(call: Call) -> str:
     if call.outcome is not None:
         return _OUTCOME_STYLE.get(call.outcome, "yellow")
     return "cyan" if call.phase is Phase.LIVE else ""
+
+
+def replay_lines(told: Story) -> list[dict[str, Any]]:
+    """Return the call's webhooks as lines of a replay file, without ids, addresses or keys of anybody."""
+    page, consumer = _scrubbed_digits(told.call.page), _scrubbed_digits(told.call.consumer)
+    call_id = f"c_{hashlib.blake2b(told.call_id.encode(), digest_size=19).hexdigest()}"
+    lines = []
+    for entry in told.entries:
+        element = _element(entry.fact, page, consumer)
+        if element is not None:
+            element = {"id": call_id, "timestamp": entry.fact.at_ms // 1000, **element}
+            body = {
+                "object": "page",
+                "entry": [{"id": page, "time": entry.fact.at_ms // 1000, "calls": [element]}],
+            }
+            lines.append({"at_ms": entry.fact.at_ms, "body": body})
+    return lines
 
 
 def _element(fact: facts.Fact, page: str, consumer: str) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ Source of the rules: docs/decisions/0001-a-call-is-its-log.md.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from enum import StrEnum
 from importlib.resources import files
 from typing import Final, NamedTuple, NoReturn
@@ -26,12 +26,14 @@ from typing import Final, NamedTuple, NoReturn
 import msgspec
 from msgspec.structs import replace
 
-from shared import jobs
+from shared import census, jobs
 from shared.calls import facts
 from shared.calls.remembered import remembered
+from shared.census import Census
 from shared.clock import unix_ms
 from shared.dead import DeadLetters, Letter
 from shared.errors import LeaseLost, RedisAway, RedisForgot
+from shared.log import pseudonym
 from shared.wire import Script, Wire
 
 PREFIX: Final = "pl:{0}:"
@@ -129,7 +131,8 @@ class Bus:
                 wants = "end"
             case facts.PermissionReplied():
                 wants = "known"
-        args = (call_id, identity, fact.epoch, bare(fact), wants, answer_by_ms, self.retention_ms, asks, stranger)
+        parties = (asks, stranger, _pseudonym(getattr(fact, "consumer", "")))
+        args = (call_id, identity, fact.epoch, bare(fact), wants, answer_by_ms, self.retention_ms, *parties)
         verdict, _seq = await self._route.run(self.wire, [hash_of(call_id)], args)
         refuse_forgotten(verdict, call_id)
         return _ROUTED[verdict]
@@ -190,10 +193,23 @@ class Bus:
         verdict = await self._handoff.run(self.wire, [hash_of(call_id)], args)
         return verdict in (b"placed", b"waiting")
 
-    async def done(self, call_id: str, worker: str, epoch: int, outcome: str, *, owes_metrics: bool = False) -> None:
-        """Close the call and free its slot; its metrics are owed to Meta if it has an id of Meta's beside its own."""
+    async def done(
+        self,
+        call_id: str,
+        worker: str,
+        epoch: int,
+        outcome: str,
+        *,
+        owes_metrics: bool = False,
+        answer_ms: int | None = None,
+    ) -> None:
+        """Close the call, count it and free its slot; its metrics are owed to Meta if that has an id of it beside ours.
+
+        `answer_ms` is how long a caller waited until both could speak.
+        """
+        waited = "" if answer_ms is None else int(float(f"{answer_ms:.2g}"))
         fact = facts.Closed(outcome=outcome)
-        args = (call_id, worker, epoch, _encode(fact), self.retention_ms, outcome, int(owes_metrics))
+        args = (call_id, worker, epoch, _encode(fact), self.retention_ms, outcome, int(owes_metrics), waited)
         verdict = await self._done.run(self.wire, [hash_of(call_id)], args)
         refuse_forgotten(verdict, call_id)
         if verdict == b"stale":
@@ -209,8 +225,9 @@ class Bus:
         answer_by_ms = "" if known.answer_by_ms is None else known.answer_by_ms
         asking = party_of(*known.waits_for) if known.waits_for else ""
         restored = (_encode(facts.LogRestored()), known.meta_id, asking, int(known.may_have_asked))
+        listed = (_pseudonym(known.consumer), self.retention_ms)
         log = [part for fact in told for part in (bare(fact), fact.at_ms, fact.epoch)]
-        args = (call_id, worker, epoch, int(known.may_be_granted), answer_by_ms, *restored, *log)
+        args = (call_id, worker, epoch, int(known.may_be_granted), answer_by_ms, *restored, *listed, *log)
         return bool(await self._restore.run(self.wire, [hash_of(call_id)], args) != b"known")
 
     async def follow(self, worker: str, *, after: str = "0-0") -> AsyncIterator[list[Delivery]]:
@@ -238,20 +255,9 @@ class Bus:
         found = await self.wire.call("ZREVRANGE", f"{PREFIX}index", 0, limit - 1)
         return [call_id.decode() for call_id in found]
 
-    async def census(self) -> "Census":
+    async def census(self) -> Census:
         """Count workers, slots and calls, for readiness, metrics and the command line."""
-        now_s, now_us = await self.wire.call("TIME")
-        now_ms = int(now_s) * 1000 + int(now_us) // 1000
-        live = [w.decode() for w in await self.wire.call("ZRANGEBYSCORE", f"{PREFIX}workers", f"({now_ms}", "+inf")]
-        waiting = int(await self.wire.call("ZCARD", f"{PREFIX}wait"))
-        workers = []
-        for worker in live:
-            capacity = await self.wire.call("HGET", f"{PREFIX}capacity", worker)
-            held = int(await self.wire.call("SCARD", f"{PREFIX}own:{worker}"))
-            workers.append(WorkerCensus(worker, None if capacity is None else int(capacity), held))
-        closed = await self.wire.call("HGETALL", f"{PREFIX}closed")
-        outcomes = {outcome.decode(): int(count) for outcome, count in zip(closed[::2], closed[1::2], strict=True)}
-        return Census(tuple(workers), waiting, outcomes)
+        return await census.take(self.wire, PREFIX)
 
     async def bury(self, letter: Letter) -> None:
         """Keep what could not be read or done, whole, with the reason."""
@@ -278,23 +284,6 @@ class Bus:
         return None if body is None else (body, signature)
 
 
-class WorkerCensus(NamedTuple):
-    """One live media worker; a capacity of none is draining."""
-
-    worker: str
-    capacity: int | None
-    held: int
-
-
-class Census(NamedTuple):
-    """Who is there and what waits."""
-
-    workers: tuple[WorkerCensus, ...]
-    waiting: int
-    closed: Mapping[str, int]
-    """Outcomes of all calls that were ever closed."""
-
-
 def script(name: str) -> Script:
     """Return a step by name."""
     lua = files("shared") / "lua"
@@ -304,6 +293,10 @@ def script(name: str) -> Script:
 def hash_of(call_id: str) -> str:
     """Return the key of what is known of a call beside its log."""
     return f"{PREFIX}call:{call_id}"
+
+
+def _pseudonym(consumer: str) -> str:
+    return pseudonym(consumer) if consumer else ""
 
 
 def party_of(page: str, consumer: str) -> str:

@@ -29,6 +29,9 @@ KEPT: Final = 1_000
 READ_AT_ONCE: Final = 50
 """A letter may hold 8 MiB."""
 
+BODIES_AT_ONCE: Final = 10
+"""Where they are thrown away."""
+
 
 class Gone(StrEnum):
     """How a letter left."""
@@ -129,6 +132,19 @@ class DeadLetters:
             for entry in found:
                 yield _letter(*entry)
             after = f"({found[-1][0].decode()}"
+
+    async def newest(self, *, limit: int) -> list[Letter]:
+        """Return the last ones, the newest first, without their bodies."""
+        letters: list[Letter] = []
+        before = "+"
+        while len(letters) < limit:
+            count = min(BODIES_AT_ONCE, limit - len(letters))
+            found = await self._wire.call("XREVRANGE", LETTERS, before, "-", "COUNT", count)
+            letters += [replace(_letter(*entry), body=b"") for entry in found]
+            if len(found) < count:
+                break
+            before = f"({letters[-1].id}"
+        return letters
 
     async def standing(self) -> Standing:
         """Count them, for metrics and alarms."""

@@ -8,8 +8,9 @@ Nothing here is needed to carry a call: what Redis does not confirm is lost. A s
 goes when the call's log goes: `done` says when, and until then each sample puts its end off by as much.
 """
 
+import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -91,6 +92,12 @@ async def add(
 async def read(wire: Wire, call_id: str) -> list[Sample]:
     """Return the samples of a call that are still kept, in order."""
     return [_sample(*entry) for entry in await wire.call("XRANGE", PREFIX + call_id, "-", "+")]
+
+
+async def latest(wire: Wire, call_ids: Sequence[str]) -> dict[str, Sample]:
+    """Return the last sample of each of these calls that has one."""
+    found = await asyncio.gather(*(wire.send("XREVRANGE", PREFIX + each, "+", "-", "COUNT", 1) for each in call_ids))
+    return {each: _sample(*entries[0]) for each, entries in zip(call_ids, found, strict=True) if entries}
 
 
 def count(ended: Counter[tuple[str, str]], figures: Mapping[str, float | None]) -> None:

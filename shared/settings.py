@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from shared import api_keys
+from shared.api_keys import ApiKey
 from shared.choice import Choice, choose, possible
 from shared.errors import BadSetting
 from shared.ice_servers import IceServer, read_servers
@@ -148,10 +150,10 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
             )
         return secrets
 
-    @property
-    def api_keys(self) -> tuple[bytes, ...]:
-        """Return the keys that open `/v1`; none close it."""
-        return tuple(key.encode() for key in _listed(self.pageline_api_keys))
+    @cached_property
+    def api_keys(self) -> tuple[ApiKey, ...]:
+        """Return the keys that open `/v1` and the console; none close them."""
+        return api_keys.read(_listed(self.pageline_api_keys))
 
     @property
     def proving_secret(self) -> bytes:

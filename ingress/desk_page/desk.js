@@ -1,7 +1,7 @@
 // The agent's desk: what the server says and the agent does becomes the state; view.js shows it.
 
 import * as bell from "./bell.js";
-import { $, element } from "./elements.js";
+import { $, element } from "./dom.js";
 import { KEYS, listenToKeys } from "./keys.js";
 import { Link } from "./link.js";
 import { NoMicrophone, audio, openMicrophone, permission, watchPermission } from "./sound.js";

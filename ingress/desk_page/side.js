@@ -1,6 +1,7 @@
 // Who waits, who talks, who is there; and whom a call can be transferred to.
 
-import { $, about, action, badge, choiceButton, element, entry, fill, name, set } from "./elements.js";
+import { $, element, fill, set } from "./dom.js";
+import { about, action, badge, choiceButton, entry, name } from "./elements.js";
 import { PRESENCE, clock } from "./words.js";
 
 const LATE_MS = 60_000;

@@ -1,6 +1,7 @@
 // The state as the page shows it. `draw` may be called as often as one likes: it touches only what has changed.
 
-import { $, chip, control, element, fill, icon, set, text } from "./elements.js";
+import { $, element, fill, set, text } from "./dom.js";
+import { chip, control, icon } from "./elements.js";
 import { callerOf, drawSide, supervises } from "./side.js";
 import { BECAUSE, MICROPHONE, OFFLINE, PRESENCE, TROUBLE, clock, count, list } from "./words.js";
 

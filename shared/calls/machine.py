@@ -75,8 +75,8 @@ def transition(call: Call, fact: facts.Fact) -> Step:
                 apply += (orders.ApplyOffer(call.pending_offer),)
             # an answer proves the grant, even where a log was restored without it
             return replace(call, phase=Phase.CONNECTING, granted=True, pending_offer=None), apply
-        case Phase.CONNECTING, facts.LegConnected():
-            return replace(call, phase=Phase.LIVE, deadline_ms=None), ()
+        case Phase.CONNECTING, facts.LegConnected(at_ms=at_ms):
+            return replace(call, phase=Phase.LIVE, deadline_ms=None, answered_ms=at_ms), ()
 
         # Meta changes its media
         case _, facts.MediaChanged(version=version) if version <= call.media_version:

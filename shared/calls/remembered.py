@@ -18,6 +18,7 @@ class Remembered(NamedTuple):
     """The Page and the consumer whose leave it may wait for."""
     may_have_asked: bool
     """The consumer may have been asked for it."""
+    consumer: str
 
 
 def remembered(log: Sequence[facts.Fact]) -> Remembered:
@@ -32,4 +33,5 @@ def remembered(log: Sequence[facts.Fact]) -> Remembered:
         meta_id=next((fact.meta_id for fact in log if isinstance(fact, facts.ConnectAnswered)), ""),
         waits_for=(placed.page, placed.consumer) if placed and placed.ask_permission else None,
         may_have_asked=any(isinstance(fact, facts.PermissionRead) and fact.may_ask for fact in log),
+        consumer=next((fact.consumer for fact in (placed, arrived) if fact is not None), ""),
     )

@@ -69,6 +69,8 @@ class Call(msgspec.Struct, frozen=True):
     arrived_ms: int = 0
     sent_at_ms: int = 0
     answer_by_ms: int = 0
+    answered_ms: int | None = None
+    """Of a call that came to us: when both could speak."""
 
     epoch: int = 0
     owner: str = ""

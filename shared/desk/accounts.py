@@ -1,27 +1,23 @@
-"""Who may open the desk: agents and their passwords, sessions, and how often somebody tried in vain.
+"""Who may open the desk: agents and their passwords; a session is of an agent and the salt of the password.
 
 pl:{0}:desk:agents             hash    name -> Account (JSON); passwords by scrypt (RFC 7914)
-pl:{0}:desk:session:<digest>   string  the agent; and the salt; the token is known to its browser only
-pl:{0}:desk:tries:<who>        string  logins in vain within `TRIES_S`
 """
 
 import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
 
 from shared.bus import PREFIX
 from shared.errors import PagelineError
-from shared.wire import Script, Wire
+from shared.sessions import Sessions
+from shared.wire import Wire
 
-SESSION_S: Final = 12 * 3600
-TRIES_S: Final = 300
 TRIES: Final = 10
-"""Logins in vain for one name within `TRIES_S`."""
+"""Logins in vain for one name within `shared.tries.TRIES_S`."""
 TRIES_OF_ADDRESS: Final = 100
 """From one address, which may be that of a proxy, and then of everybody."""
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
@@ -31,11 +27,6 @@ LONGEST_PASSWORD: Final = 256
 _AGENTS: Final = f"{PREFIX}desk:agents"
 _N, _R, _P = 2**14, 8, 1
 _MEMORY_BYTES: Final = 64 * 1024 * 1024
-_TRY: Final = Script("""
-local tries = redis.call('INCR', KEYS[1])
-if tries == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
-return tries
-""")
 
 
 class BadAccount(PagelineError):
@@ -57,6 +48,7 @@ class Accounts:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
+        self._sessions = Sessions(wire, "desk")
 
     async def all(self) -> list[Account]:
         """Return all agents, by name."""
@@ -111,34 +103,19 @@ class Accounts:
 
     # -- logging in --------------------------------------------------------------------------------------------
 
-    async def too_many_tries(self, most: Mapping[str, int]) -> bool:
-        """Count a try of each, and tell whether one of them has tried more often than that."""
-        tries: list[int] = [await _TRY.run(self._wire, [_tries(each)], (TRIES_S,)) for each in most]
-        return any(so_far > allowed for so_far, allowed in zip(tries, most.values(), strict=True))
-
-    async def forget_tries(self, who: Iterable[str]) -> None:
-        """Begin to count anew: somebody got in."""
-        await self._wire.call("DEL", *map(_tries, who))
-
     async def open_session(self, account: Account) -> str:
         """Return the token of a new session of an agent's."""
-        token = secrets.token_urlsafe(32)
-        session = f"{PREFIX}desk:session:{_digest(token)}"
-        await self._wire.call("SET", session, f"{account.name} {account.salt}", "EX", SESSION_S)
-        return token
+        return await self._sessions.open(f"{account.name} {account.salt}")
 
     async def of_session(self, token: str) -> Account | None:
         """Return whose session this is; none where it is over, or the agent was removed or has another password."""
-        kept = await self._wire.call("GET", f"{PREFIX}desk:session:{_digest(token)}") if token else None
-        if kept is None:
-            return None
-        name, _, salt = kept.decode().partition(" ")
-        account = await self.get(name)
+        name, _, salt = (await self._sessions.find(token) or "").partition(" ")
+        account = await self.get(name) if name else None
         return account if account is not None and account.salt == salt else None
 
     async def close_session(self, token: str) -> None:
         """End a session."""
-        await self._wire.call("DEL", f"{PREFIX}desk:session:{_digest(token)}")
+        await self._sessions.close(token)
 
 
 def is_password(account: Account | None, password: str) -> bool:
@@ -167,14 +144,6 @@ def _hashed(password: str) -> tuple[str, str]:
 
 def _scrypt(password: str, salt: bytes) -> bytes:
     return hashlib.scrypt(password.encode(), salt=salt, n=_N, r=_R, p=_P, maxmem=_MEMORY_BYTES, dklen=32)
-
-
-def _tries(who: str) -> str:
-    return f"{PREFIX}desk:tries:{_digest(who)}"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read(kept: bytes) -> Account:

@@ -1,5 +1,6 @@
 -- done: the owner closes the call. Its log and seen marks stay for the retention; its slot goes to whoever waits.
--- ARGV 1 call, 2 worker, 3 epoch, 4 fact (Closed), 5 retention ms, 6 outcome, 7 '1' if Meta was asked to connect it
+-- ARGV 1 call, 2 worker, 3 epoch, 4 fact (Closed), 5 retention ms, 6 outcome, 7 '1' if Meta was asked to connect it,
+--      8 how long the caller waited, ms, to two digits ('' = was never answered, or did not call)
 local call, worker, epoch = ARGV[1], ARGV[2], ARGV[3]
 local key = hash(call)
 if redis.call('HGET', key, 'st') == 'closed' then return 'closed' end
@@ -8,6 +9,10 @@ if not holds(call, worker, epoch) then return 'stale' end
 deliver(worker, call, append(call, ARGV[4], epoch), ARGV[4], epoch)
 redis.call('HSET', key, 'st', 'closed')
 redis.call('HINCRBY', P .. 'closed', ARGV[6], 1)
+local hour = P .. 'hour:' .. math.floor(now / 3600000)
+redis.call('HINCRBY', hour, 'outcome ' .. ARGV[6], 1)
+if ARGV[8] ~= '' then redis.call('HINCRBY', hour, 'answer ' .. ARGV[8], 1) end
+redis.call('PEXPIRE', hour, math.max(ARGV[5], 172800000))  -- two days: today's figures want a day and what began it
 redis.call('HDEL', key, 'own')
 redis.call('SREM', owned(worker), call)
 redis.call('ZREM', P .. 'due', call)

@@ -13,7 +13,10 @@
 --   asking:<page:consumer>    set     calls, not closed yet, that may wait for this consumer's leave
 --   unsure:<page:consumer>    zset    call whose connect Meta may have taken without saying so -> looked for until, ms
 --   stranger:<page:consumer>  zset    Meta's id of a call that nobody here is known to have placed -> first heard of, ms
+--   consumer:<pseudonym>      zset    call of this consumer -> first heard of, ms; read by shared/index.py, as is `hour`
 --   closed     hash    outcome -> calls ever closed with it
+--   hour:<n>   hash    of the calls closed in this hour since 1970, UTC: `outcome <outcome>` -> how many; `answer <ms>` ->
+--                     how many waited for so long, to two digits, from the webhook until both could speak
 --   owed       zset    call -> when to tell Meta its metrics, ms; filled by `done`, emptied by shared/owed.py
 --   beaten     when anybody last beat, ms             memory    made anew by the first beat after the server was emptied
 local P = 'pl:{0}:'
@@ -79,6 +82,14 @@ local function admit(most)
     if redis.call('EXISTS', hash(call)) == 0 then redis.call('ZREM', P .. 'wait', call)
     elseif not place(call) then return end
   end
+end
+
+-- let the call be found by its consumer, for as long as by its time
+local function list(call, consumer, at, retention)
+  local calls = P .. 'consumer:' .. consumer
+  redis.call('ZREMRANGEBYSCORE', calls, '-inf', now - retention)
+  redis.call('ZADD', calls, 'NX', at, call)
+  redis.call('PEXPIRE', calls, retention)
 end
 
 -- let an answer of this consumer's find the call until it is closed: for longer, perhaps, than a log is kept

@@ -1,7 +1,8 @@
 -- route: one event, one step. Deduplicate, append to the call's log, then deliver to the owner, place, or let wait.
 -- ARGV 1 call, 2 identity ('' = never a duplicate), 3 epoch ('0' = said by no owner), 4 fact, 5 wants an owner ('1', or
 --      'end' where only an ending is left; 'known': no log is begun for it), 6 answer by ms ('' = unknown), 7 retention ms,
---      8 page:consumer whose leave the call may wait for ('' = nobody's), 9 page:consumer of a call that was placed
+--      8 page:consumer whose leave the call may wait for ('' = nobody's), 9 page:consumer of a call that was placed,
+--      10 pseudonym of the consumer whom the fact names ('' = nobody)
 local call, identity, epoch, fact, wants = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local key = hash(call)
 local h = redis.call('HMGET', key, 'st', 'own', 'ep', 'as')
@@ -41,6 +42,7 @@ if seq == 1 then
   redis.call('PEXPIRE', key, ARGV[7])
   redis.call('PEXPIRE', log(call), ARGV[7])
 end
+if ARGV[10] ~= '' then list(call, ARGV[10], now, ARGV[7]) end
 if state == 'closed' then return {'logged', seq} end
 if wants ~= '' and not state then
   redis.call('HSET', key, 'st', 'open')

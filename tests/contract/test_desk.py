@@ -12,6 +12,7 @@ from shared.bus import PREFIX, Bus
 from shared.calls import agent_facts, facts
 from shared.desk.accounts import TRIES, Account, Accounts, BadAccount, is_password
 from shared.desk.floor import Floor, Standing
+from shared.tries import Tries
 from shared.wire import Wire
 
 LEASE_MS: Final = 60_000
@@ -393,11 +394,17 @@ async def test_there_is_one_agent_of_a_name(accounts: Accounts) -> None:
         await accounts.remove("bob")
 
 
-async def test_who_tries_too_often_has_to_wait(accounts: Accounts) -> None:
+@pytest.fixture
+async def tries(redis_url: str) -> AsyncIterator[Tries]:
+    async with Wire.from_url(redis_url) as wire:
+        yield Tries(wire, "desk")
+
+
+async def test_who_tries_too_often_has_to_wait(tries: Tries) -> None:
     most = {"name ada": TRIES, "from 127.0.0.1": 2 * TRIES}
     for _ in range(TRIES):
-        assert not await accounts.too_many_tries(most)
-    assert await accounts.too_many_tries(most)
-    assert not await accounts.too_many_tries({"name bob": TRIES, "from 127.0.0.1": 2 * TRIES})
-    await accounts.forget_tries(["name ada"])
-    assert not await accounts.too_many_tries({"name ada": TRIES})
+        assert not await tries.too_many(most)
+    assert await tries.too_many(most)
+    assert not await tries.too_many({"name bob": TRIES, "from 127.0.0.1": 2 * TRIES})
+    await tries.forget(["name ada"])
+    assert not await tries.too_many({"name ada": TRIES})

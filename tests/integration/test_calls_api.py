@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from ingress.calls_api import LARGEST_BODY_BYTES
+from ingress.keys import WRONG_KEYS
 from tests.integration.test_ingress import serving
 
 KEY: Final = {"authorization": "Bearer a-key"}
@@ -70,3 +71,21 @@ def test_the_same_key_for_another_consumer_is_refused_with_the_call_it_was_used_
     assert web.post("/v1/calls", json=body, headers=key).json()["call_id"] == first
     other = web.post("/v1/calls", json=body | {"to": "2"}, headers=key)
     assert (other.status_code, first in why(other)) == (422, True)
+
+
+def test_a_key_opens_what_its_scope_covers_and_is_told_what_else_it_takes(redis_url: str) -> None:
+    with serving(redis_url, PAGELINE_API_KEYS="read:looks,call:calls", PAGE_TOKENS=f"{PAGE}=x") as client:
+        client.headers["authorization"] = "Bearer looks"
+        assert client.get("/v1/calls").status_code == 200
+        refused = place(client)
+        assert (refused.status_code, "`call`" in why(refused)) == (403, True)
+        client.headers["authorization"] = "Bearer calls"
+        assert client.get("/v1/calls").status_code == 200
+        assert place(client).status_code == 202
+
+
+def test_who_guesses_keys_is_told_to_wait_and_who_holds_one_gets_in_all_the_same(web: httpx.Client) -> None:
+    wrong = {"authorization": "Bearer a-guess"}
+    told = [web.get("/v1/calls", headers=wrong).status_code for _ in range(WRONG_KEYS + 1)]
+    assert told == [401] * WRONG_KEYS + [429]
+    assert web.get("/v1/calls").status_code == 200

@@ -14,10 +14,10 @@ import ingress.webhook  # noqa: F401 counts what a web process shows of its own
 from ingress.exposition import Exposition, Known
 from pageline.cli import app
 from shared.breaker import TRIPS_AT, Trouble
-from shared.bus import Census, WorkerCensus
 from shared.calls import facts
 from shared.calls.ending import FAREWELLS
 from shared.calls.state import Outcome
+from shared.census import Census, WorkerCensus
 from shared.dead import Gone, Standing
 from shared.page_notes import Note
 from shared.quality import LIMITS, Spread

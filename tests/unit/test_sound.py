@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pageline import sound
-from shared.calls import facts
+from shared.calls import facts, sounded
 from shared.quality import Sample
 
 CONNECTED_MS = 1_000
@@ -29,14 +29,14 @@ GOOD: dict[str, Any] = {
 
 
 def test_closing_figures_are_told_in_words() -> None:
-    told = dict(sound.told(facts.LegClosed(**GOOD, packets_lost=6)))
+    told = dict(sounded.told(facts.LegClosed(**GOOD, packets_lost=6)))
     assert told["we heard"] == "3000 packets, 6 lost (0.2 %); 0.1 % of the sound concealed; MOS estimate 4.4"
     assert told["the caller was sent"].endswith("3 lost (0.1 %), says the far side; MOS estimate at best 4.3")
     assert told["delay"] == "round trip 60 ms (50 to 90); jitter buffer 45 ms"
 
 
 def test_what_is_unknown_is_said_to_be_unknown() -> None:
-    told = dict(sound.told(facts.LegClosed(packets_received=10, packets_sent=10, concealed_ms=None, peer_reports=0)))
+    told = dict(sounded.told(facts.LegClosed(packets_received=10, packets_sent=10, concealed_ms=None, peer_reports=0)))
     assert told["we heard"] == "10 packets, 0 lost (0.0 %); not decoded, so nothing is known of gaps; no MOS estimate"
     assert told["the caller was sent"] == "10 packets; the far side never reported what arrived"
     assert told["delay"] == "no round trip was measured"

@@ -125,7 +125,8 @@ class Performer(Placer):
                 self.spawn(self._close_leg())
             case orders.CloseCall(outcome=outcome):
                 done = functools.partial(self._bus.done, self.call_id, self._worker, self.epoch, outcome)
-                await self.insist(lambda: done(owes_metrics=call.granted))
+                waited_ms = None if call.answered_ms is None else call.answered_ms - call.arrived_ms
+                await self.insist(lambda: done(owes_metrics=call.granted, answer_ms=waited_ms))
             case _:
                 raise AssertionError(f"no such order: {order!r}")
 
