@@ -8,21 +8,29 @@ from shared.calls.machine import transition
 from shared.calls.state import Call, Permission, Phase
 
 
-class _Folded(NamedTuple):
+class Folded(NamedTuple):
+    """What a log amounts to, beside the state of its call."""
+
     call: Call
     because: str | None
+    ended_by: str | None
     first_ms: dict[Phase, int]
     """When the call was first in each phase it was in."""
     started_ms: int | None
 
+    @property
+    def ended_ms(self) -> int | None:
+        """Return when the outcome was known, Unix milliseconds."""
+        return self.first_ms.get(Phase.ENDING, self.first_ms.get(Phase.ENDED))
+
 
 def summary(call_id: str, log: Iterable[facts.Fact]) -> dict[str, Any]:
     """Return a call's phase, outcome, parties and times (Unix milliseconds), and why it ended."""
-    folded = _fold(log)
+    folded = fold(log)
     call, first_ms = folded.call, folded.first_ms
     return {
         "call_id": call_id,
-        "meta_id": call.meta_id or (None if call.placed else call_id),
+        "meta_id": meta_id(call_id, call),
         "phase": str(call.phase),
         "outcome": call.outcome and str(call.outcome),
         "because": folded.because,
@@ -31,25 +39,45 @@ def summary(call_id: str, log: Iterable[facts.Fact]) -> dict[str, Any]:
         "consumer": call.consumer,
         "started_ms": folded.started_ms,
         "live_ms": first_ms.get(Phase.LIVE),
-        "ended_ms": first_ms.get(Phase.ENDING, first_ms.get(Phase.ENDED)),
+        "ended_ms": folded.ended_ms,
     }
 
 
 def because(log: Iterable[facts.Fact]) -> str | None:
     """Name what ended a call, or none while nothing has."""
-    return _fold(log).because
+    return fold(log).because
 
 
-def _fold(log: Iterable[facts.Fact]) -> _Folded:
-    call, because, started_ms = Call(), None, None
+def meta_id(call_id: str, call: Call) -> str | None:
+    """Return Meta's id of a call; none where it never had one."""
+    return call.meta_id or (None if call.placed else call_id)
+
+
+def fold(log: Iterable[facts.Fact]) -> Folded:
+    """Fold a log: the state, what ended it and who, and when it was in each phase."""
+    call, because, ended_by, started_ms = Call(), None, None, None
     first_ms: dict[Phase, int] = {}
     for fact in log:
         before, (call, _) = call, transition(call, fact)
         if call.outcome is not None and before.outcome is None:
-            because = _because(before, fact)
+            because, ended_by = _because(before, fact), _ended_by(fact)
         first_ms.setdefault(call.phase, fact.at_ms)
         started_ms = fact.at_ms if started_ms is None else started_ms
-    return _Folded(call, because, first_ms, started_ms)
+    return Folded(call, because, ended_by, first_ms, started_ms)
+
+
+def _ended_by(fact: facts.Fact) -> str:
+    match fact:
+        case facts.Terminated(status="failed"):
+            return "meta"
+        case facts.Terminated() | facts.PermissionReplied() | facts.LegFailed(reason=facts.PEER_CLOSED):
+            return "consumer"
+        case facts.HangUpAsked(by="handler" | "api" | "operator" as by):
+            return by
+        case facts.RejectAsked() | facts.HandlerEnded():
+            return "handler"
+        case _:
+            return "pageline"
 
 
 def _because(call: Call, fact: facts.Fact) -> str:

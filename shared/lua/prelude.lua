@@ -15,6 +15,7 @@
 --   stranger:<page:consumer>  zset    Meta's id of a call that nobody here is known to have placed -> first heard of, ms
 --   closed     hash    outcome -> calls ever closed with it
 --   owed       zset    call -> when to tell Meta its metrics, ms; filled by `done`, emptied by shared/owed.py
+--   ended      stream  c (call), in the order of their ends, for as long as logs are kept; read by shared/ended.py
 --   beaten     when anybody last beat, ms             memory    made anew by the first beat after the server was emptied
 local P = 'pl:{0}:'
 local clock = redis.call('TIME')
