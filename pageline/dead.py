@@ -64,12 +64,11 @@ def retry(settings: Settings, selection: Selection) -> list[Done]:
     async def one(bus: Bus, letter: Letter) -> str:
         if letter.why == "webhook_unreadable":
             return await _read_again(bus, letter, int(settings.accept_deadline_seconds * 1000))
-        if letter.why != "not_forwarded" and letter.action not in FAREWELLS:
+        if letter.why != "not_forwarded" and not (letter.sink and letter.body) and letter.action not in FAREWELLS:
             raise NotRetriable(_why_not(letter))
         now_s, _ = await bus.wire.call("TIME")
         queued = await actions.retry(bus, letter, deadline_ms=int(now_s) * 1000 + FAREWELL_USEFUL_MS)
-        what = f"{letter.action} for call {letter.call_id}" if letter.action else "the webhook for WEBHOOK_FORWARD_URL"
-        return f"{what} is queued{'' if queued else ' already'}; the letter goes when it has succeeded"
+        return f"{_what(letter)} is queued{'' if queued else ' already'}; the letter goes when it has succeeded"
 
     return ask(settings, lambda bus: _each(bus, selection, one))
 
@@ -113,6 +112,12 @@ async def _read_again(bus: Bus, letter: Letter, answer_window_ms: int) -> str:
     return f"read: {told or 'nothing about calls'}"
 
 
+def _what(letter: Letter) -> str:
+    if letter.sink:
+        return f"the record of call {letter.call_id} for {letter.sink}"
+    return f"{letter.action} for call {letter.call_id}" if letter.action else "the webhook for WEBHOOK_FORWARD_URL"
+
+
 def _why_not(letter: Letter) -> str:
     drop_it = f"`pageline dead drop {letter.id}` forgets it"
     if letter.action:
@@ -137,6 +142,7 @@ def summary(letter: Letter) -> dict[str, Any]:
         "call_id": letter.call_id or None,
         "page": letter.page or None,
         "action": letter.action or None,
+        "sink": letter.sink or None,
         "verdict": letter.verdict or None,
         "attempts": len(letter.attempts),
         "detail": letter.detail,

@@ -34,12 +34,14 @@ KEYS_ARE_KNOWN_BY: Final = (
     "shared/quality.py",
     "shared/messenger.py",
     "shared/owed.py",
+    "shared/ended.py",
     "shared/page_notes.py",
     "shared/desk/",
     "shared/lua/",
 )
 """Calls on the bus; dead letters, what the action workers have to say of Graph and of Pages, how calls sounded,
-messages under way, what is owed to Meta, and the desk, which no step on the bus depends on, in a small place each."""
+messages under way, what is owed to Meta, whose records are due, and the desk, which no step on the bus depends on, in a
+small place each."""
 
 
 def files(*suffixes: str, under: tuple[str, ...] = ()) -> Iterator[Path]:
