@@ -13,6 +13,7 @@ from pageline.command import BAD_USAGE, FAILED, Json, die, print_json
 from pageline.letters import letters
 from pageline.messages import messages
 from pageline.pages import call_settings, doctor
+from pageline.records import records
 from shared import log, settings
 from shared.errors import BadSetting, HandlerUnusable, PagelineError
 from shared.line import RING_S, WEEK_S
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(letters, name="dead")
+app.add_typer(records, name="records")
 app.add_typer(messages)
 app.add_typer(agents, name="agents")
 app.add_typer(call_settings, name="settings")
