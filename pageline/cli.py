@@ -13,6 +13,7 @@ from pageline.command import BAD_USAGE, FAILED, Json, die, print_json
 from pageline.letters import letters
 from pageline.messages import messages
 from pageline.pages import call_settings, doctor
+from pageline.privacy import forget
 from pageline.records import records
 from shared import log, settings
 from shared.errors import BadSetting, HandlerUnusable, PagelineError
@@ -31,6 +32,7 @@ app.add_typer(messages)
 app.add_typer(agents, name="agents")
 app.add_typer(call_settings, name="settings")
 app.command()(doctor)
+app.command()(forget)
 
 
 def main() -> NoReturn:

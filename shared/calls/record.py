@@ -17,7 +17,8 @@ from shared.pseudonyms import pseudonym
 
 VERSION: Final = 1
 
-_RECORDING: Final = facts.RecordingStarted | facts.RecordingStored
+PATHS_OF: Final = (facts.RecordingStarted, facts.RecordingStored)
+"""Facts that tell where a recording is."""
 
 
 class Sounded(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +106,7 @@ def record_of(call_id: str, log: Sequence[facts.Fact], *, with_psid: bool = Fals
         handler_error=None if ended is None else ended.error or None,
         why=reasons[0].sentence if reasons else None,
         quality=None if sounded is None else Sounded(**quality.told(sounded)),
-        recordings=tuple(dict.fromkeys(fact.path for fact in log if isinstance(fact, _RECORDING))),
+        recordings=tuple(dict.fromkeys(fact.path for fact in log if isinstance(fact, PATHS_OF))),
     )
 
 
