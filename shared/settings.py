@@ -15,6 +15,7 @@ from shared.choice import Choice, choose, possible
 from shared.errors import BadSetting
 from shared.ice_servers import IceServer, read_servers
 from shared.pages import Page, read_pages
+from shared.recording import RECORD_CONSENT
 from shared.records.addresses import WEBHOOKS, Address, read_addresses
 from shared.standard_webhooks import key_of
 
@@ -238,16 +239,18 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
 
     def choose(self, page: str, *, caller: str = "", direction: str = "", at_ms: int = 0) -> Choice:
         """Return the handler that takes a call, its options, and who takes over from it."""
-        return self._filled(choose(self.pages.get(page, Page()), caller=caller, direction=direction, at_ms=at_ms))
+        table = self.pages.get(page, Page())
+        return self._filled(table, choose(table, caller=caller, direction=direction, at_ms=at_ms))
 
-    def _filled(self, choice: Choice) -> Choice:
+    def _filled(self, page: Page, choice: Choice) -> Choice:
         fallback = _listed(self.call_fallback) if choice.fallback is None else choice.fallback
-        return Choice(choice.handler or self.call_handler, choice.options, fallback)
+        consent = {RECORD_CONSENT: page.record_consent} if page.record_consent else {}
+        return Choice(choice.handler or self.call_handler, {**consent, **choice.options}, fallback)
 
     @property
     def choices(self) -> tuple[Choice, ...]:
         """Return every handler that PAGES_FILE may choose, or let take over, with the options that it has then."""
-        chosen = [self._filled(choice) for page in self.pages.values() for choice in possible(page)]
+        chosen = [self._filled(page, choice) for page in self.pages.values() for choice in possible(page)]
         return tuple(Choice(name, each.options) for each in chosen for name in (each.handler, *(each.fallback or ())))
 
 

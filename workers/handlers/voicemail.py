@@ -95,6 +95,7 @@ async def on_lost(call: Call) -> None:
 async def take_voicemail(call: Call, terms: Terms = TERMS) -> None:
     """Take voicemail in a call that was answered, and say goodbye."""
     greeting = call.options.get("voicemail_greeting") or terms.greeting
+    await call.announce_recording()  # before the beep, not after it
     await call.ask(greeting, timeout_s=NO_LONGER_S, finish_on="")  # a key skips the greeting
     await call.play(BEEP)
     now_s = asyncio.get_running_loop().time
