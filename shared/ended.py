@@ -98,7 +98,7 @@ class Ended:
         except ReplyError:  # there is no such stream yet
             return {}
         told = (dict(zip(flat[::2], flat[1::2], strict=True)) for flat in groups)
-        return {group[b"name"].decode(): int(group[b"pending"]) + int(group[b"lag"] or 0) for group in told}
+        return {group[b"name"].decode(): int(group[b"pending"]) + int(group.get(b"lag") or 0) for group in told}
 
     async def _begin(self, sink: str) -> None:
         try:

@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared.calls.record import Record
 from shared.records.columns import COLUMNS, Kind, row
 from shared.records.sink import Removed, SinkFailed
+from shared.records.threads import Threads
 
 TABLE: Final = "pageline_calls"
 WITHIN_S: Final = 8
@@ -61,6 +62,7 @@ class Database:
             waits = {"timeout": WITHIN_S}
         # an error would otherwise tell whom the row was about
         self._engine = sa.create_engine(parsed, hide_parameters=True, pool_pre_ping=True, connect_args=waits)
+        self._threads = Threads()
         self._migrating = asyncio.Lock()
         self._migrated = False
 
@@ -68,23 +70,24 @@ class Database:
         """Insert a record, or put it in the place of the one that is there."""
         await self._ready()
         with self._explained():
-            await asyncio.to_thread(self._upsert, record)
+            await self._threads.run(self._upsert, record)
 
     async def remove(self, consumers: frozenset[str]) -> Removed:
         """Delete the rows of these consumers."""
         await self._ready()
         with self._explained():
-            return await asyncio.to_thread(self._delete, consumers)
+            return await self._threads.run(self._delete, consumers)
 
     async def close(self) -> None:
         """Close the connections."""
-        await asyncio.to_thread(self._engine.dispose)
+        await self._threads.run(self._engine.dispose)
+        self._threads.close()
 
     async def _ready(self) -> None:
         async with self._migrating:
             if not self._migrated:
                 with self._explained():
-                    await asyncio.to_thread(self._migrate)
+                    await self._threads.run(self._migrate)
                 self._migrated = True
 
     @contextlib.contextmanager

@@ -5,11 +5,9 @@ half written ends where the next one begins. To remove records the file is writt
 under the same lock: who waited for that lock looks whether the file is still the one it opened.
 """
 
-import asyncio
 import contextlib
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +16,7 @@ import msgspec
 
 from shared.calls.record import Record
 from shared.records.sink import Removed, SinkFailed
+from shared.records.threads import Threads
 
 _encode = msgspec.json.Encoder().encode
 
@@ -39,19 +38,21 @@ class Lines:
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
         self._path = path
+        self._threads = Threads()
 
     async def take(self, record: Record) -> None:
         """Append a record."""
         with self._explained():
-            await asyncio.to_thread(self._append, _encode(record) + b"\n")
+            await self._threads.run(self._append, _encode(record) + b"\n")
 
     async def remove(self, consumers: frozenset[str]) -> Removed:
         """Write the file anew without the records of these consumers."""
         with self._explained():
-            return await asyncio.to_thread(self._rewrite, consumers)
+            return await self._threads.run(self._rewrite, consumers)
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Let go of the threads; no file is held open."""
+        self._threads.close()
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -77,21 +78,21 @@ class Lines:
         with self._locked() as file:
             file.seek(0)
             gone: list[_Known] = []
-            with tempfile.NamedTemporaryFile(dir=self._path.parent, prefix=f".{self._path.name}-", delete=False) as new:
-                try:
-                    os.fchmod(new.fileno(), os.fstat(file.fileno()).st_mode & 0o777)
-                    for line in file:
-                        known = _known(line)
-                        if known.consumer in consumers:
-                            gone.append(known)
-                        else:
-                            new.write(line)
-                    new.flush()
-                    os.fsync(new.fileno())
-                    if gone:
-                        Path(new.name).replace(self._path)
-                finally:
-                    Path(new.name).unlink(missing_ok=True)
+            beside = self._path.with_name(f".{self._path.name}.new")
+            with beside.open("wb") as new:  # nobody else's: the lock is ours
+                os.fchmod(new.fileno(), os.fstat(file.fileno()).st_mode & 0o777)
+                for line in file:
+                    known = _known(line)
+                    if known.consumer in consumers:
+                        gone.append(known)
+                    else:
+                        new.write(line)
+                new.flush()
+                os.fsync(new.fileno())
+            if gone:
+                beside.replace(self._path)
+            else:
+                beside.unlink()
         recordings = dict.fromkeys(recording for known in gone for recording in known.recordings)
         return Removed(len(gone), tuple(recordings), tuple(dict.fromkeys(known.call_id for known in gone)))
 

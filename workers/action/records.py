@@ -21,7 +21,10 @@ from shared.records.sink import Sink, SinkFailed
 
 WHY: Final = "record_not_delivered"
 LOOKED_AT_EVERY_S: Final = 1.0
-AT_A_TIME: Final = 16
+AT_A_TIME: Final = 4
+"""To one sink. One that hangs may hold up so many threads and look-ups of its name, which Graph's needs beside it."""
+FAILED_PAUSE_S: Final = 5.0
+"""Nothing is offered for so long to a sink that took nothing of what it was offered last."""
 TAKEN_WITHIN_S: Final = 20.0
 """Less than the pause before another process takes the entry for a dead one's."""
 TRIES: Final = 30
@@ -39,6 +42,13 @@ class Terms(NamedTuple):
     tries: int = TRIES
 
 
+class Round(NamedTuple):
+    """What came of one look at what is due."""
+
+    due: int
+    failed: int
+
+
 class Courier:
     """Serves one sink."""
 
@@ -51,17 +61,21 @@ class Courier:
     async def run(self) -> NoReturn:
         """Serve it for ever."""
         while True:
-            busy = False
+            pause_s = LOOKED_AT_EVERY_S
             try:
-                busy = await self.round() == AT_A_TIME
+                due, failed = await self.round()
+                if failed and failed == due:
+                    pause_s = FAILED_PAUSE_S
+                elif due == AT_A_TIME:
+                    pause_s = 0
             except RedisAway:
                 pass
             except Exception:  # noqa: BLE001 what was taken falls due again
                 _log.exception("records.broke", sink=self._sink.name)
-            await asyncio.sleep(0 if busy else LOOKED_AT_EVERY_S)
+            await asyncio.sleep(pause_s)
 
-    async def round(self) -> int:
-        """Deliver what is due, a few at a time, what has waited before what is new; return how many were due.
+    async def round(self) -> Round:
+        """Deliver what is due, a few at a time, what has waited before what is new.
 
         Raises:
             RedisAway: Redis did not confirm; nothing is lost by it.
@@ -69,10 +83,11 @@ class Courier:
         due = await self._ended.take_over(self._sink.name, most=AT_A_TIME)
         if len(due) < AT_A_TIME:
             due += await self._ended.take(self._sink.name, most=AT_A_TIME - len(due))
-        await asyncio.gather(*(self._deliver(entry) for entry in due))
-        return len(due)
+        settled = await asyncio.gather(*(self._deliver(entry) for entry in due))
+        return Round(len(due), settled.count(False))
 
-    async def _deliver(self, entry: Entry) -> None:
+    async def _deliver(self, entry: Entry) -> bool:
+        """Deliver one record; False if the sink did not take it."""
         facts = [each.fact for each in await self._bus.read_log(entry.call_id)]
         record, trouble = None, ""
         try:
@@ -84,7 +99,7 @@ class Courier:
             trouble = await offer(self._sink, record)
         if not trouble:  # or there is no log any more, and nothing to tell
             await self._ended.settle(self._sink.name, entry)
-            return
+            return True
         _log.warning(
             "record.not_delivered", call=entry.call_id, sink=self._sink.name, tries=entry.tries, because=trouble
         )
@@ -92,6 +107,7 @@ class Courier:
         if entry.tries >= self._terms.tries or aged_ms >= self._bus.retention_ms * OF_THE_LOG_S_LIFE:
             await self._bus.bury(letter_of(entry.call_id, record, self._sink.name, trouble))
             await self._ended.settle(self._sink.name, entry)
+        return False
 
 
 async def offer(sink: Sink, record: Record) -> str:
