@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 import pytest
 
+from pageline import dead
 from shared.bus import PREFIX, Bus
 from shared.calls import facts
 from shared.calls.record import Record
@@ -182,6 +183,10 @@ async def test_a_sink_that_fails_does_not_hold_up_the_others_and_ends_in_a_dead_
     assert letter.detail == "moody: it is in a mood"
     assert PSID.encode() not in letter.body
     await bus.wire.call("DEL", f"{PREFIX}log:c_1")  # its record does not need the log any more
+
+    (done,) = await asyncio.to_thread(dead.retry, load({"REDIS_URL": redis_url}), dead.Selection((letter.id,)))
+    assert done.done
+    assert done.message.startswith("the record of call c_1 for moody is queued")
 
     async with Graph("http://127.0.0.1:9", "v23.0") as graph:
         desk = Desk(bus=bus, graph=graph, tokens={}, sinks=(sink, other))
