@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from shared.calls import facts, quality
 from shared.calls.state import Phase
-from shared.calls.summary import Folded, fold, meta_id
+from shared.calls.summary import Folded, fold
 from shared.calls.why import why
 from shared.pseudonyms import pseudonym
 
@@ -84,9 +85,9 @@ def record_of(call_id: str, log: Sequence[facts.Fact], *, with_psid: bool = Fals
     ended = next((fact for fact in reversed(log) if isinstance(fact, facts.HandlerEnded)), None)
     sounded = next((fact for fact in reversed(log) if isinstance(fact, facts.LegClosed)), None)
     reasons = why(log)
-    return Record(
+    record = Record(
         call_id=call_id,
-        meta_id=meta_id(call_id, call),
+        meta_id=call.meta_id or (None if call.placed else call_id),
         page=call.page,
         consumer=call.consumer and pseudonym(call.consumer),
         psid=(call.consumer or None) if with_psid else None,
@@ -101,13 +102,37 @@ def record_of(call_id: str, log: Sequence[facts.Fact], *, with_psid: bool = Fals
         total_s=_seconds(started_ms, ended_ms),
         outcome=str(call.outcome or ""),
         because=folded.because,
-        ended_by=folded.ended_by,
+        ended_by=None if folded.ending is None else _ended_by(folded.ending),
         handler_ended=None if ended is None else ended.how,
         handler_error=None if ended is None else ended.error.partition("\n")[0] or None,
         why=reasons[0].sentence if reasons else None,
         quality=None if sounded is None else Sounded(**quality.told(sounded)),
         recordings=tuple(dict.fromkeys(fact.path for fact in log if isinstance(fact, PATHS_OF))),
     )
+    return record if with_psid or not call.consumer else _veiled(record, call.consumer)
+
+
+def _veiled(record: Record, psid: str) -> Record:
+    """Return the record with the pseudonym wherever somebody else's words, an error's say, name the consumer."""
+
+    def veiled(text: str | None) -> str | None:
+        return text and text.replace(psid, record.consumer)
+
+    return replace(record, handler_error=veiled(record.handler_error), why=veiled(record.why))
+
+
+def _ended_by(ending: facts.Fact) -> str:
+    match ending:
+        case facts.Terminated(status="failed"):
+            return "meta"
+        case facts.Terminated() | facts.PermissionReplied() | facts.LegFailed(reason=facts.PEER_CLOSED):
+            return "consumer"
+        case facts.HangUpAsked(by="handler" | "api" | "operator" as by):
+            return by
+        case facts.RejectAsked() | facts.HandlerEnded():
+            return "handler"
+        case _:
+            return "pageline"
 
 
 def _rang_ms(folded: Folded) -> int | None:

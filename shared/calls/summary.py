@@ -9,28 +9,34 @@ from shared.calls.state import Call, Permission, Phase
 
 
 class Folded(NamedTuple):
-    """What a log amounts to, beside the state of its call."""
+    """A call as its log tells it."""
 
     call: Call
     because: str | None
-    ended_by: str | None
+    ending: facts.Fact | None
+    """What ended it."""
     first_ms: dict[Phase, int]
     """When the call was first in each phase it was in."""
     started_ms: int | None
 
     @property
+    def live_ms(self) -> int | None:
+        """Return since when both could speak."""
+        return self.first_ms.get(Phase.LIVE)
+
+    @property
     def ended_ms(self) -> int | None:
-        """Return when the outcome was known, Unix milliseconds."""
+        """Return when it was known how the call ended."""
         return self.first_ms.get(Phase.ENDING, self.first_ms.get(Phase.ENDED))
 
 
 def summary(call_id: str, log: Iterable[facts.Fact]) -> dict[str, Any]:
     """Return a call's phase, outcome, parties and times (Unix milliseconds), and why it ended."""
     folded = fold(log)
-    call, first_ms = folded.call, folded.first_ms
+    call = folded.call
     return {
         "call_id": call_id,
-        "meta_id": meta_id(call_id, call),
+        "meta_id": call.meta_id or (None if call.placed else call_id),
         "phase": str(call.phase),
         "outcome": call.outcome and str(call.outcome),
         "because": folded.because,
@@ -38,7 +44,7 @@ def summary(call_id: str, log: Iterable[facts.Fact]) -> dict[str, Any]:
         "page": call.page,
         "consumer": call.consumer,
         "started_ms": folded.started_ms,
-        "live_ms": first_ms.get(Phase.LIVE),
+        "live_ms": folded.live_ms,
         "ended_ms": folded.ended_ms,
     }
 
@@ -48,36 +54,17 @@ def because(log: Iterable[facts.Fact]) -> str | None:
     return fold(log).because
 
 
-def meta_id(call_id: str, call: Call) -> str | None:
-    """Return Meta's id of a call; none where it never had one."""
-    return call.meta_id or (None if call.placed else call_id)
-
-
 def fold(log: Iterable[facts.Fact]) -> Folded:
-    """Fold a log: the state, what ended it and who, and when it was in each phase."""
-    call, because, ended_by, started_ms = Call(), None, None, None
+    """Return the call as it is, what ended it, and when it was first in which phase."""
+    call, because, ending, started_ms = Call(), None, None, None
     first_ms: dict[Phase, int] = {}
     for fact in log:
         before, (call, _) = call, transition(call, fact)
         if call.outcome is not None and before.outcome is None:
-            because, ended_by = _because(before, fact), _ended_by(fact)
+            because, ending = _because(before, fact), fact
         first_ms.setdefault(call.phase, fact.at_ms)
         started_ms = fact.at_ms if started_ms is None else started_ms
-    return Folded(call, because, ended_by, first_ms, started_ms)
-
-
-def _ended_by(fact: facts.Fact) -> str:
-    match fact:
-        case facts.Terminated(status="failed"):
-            return "meta"
-        case facts.Terminated() | facts.PermissionReplied() | facts.LegFailed(reason=facts.PEER_CLOSED):
-            return "consumer"
-        case facts.HangUpAsked(by="handler" | "api" | "operator" as by):
-            return by
-        case facts.RejectAsked() | facts.HandlerEnded():
-            return "handler"
-        case _:
-            return "pageline"
+    return Folded(call, because, ending, first_ms, started_ms)
 
 
 def _because(call: Call, fact: facts.Fact) -> str:

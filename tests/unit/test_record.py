@@ -90,6 +90,14 @@ def test_a_handler_that_raises() -> None:
     assert record.why == "The handler raised KeyError: 'shop'."
 
 
+def test_an_error_that_names_the_consumer_does_so_only_where_the_psid_is_wanted() -> None:
+    failed = facts.HandlerEnded(how="raised", error=f"KeyError: '{PSID}'\nand more")
+    told = log(*talks(), *ends(5_000, failed, facts.LegClosed(), outcome="completed"))
+    assert recorded(told).handler_error == f"KeyError: '{pseudonym(PSID)}'"
+    assert PSID not in str(recorded(told))
+    assert recorded(told, with_psid=True).handler_error == f"KeyError: '{PSID}'"
+
+
 def test_a_call_that_nobody_answered() -> None:
     record = recorded(log(*rings(), *ends(55_000, facts.DeadlinePassed(deadline_ms=AT_MS + 55_000), outcome="missed")))
     assert (record.answered_at, record.talk_s, record.ring_s, record.ended_by) == (None, None, 55.0, "pageline")
