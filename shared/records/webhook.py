@@ -24,7 +24,7 @@ class Hook:
         self.name = name
         self._url = url
         self._secret = secret
-        self._client = httpx.AsyncClient(timeout=WITHIN_S, follow_redirects=False)
+        self._client = httpx.AsyncClient(timeout=WITHIN_S, follow_redirects=False, trust_env=False)
 
     async def take(self, record: Record) -> None:
         """Post a record; the receiver took it if it answers 2xx."""
