@@ -23,6 +23,7 @@ class Known(NamedTuple):
     tallied: Tallied
     spreads: dict[str, Spread]
     notes: list[Note]
+    records_due: dict[str, int]
 
 
 class Exposition(Collector):
@@ -53,6 +54,7 @@ def _families(known: Known | None) -> Iterator[Metric]:
     yield from _of_graph(known.tallied)
     yield from _of_pages(known.troubles)
     yield _of_notes(known.notes)
+    yield _of_records(known.records_due)
     yield from _of_calls(known.spreads)
 
 
@@ -96,6 +98,13 @@ def _of_notes(notes: list[Note]) -> Metric:
     family = GaugeMetricFamily("pageline_page_adrift", said, labels=["page", "about"])
     for note in notes:
         family.add_metric([note.page, note.about], 1)
+    return family
+
+
+def _of_records(due: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily("pageline_records_waiting", "Call records that a sink is to be given.", labels=["sink"])
+    for sink, count in sorted(due.items()):
+        family.add_metric([sink], count)
     return family
 
 

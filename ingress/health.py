@@ -13,6 +13,7 @@ from shared import quality, tally
 from shared.breaker import Breaker, Trouble
 from shared.bus import Bus
 from shared.census import Census
+from shared.ended import Ended
 from shared.errors import RedisAway
 from shared.page_notes import Note, PageNotes
 
@@ -24,6 +25,7 @@ class Health:
         self._bus = bus
         self._breaker = Breaker(bus.wire)
         self._notes = PageNotes(bus.wire)
+        self._ended = Ended(bus.wire)
 
     async def healthz(self, request: Request) -> Response:
         """Say that the process runs."""
@@ -51,16 +53,18 @@ class Health:
     async def metrics(self, request: Request) -> Response:
         """Render this process's counters and what Redis knows of the rest."""
         try:
-            known = Known(
-                *await asyncio.gather(
+            of_all, records_due = await asyncio.gather(
+                asyncio.gather(
                     self._bus.census(),
                     self._bus.dead_letters.standing(),
                     self._breaker.troubles(),
                     tally.read(self._bus.wire),
                     quality.spreads(self._bus.wire),
                     self._notes.notes(),
-                )
+                ),
+                self._ended.waiting(),
             )
+            known = Known(*of_all, records_due)
         except RedisAway:
             known = None
         of_redis = CollectorRegistry()

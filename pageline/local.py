@@ -27,6 +27,7 @@ def run_everything(configured: Settings) -> int:
         configured.app_secrets,
         configured.verify_token,
         configured.page_token_by_page,
+        configured.record_addresses,
         configured.known_ice_servers,
     )
     with valkey_unless_given(configured) as (redis_url, valkey):

@@ -73,6 +73,8 @@ class Letter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     body: bytes = b""
     """A webhook's body, as it came."""
     signature: bytes = b""
+    sink: str = ""
+    """Of a call record that was not delivered: where to. The body is the record, as JSON."""
     first_buried_ms: int = 0
     """Of a letter whose retry failed too: when it was buried first."""
 

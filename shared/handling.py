@@ -131,7 +131,7 @@ class Call(Seeing, Listening, Speaking, Streaming, Attended, Writing, Recorded, 
         """`user_initiated` or `business_initiated`."""
         self.epoch: Final = epoch
         """1 for the first worker that holds the call; more after a worker died with it before the answer."""
-        self.options: Final = options
+        self.options = options
         """What `PAGES_FILE` tells the handler beside its name; read-only."""
         self.log: Final = log or structlog.get_logger()
         """A logger bound to this call."""

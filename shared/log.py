@@ -1,10 +1,11 @@
 """Structured logs: JSON where nobody watches, colours where somebody does. Never SDP, tokens or clear PSIDs."""
 
-import hashlib
 import logging
 import sys
 
 import structlog
+
+from shared import pseudonyms
 
 Logger = structlog.typing.FilteringBoundLogger
 
@@ -52,6 +53,4 @@ def get() -> Logger:
     return logger
 
 
-def pseudonym(psid: str) -> str:
-    """Return a stable stand-in for a consumer's id, fit for logs."""
-    return hashlib.blake2b(psid.encode(), digest_size=6, person=b"pageline").hexdigest()
+pseudonym = pseudonyms.pseudonym

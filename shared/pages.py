@@ -88,6 +88,8 @@ class Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Days without hours, for `rules`; Meta knows none."""
     options: dict[str, str] = {}
     rules: tuple[Rule, ...] = ()
+    record_consent: str = ""
+    """What consumers hear before anything they say is recorded, a path."""
 
     @property
     def call_settings(self) -> CallSettings:

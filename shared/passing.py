@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 
+from shared.recording import RECORD_CONSENT
+
 if TYPE_CHECKING:
     from shared.handling import Sound
 
@@ -21,6 +23,7 @@ class Passing:
     """The verbs of a `Call` that put it on hold, and pass it on."""
 
     holder: PassingHolder
+    options: Mapping[str, str]
 
     async def hold(self, *music: "Sound") -> None:
         """Let the consumer hear music, over and over, until `resume`, and nobody hear the consumer meanwhile.
@@ -40,11 +43,13 @@ class Passing:
     async def transfer(self, to: str | Handler, /, **options: str) -> NoReturn:
         """Leave the call, as it is, to another handler: a function, or `module:function` of a configured module.
 
-        The options are its `call.options`. For whoever gives the call away it is over: `CallEnded` is raised here, with
-        `transferred` as its outcome, and the other begins when this handler has ended.
+        The options are its `call.options`, to which the Page's `record_consent` is added. For whoever gives the call
+        away it is over: `CallEnded` is raised here, with `transferred` as its outcome, and the other begins when this
+        handler has ended.
 
         Raises:
             CallEnded: always.
             HandlerUnusable: there is no such handler, or it does not take these options.
         """
-        await self.holder.transfer(to, options)
+        consent = {RECORD_CONSENT: self.options[RECORD_CONSENT]} if RECORD_CONSENT in self.options else {}
+        await self.holder.transfer(to, consent | options)

@@ -26,8 +26,7 @@ async def retry(bus: Bus, letter: Letter, *, answer_window_ms: int) -> str:
         raise NotRetriable(_why_not(letter))
     now_s, _ = await bus.wire.call("TIME")
     queued = await actions.retry(bus, letter, deadline_ms=int(now_s) * 1000 + FAREWELL_USEFUL_MS)
-    what = f"{letter.action} for call {letter.call_id}" if letter.action else "the webhook for WEBHOOK_FORWARD_URL"
-    return f"{what} is queued{'' if queued else ' already'}; the letter goes when it has succeeded"
+    return f"{_what(letter)} is queued{'' if queued else ' already'}; the letter goes when it has succeeded"
 
 
 async def drop(bus: Bus, letter: Letter) -> str:
@@ -38,7 +37,8 @@ async def drop(bus: Bus, letter: Letter) -> str:
 
 def is_retriable(letter: Letter) -> bool:
     """Tell whether something can come of another try."""
-    return letter.why in {"webhook_unreadable", "not_forwarded"} or letter.action in FAREWELLS
+    again = letter.why in {"webhook_unreadable", "not_forwarded"} or letter.action in FAREWELLS
+    return again or bool(letter.sink and letter.body)
 
 
 def summary(letter: Letter) -> dict[str, Any]:
@@ -50,6 +50,7 @@ def summary(letter: Letter) -> dict[str, Any]:
         "call_id": letter.call_id or None,
         "page": letter.page or None,
         "action": letter.action or None,
+        "sink": letter.sink or None,
         "verdict": letter.verdict or None,
         "attempts": len(letter.attempts),
         "detail": letter.detail,
@@ -69,6 +70,12 @@ async def _read_again(bus: Bus, letter: Letter, answer_window_ms: int) -> str:
     await bus.dead_letters.unbury(letter.id, Gone.RETRIED)
     told = ", ".join(f"{type(event.fact).__name__} of call {event.call_id}" for event in received.events)
     return f"read: {told or 'nothing about calls'}"
+
+
+def _what(letter: Letter) -> str:
+    if letter.sink:
+        return f"the record of call {letter.call_id} for {letter.sink}"
+    return f"{letter.action} for call {letter.call_id}" if letter.action else "the webhook for WEBHOOK_FORWARD_URL"
 
 
 def _why_not(letter: Letter) -> str:

@@ -17,6 +17,9 @@ from shared.choice import Choice, choose, possible
 from shared.errors import BadSetting
 from shared.ice_servers import IceServer, read_servers
 from shared.pages import Page, read_pages
+from shared.recording import RECORD_CONSENT
+from shared.records.addresses import WEBHOOKS, Address, read_addresses
+from shared.standard_webhooks import key_of
 
 DEFAULT_HANDLER: Final = "workers.handlers.announce:answer"
 
@@ -52,6 +55,10 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     retention_hours: Count = 48
     data_dir: str = "./.pageline"
     recordings_url: str = ""
+    recordings_retention_days: Annotated[int, msgspec.Meta(ge=0)] = 0
+    records_sinks: str = ""
+    records_webhook_secret: str = ""
+    records_psid: Literal["off", "on"] = "off"
     media_addresses: str = ""
     media_ports: str = ""
     media_dtx: bool = False
@@ -125,6 +132,22 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     def recordings_store(self) -> str:
         """Return the URL of the store that recordings are brought to; "" where they stay in the folder."""
         return "" if urlsplit(self.recordings_url).scheme in ("", "file") else self.recordings_url
+
+    @property
+    def record_addresses(self) -> tuple[Address, ...]:
+        """Return where call records go; refuse to send unsigned ones."""
+        addresses = read_addresses(_listed(self.records_sinks))
+        hook = next((address.name for address in addresses if address.scheme in WEBHOOKS), "")
+        if hook and not self.records_webhook_secret:
+            raise BadSetting(
+                f"RECORDS_WEBHOOK_SECRET is not set, and RECORDS_SINKS names {hook}. Choose any secret string, "
+                "or base64 behind whsec_, and give the receiver the same one."
+            )
+        try:
+            key_of(self.records_webhook_secret)
+        except ValueError as error:
+            raise BadSetting(f"RECORDS_WEBHOOK_SECRET is not usable: {error}.") from None
+        return addresses
 
     @property
     def tts_argv(self) -> tuple[str, ...]:
@@ -218,16 +241,18 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
 
     def choose(self, page: str, *, caller: str = "", direction: str = "", at_ms: int = 0) -> Choice:
         """Return the handler that takes a call, its options, and who takes over from it."""
-        return self._filled(choose(self.pages.get(page, Page()), caller=caller, direction=direction, at_ms=at_ms))
+        table = self.pages.get(page, Page())
+        return self._filled(table, choose(table, caller=caller, direction=direction, at_ms=at_ms))
 
-    def _filled(self, choice: Choice) -> Choice:
+    def _filled(self, page: Page, choice: Choice) -> Choice:
         fallback = _listed(self.call_fallback) if choice.fallback is None else choice.fallback
-        return Choice(choice.handler or self.call_handler, choice.options, fallback)
+        consent = {RECORD_CONSENT: page.record_consent} if page.record_consent else {}
+        return Choice(choice.handler or self.call_handler, {**consent, **choice.options}, fallback)
 
     @property
     def choices(self) -> tuple[Choice, ...]:
         """Return every handler that PAGES_FILE may choose, or let take over, with the options that it has then."""
-        chosen = [self._filled(choice) for page in self.pages.values() for choice in possible(page)]
+        chosen = [self._filled(page, choice) for page in self.pages.values() for choice in possible(page)]
         return tuple(Choice(name, each.options) for each in chosen for name in (each.handler, *(each.fallback or ())))
 
 

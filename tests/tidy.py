@@ -34,12 +34,18 @@ KEYS_ARE_KNOWN_BY: Final = (
     "shared/quality.py",
     "shared/messenger.py",
     "shared/owed.py",
+    "shared/ended.py",
+    "shared/forgetting.py",
     "shared/page_notes.py",
     "shared/desk/",
     "shared/lua/",
 )
 """Calls on the bus; dead letters, what the action workers have to say of Graph and of Pages, how calls sounded,
-messages under way, what is owed to Meta, and the desk, which no step on the bus depends on, in a small place each."""
+messages under way, what is owed to Meta, whose records are due, who is to be forgotten, and the desk, which no step on
+the bus depends on, in a small place each."""
+
+
+STEPS_ARE_LOADED_BY: Final = ("bus.py", "outbound.py", "dead.py", "forgetting.py", "desk/floor.py")
 
 
 def files(*suffixes: str, under: tuple[str, ...] = ()) -> Iterator[Path]:
@@ -161,7 +167,7 @@ def test_no_file_names_a_package_registry() -> None:
 
 def test_the_bus_loads_every_script_there_is() -> None:
     scripts = {path.stem for path in files(".lua", under=("shared",))}
-    sources = (text(ROOT / "shared" / module) for module in ("bus.py", "outbound.py", "dead.py", "desk/floor.py"))
+    sources = (text(ROOT / "shared" / module) for module in STEPS_ARE_LOADED_BY)
     loaded = {script for source in sources for script in re.findall(r"""\b_?script\("(\w+)"\)""", source)}
     assert scripts == loaded | {"prelude", "desk"}  # what steps begin with
     assert all(text(path).startswith("-- ") for path in files(".lua"))

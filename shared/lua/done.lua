@@ -19,6 +19,8 @@ redis.call('ZREM', P .. 'due', call)
 redis.call('PEXPIRE', key, ARGV[5])
 redis.call('PEXPIRE', log(call), ARGV[5])
 redis.call('PEXPIRE', P .. 'quality:' .. call, ARGV[5])
+redis.call('XADD', P .. 'ended', 'MINID', '~', math.max(0, now - ARGV[5]), '*', 'c', call)
+redis.call('PEXPIRE', P .. 'ended', ARGV[5])
 local theirs = redis.call('HGET', key, 'meta')
 if theirs then redis.call('PEXPIRE', hash(theirs), ARGV[5]) end
 local asks = redis.call('HGET', key, 'asks')

@@ -18,6 +18,7 @@
 --   hour:<n>   hash    of the calls closed in this hour since 1970, UTC: `outcome <outcome>` -> how many; `answer <ms>` ->
 --                     how many waited for so long, to two digits, from the webhook until both could speak
 --   owed       zset    call -> when to tell Meta its metrics, ms; filled by `done`, emptied by shared/owed.py
+--   ended      stream  c (call), in the order of their ends, for as long as logs are kept; read by shared/ended.py
 --   beaten     when anybody last beat, ms             memory    made anew by the first beat after the server was emptied
 local P = 'pl:{0}:'
 local clock = redis.call('TIME')
@@ -118,9 +119,13 @@ local function may_be(ours, heard)
   return h[1] == 'open' and not h[3] and tonumber(heard) >= tonumber(h[2] or 0)
 end
 
+-- whether a call was closed, and its log removed since: what is late of it has no place any more
+local function is_removed(call, state) return state == 'closed' and redis.call('EXISTS', log(call)) == 0 end
+
 -- append a fact and bring it to whoever has to act on it; of a call on the shelf that is whoever has room
 local function tell(call, fact, epoch)
   local h = redis.call('HMGET', hash(call), 'st', 'own')
+  if is_removed(call, h[1]) then return end
   local seq = append(call, fact, epoch)
   if h[1] == 'closed' then return end
   if h[2] then deliver(h[2], call, seq, fact, epoch)

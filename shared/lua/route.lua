@@ -35,6 +35,7 @@ if wants == 'known' then
   if not state then return {'logged', 0} end
   wants = ''
 end
+if is_removed(call, state) then return {'duplicate', 0} end
 if identity ~= '' and redis.call('HSETNX', key, 's:' .. identity, 1) == 0 then return {'duplicate', 0} end
 local seq = append(call, fact, epoch)
 if seq == 1 then

@@ -1,6 +1,10 @@
 """One call with everything in it, through real processes against a strict Meta."""
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,14 +13,17 @@ import httpx
 import pytest
 
 from shared.calls import facts
+from shared.pseudonyms import pseudonym
 from tests.acceptance.line import PAGES, PIPELINE, Line
 from tests.acceptance.simulated import SimulatedMeta
 from tests.acceptance.standin import until
 
 KEY = {"authorization": "Bearer a-key-for-the-tests"}
 PAGE = PAGES["echo"]
+PSID = "24016538291759001"
 CONSUMER_HZ, OUR_HZ, TOLERANCE_HZ = 620, 440, 5
 WITHIN_S = 30
+RECORDS = "records.jsonl"
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +33,13 @@ def simulated() -> SimulatedMeta:
 
 @pytest.fixture(scope="module")
 def line(simulated: SimulatedMeta, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-    settings = {"PAGELINE_API_KEYS": "a-key-for-the-tests", "CALL_HANDLERS": "onlooker:everything"}
-    with Line(tmp_path_factory.mktemp("whole"), simulated, **settings) as running:
+    home = tmp_path_factory.mktemp("whole")
+    settings = {
+        "PAGELINE_API_KEYS": "a-key-for-the-tests",
+        "CALL_HANDLERS": "onlooker:everything",
+        "RECORDS_SINKS": f"file://{home}/{RECORDS}",
+    }
+    with Line(home, simulated, **settings) as running:
         shutil.copy(Path(__file__).with_name("onlooker.py"), running.home)
         running.processes["sim"] = simulated.start(running.home, "--require-proof")
         running.start(*PIPELINE)
@@ -37,11 +49,11 @@ def line(simulated: SimulatedMeta, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_a_consumer_is_asked_called_spoken_to_shown_and_ends_it_with_a_key(
     line: Line, simulated: SimulatedMeta
 ) -> None:
-    simulated.tell("9001", optin_reply="approve", optin_after_ms=500, pickup="answer", tone_hz=CONSUMER_HZ)
-    wanted = {"page": PAGE, "to": "9001", "handler": "onlooker:everything", "ask_permission": True}
+    simulated.tell(PSID, optin_reply="approve", optin_after_ms=500, pickup="answer", tone_hz=CONSUMER_HZ)
+    wanted = {"page": PAGE, "to": PSID, "handler": "onlooker:everything", "ask_permission": True}
     ours = httpx.post(f"{line.base}/v1/calls", json=wanted, headers=KEY).raise_for_status().json()["call_id"]
 
-    call_id = simulated.call_to("9001")["call_id"]
+    call_id = simulated.call_to(PSID)["call_id"]
     simulated.wait(call_id, state="connected")
 
     def view() -> dict[str, Any]:
@@ -74,6 +86,41 @@ def test_a_consumer_is_asked_called_spoken_to_shown_and_ends_it_with_a_key(
     assert steps.index("messenger_call_permissions") < steps.index("messages") < steps.index("connect")
     assert steps.count("media_update") >= 2
     assert not line.dead_letters()
+
+    (record,) = until(lambda: records_in(line.home / RECORDS), "the record", timeout_s=WITHIN_S)
+    assert (record["call_id"], record["meta_id"], record["outcome"]) == (ours, call_id, "completed")
+    assert record["ended_by"] == "handler"
+    nobody_is_named(line)
+    report = forget(line)
+    assert (report["done"], report["calls"], list(report["records"].values())) == (True, 1, [1])
+    assert line.log_of(ours) == []
+    assert records_in(line.home / RECORDS) == []
+
+
+def records_in(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def nobody_is_named(line: Line) -> None:
+    """No log line and no metric has the consumer's id; the simulator, which is Meta, may say what it likes."""
+    for name in PIPELINE:
+        assert PSID not in line.processes[name].said, name
+    assert pseudonym(PSID) in line.processes["media"].said
+    assert PSID not in httpx.get(f"{line.base}/metrics").text
+
+
+def forget(line: Line) -> dict[str, Any]:
+    told = subprocess.run(
+        [sys.executable, "-m", "pageline", "forget", PSID, "--json"],
+        env={**os.environ, **line.settings},
+        cwd=line.home,
+        capture_output=True,
+        check=False,
+        timeout=20,
+    )
+    assert told.returncode == 0, told
+    report: dict[str, Any] = json.loads(told.stdout)
+    return report
 
 
 def _statuses(call: dict[str, Any], label: str) -> set[str]:

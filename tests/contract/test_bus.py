@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from shared.bus import CALLS_PER_BEAT, Bus, Delivery, Fenced, Routed
+from shared.bus import CALLS_PER_BEAT, Bus, Delivery, Fenced, Routed, hash_of, script
 from shared.calls import facts
 from shared.dead import Letter
+from shared.ended import ENDED
 from shared.errors import LeaseLost
 from shared.outbound import Outbound
 from shared.wire import Wire
@@ -333,6 +334,31 @@ async def test_what_comes_after_the_close_is_only_logged(bus: Bus) -> None:
     assert await hang_up_at_meta(bus) is Routed.LOGGED
     assert await ring(bus) is Routed.DUPLICATE
     assert await claims(bus) == [("one", 1)]
+
+
+async def test_what_comes_late_of_a_call_that_was_forgotten_begins_no_log(bus: Bus) -> None:
+    await join(bus, "one")
+    await ring(bus)
+    forget = script("forget")
+    assert await forget.run(bus.wire, [hash_of(CALL)], [CALL]) == b"open"
+    await bus.done(CALL, "one", 1, "completed")
+    assert await forget.run(bus.wire, [hash_of(CALL)], [CALL]) == b"gone"
+
+    assert await bus.read_log(CALL) == []
+    assert await bus.recent_calls() == []
+    assert await hang_up_at_meta(bus) is Routed.DUPLICATE
+    assert await ring(bus) is Routed.DUPLICATE
+    assert await bus.read_log(CALL) == []
+
+
+async def test_a_call_that_is_closed_is_told_of_in_the_same_step(bus: Bus) -> None:
+    await join(bus, "one")
+    for call_id in (CALL, "c_2"):
+        await ring(bus, call_id)
+        await bus.done(call_id, "one", 1, "completed")
+    await bus.done(CALL, "one", 1, "completed")
+    told = await bus.wire.call("XRANGE", ENDED, "-", "+")
+    assert [fields for _, fields in told] == [[b"c", CALL.encode()], [b"c", b"c_2"]]
 
 
 async def test_a_connect_that_comes_after_the_close_is_only_logged_and_has_no_deadline(bus: Bus) -> None:

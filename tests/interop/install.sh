@@ -26,6 +26,8 @@ command -v chromium >/dev/null || command -v chromium-browser >/dev/null || have
 have GStreamer python3-gst-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice \
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
 
+[ -n "$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null)" ] || have PostgreSQL postgresql
+
 if have pion golang-go golang-github-pion-webrtc.v3-dev; then
     # Debian's packages lie in a GOPATH; only a program in one, with a go.mod, finds `/v3` there.
     gopath=$PWD/.cache/go

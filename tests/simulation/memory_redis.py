@@ -206,9 +206,11 @@ class MemoryRedis(Keys):
     # -- streams -----------------------------------------------------------------------------------------------------
 
     def do_xadd(self, key: bytes, *rest: bytes) -> Reply:
-        most = None
+        most, oldest = None, OLDEST
         if rest[0].upper() == b"MAXLEN":
             most, rest = int(rest[2]), rest[3:]
+        elif rest[0].upper() == b"MINID":
+            oldest, rest = id_of(rest[2]), rest[3:]
         stream = self._keep(key, Stream)
         if rest[0] == b"*":
             entry_id = max((self._now_ms(), 0), (stream.last[0], stream.last[1] + 1))
@@ -221,6 +223,8 @@ class MemoryRedis(Keys):
         self.on_append(key, entry_id, stream.entries[-1][1])
         if most is not None:
             del stream.entries[:-most]
+        while stream.entries[0][0] < oldest:
+            del stream.entries[0]
         self.ring(key)
         return name_of(entry_id)
 

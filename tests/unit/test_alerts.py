@@ -68,6 +68,7 @@ def exposed() -> dict[str, dict[str, set[str]]]:
         Tallied(actions, {"accept": Latency([("0.05", 1), ("+Inf", 1)], 0.01)}),
         {figure: Spread([(str(limits[0]), 1), ("+Inf", 1)], 0.1) for figure, limits in LIMITS.items()},
         [Note("106378625516323", about, "adrift") for about in ("subscription", "settings")],
+        {"file:///var/lib/calls.jsonl": 2},
     )
     of_redis = CollectorRegistry()
     of_redis.register(Exposition(known))

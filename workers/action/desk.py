@@ -7,6 +7,7 @@ from shared.breaker import Breaker
 from shared.bus import Bus
 from shared.meta.metrics import Spelling
 from shared.outbound import Outbound
+from shared.records.sink import Sink
 from shared.tally import Tally
 from workers.action.graph import Graph
 
@@ -24,6 +25,8 @@ class Desk:
     metrics_spelling: Spelling = "sec"
     look_again: Callable[[], None] = lambda: None
     """Reads the tokens again, where they are kept in files that have changed."""
+    sinks: tuple[Sink, ...] = ()
+    """Where call records go."""
     tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:

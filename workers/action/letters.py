@@ -12,7 +12,7 @@ from shared import log
 from shared.calls.ending import FAREWELLS
 from shared.dead import Gone, Letter
 from shared.wire import patiently
-from workers.action import outcome
+from workers.action import outcome, records
 from workers.action.desk import Desk
 from workers.action.errand import Errand, GivenUp
 from workers.action.experience import note_failure, note_success
@@ -33,6 +33,8 @@ async def retry(desk: Desk, letter_id: str, deadline_ms: int) -> str:
         failed = await _say_farewell(desk, letter, deadline_ms)
     elif letter.why == "not_forwarded" and desk.forward_url:
         failed = await pass_on(desk, letter.body, letter.signature)
+    elif letter.why == records.WHY and letter.body:
+        failed = await records.retry(desk.sinks, letter)
     else:
         return "not retriable"
     if failed is None:

@@ -9,10 +9,13 @@ import uvloop
 
 from shared import heap, jobs, log
 from shared.bus import Bus
+from shared.ended import Ended
 from shared.errors import RedisAway
+from shared.records.opening import open_sinks
+from shared.records.sink import Sink
 from shared.settings import Settings
 from shared.wire import Wire
-from workers.action import reports
+from workers.action import records, reports
 from workers.action.desk import Desk
 from workers.action.graph import Graph
 from workers.action.pages import Pages
@@ -33,11 +36,12 @@ def serve(settings: Settings) -> None:
         BadSetting: a setting is missing.
     """
     url, pages = settings.required_redis_url, Pages(settings)
+    sinks = open_sinks(settings.record_addresses, secret=settings.records_webhook_secret)
     heap.settle()
-    uvloop.run(_work(settings, url, pages))
+    uvloop.run(_work(settings, url, pages, sinks))
 
 
-async def _work(settings: Settings, url: str, pages: Pages) -> None:
+async def _work(settings: Settings, url: str, pages: Pages, sinks: tuple[Sink, ...]) -> None:
     client = redis.Redis.from_url(url)
     worker = PoolWorker(jobs.QUEUES, connection=client, url=url, grace_s=LAST_JOBS_S)
     async with (
@@ -53,6 +57,7 @@ async def _work(settings: Settings, url: str, pages: Pages) -> None:
             media_version_start=settings.media_version_start,
             metrics_spelling=settings.meta_metrics_spelling,
             look_again=pages.look,
+            sinks=sinks,
         )
         log.get().info("pages.loaded", pages=sorted(pages))
         beside: list[asyncio.Task[None]] = [
@@ -60,6 +65,10 @@ async def _work(settings: Settings, url: str, pages: Pages) -> None:
             asyncio.create_task(desk.tally.keep_adding_to(wire)),
             asyncio.create_task(pages.keep_looking()),
         ]
+        terms = records.Terms(with_psid=settings.records_psid == "on")
+        for sink in sinks:
+            courier = records.Courier(sink, bus, Ended(wire), terms)
+            beside.append(asyncio.create_task(courier.run(), name=f"records for {sink.name}"))
         if settings.call_metrics == "on":
             beside.append(asyncio.create_task(reports.look_after(desk)))
         if settings.pages_watch_seconds:
@@ -76,6 +85,8 @@ async def _work(settings: Settings, url: str, pages: Pages) -> None:
         finally:
             for task in beside:
                 task.cancel()
+            await asyncio.wait(beside)
+            await asyncio.gather(*(sink.close() for sink in sinks), return_exceptions=True)
             with contextlib.suppress(RedisAway):
                 await desk.tally.add_to(wire)
     client.close()

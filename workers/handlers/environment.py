@@ -1,8 +1,9 @@
 """Settings of the handlers that come with pageline: environment variables, an empty one counting as unset."""
 
-import base64
 import os
 from pathlib import Path
+
+from pageline.signing import key_of
 
 
 def text(name: str, default: str = "") -> str:
@@ -33,11 +34,10 @@ def signing_secret(name: str) -> str:
         ValueError: what is behind `whsec_` is none; the message names the setting and not its value.
     """
     given = text(name)
-    if given.startswith("whsec_"):
-        try:
-            base64.b64decode(given.removeprefix("whsec_"), validate=True)
-        except ValueError:
-            raise ValueError(f"{name} is not usable: what is behind whsec_ is no base64") from None
+    try:
+        key_of(given)
+    except ValueError as error:
+        raise ValueError(f"{name} is not usable: {error}") from None
     return given
 
 

@@ -4,8 +4,6 @@ The note is written first and stays: what the webhook's receiver did not get is 
 """
 
 import asyncio
-import base64
-import hmac
 import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ import msgspec
 import stamina
 
 from pageline import Call
+from pageline.signing import signed
 from workers.handlers import environment
 
 _SOUNDS = files("workers.handlers") / "sounds"
@@ -96,6 +95,7 @@ async def on_lost(call: Call) -> None:
 async def take_voicemail(call: Call, terms: Terms = TERMS) -> None:
     """Take voicemail in a call that was answered, and say goodbye."""
     greeting = call.options.get("voicemail_greeting") or terms.greeting
+    await call.announce_recording()  # before the beep, not after it
     await call.ask(greeting, timeout_s=NO_LONGER_S, finish_on="")  # a key skips the greeting
     await call.play(BEEP)
     now_s = asyncio.get_running_loop().time
@@ -142,8 +142,9 @@ async def _keep(call: Call, voicemail: Voicemail, terms: Terms) -> None:
     )
     steps = [("voicemail.note_not_written", asyncio.to_thread(_write, voicemail.path + ".json", body))]
     if terms.webhook_url:
-        signed = _signed(terms.webhook_secret, Path(voicemail.path).stem, body)
-        steps.append(("voicemail.not_told", _tell(terms.webhook_url, body, signed)))
+        id_ = f"voicemail_{Path(voicemail.path).stem}"
+        headers = signed(terms.webhook_secret, id_, body, at_s=int(time.time()))
+        steps.append(("voicemail.not_told", _tell(terms.webhook_url, body, headers)))
     async with asyncio.TaskGroup() as both:
         for failed, step in steps:
             both.create_task(_in_time(call, voicemail, step, failed))
@@ -167,18 +168,7 @@ def _write(where: str, body: bytes) -> None:
 
 
 @stamina.retry(on=httpx.HTTPError, attempts=3, timeout=TOLD_WITHIN_S, wait_initial=0.2, wait_max=1.0)
-async def _tell(url: str, body: bytes, signed: dict[str, str]) -> None:
+async def _tell(url: str, body: bytes, headers: dict[str, str]) -> None:
     async with httpx.AsyncClient(timeout=TOLD_WITHIN_S) as client:
-        reply = await client.post(url, content=body, headers={"content-type": "application/json", **signed})
+        reply = await client.post(url, content=body, headers={"content-type": "application/json", **headers})
         reply.raise_for_status()
-
-
-def _signed(secret: str, name: str, body: bytes) -> dict[str, str]:
-    """Return the headers of Standard Webhooks; the id is the same however often a note is sent."""
-    key = base64.b64decode(secret.removeprefix("whsec_")) if secret.startswith("whsec_") else secret.encode()
-    id_, at = f"voicemail_{name}", str(int(time.time()))
-    headers = {"webhook-id": id_, "webhook-timestamp": at}
-    if secret:
-        digest = hmac.digest(key, f"{id_}.{at}.".encode() + body, "sha256")
-        headers["webhook-signature"] = f"v1,{base64.b64encode(digest).decode()}"
-    return headers

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from shared.calls.state import Call
 from shared.errors import HandlerUnusable
 from shared.handling import NO_OPTIONS
+from shared.recording import RECORD_CONSENT
 from shared.settings import Settings
 from workers.media import handler
 from workers.media.handler import Script
@@ -43,7 +44,8 @@ class Casting:
         chosen = self._settings.choose(call.page, caller=call.consumer, direction=call.direction, at_ms=call.arrived_ms)
         fallback = chosen.fallback or ()
         if call.handler:
-            return Cast((call.handler, *fallback))
+            consent = {name: value for name, value in chosen.options.items() if name == RECORD_CONSENT}
+            return Cast((call.handler, *fallback), MappingProxyType(consent))
         return Cast((chosen.handler, *fallback), MappingProxyType(dict(chosen.options)))
 
     def script(self, name: str, options: Mapping[str, str] = NO_OPTIONS) -> Script:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from shared.errors import HandlerUnusable
 from shared.handling import NO_OPTIONS, Handler
+from shared.recording import RECORD_CONSENT
 
 OURS: Final = ("ingress", "pageline", "shared", "simulator", "workers")
 
@@ -66,11 +67,14 @@ def check(script: Script, options: Mapping[str, str]) -> None:
     Raises:
         HandlerUnusable: they cannot be used; the message says why.
     """
+    consent = options.get(RECORD_CONSENT)
+    if consent and not Path(consent).is_file():
+        raise HandlerUnusable(f"record_consent in PAGES_FILE: there is no file {consent}")
     look = getattr(sys.modules[script.handler.__module__], "check_options", None)
     if look is None:
         return
     try:
-        look(options)
+        look({name: value for name, value in options.items() if name != RECORD_CONSENT})
     except ValueError as error:
         raise HandlerUnusable(f"{script.name} cannot be used: {error}") from error
 

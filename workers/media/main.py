@@ -17,6 +17,7 @@ from workers.media.casting import Casting
 from workers.media.host import Host
 from workers.media.leg import Leg
 from workers.media.open_line import OpenLine
+from workers.media.retention import keep_swept
 from workers.media.turn import Relays
 from workers.media.voice import voice
 from workers.media.worker import Worker
@@ -68,5 +69,9 @@ async def _work(settings: Settings, url: str, casting: Casting, relays: Relays) 
             ),
         )
         log.get().info("worker.started", worker=worker.name, handlers=casting.names)
+        days = settings.recordings_retention_days
+        sweeping = asyncio.create_task(keep_swept(settings.recordings, days)) if days else None
         await worker.run(stop)
+        if sweeping is not None:
+            sweeping.cancel()
     host.close()

@@ -7,7 +7,7 @@ from typing import Final
 from shared.wire import Wire
 
 SIZE_OF: Final = {b"stream": "XLEN", b"zset": "ZCARD", b"set": "SCARD", b"hash": "HLEN", b"list": "LLEN"}
-HISTORY: Final = frozenset({"log", "call", "index", "job", "results", "finished", "executions"})
+HISTORY: Final = frozenset({"log", "call", "index", "ended", "job", "results", "finished", "executions"})
 """Kinds of ours and of RQ's that are kept for a time after a call, and then expire."""
 
 
