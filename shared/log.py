@@ -47,7 +47,7 @@ def _without_nothing(_logger: object, _method: str, event: structlog.typing.Even
 
 
 def get() -> Logger:
-    """Return a logger; name the event first: `log.info("call.closed", call=..., outcome=...)`."""
+    """Return a logger; name the event first: `log.info("call.summary", call=..., outcome=...)`."""
     logger: Logger = structlog.get_logger()
     return logger
 
@@ -55,3 +55,8 @@ def get() -> Logger:
 def pseudonym(psid: str) -> str:
     """Return a stable stand-in for a consumer's id, fit for logs."""
     return hashlib.blake2b(psid.encode(), digest_size=6, person=b"pageline").hexdigest()
+
+
+def veiled(text: str, psid: str) -> str:
+    """Return a text of somebody else's, an error's say, with the pseudonym wherever it names this consumer."""
+    return text.replace(psid, pseudonym(psid)) if psid else text

@@ -8,9 +8,13 @@ from shared.calls.machine import transition
 from shared.calls.state import Call, Permission, Phase
 
 
-class _Folded(NamedTuple):
+class Folded(NamedTuple):
+    """A call as its log tells it."""
+
     call: Call
     because: str | None
+    ending: facts.Fact | None
+    """What ended it."""
     first_ms: dict[Phase, int]
     """When the call was first in each phase it was in."""
     started_ms: int | None
@@ -18,7 +22,7 @@ class _Folded(NamedTuple):
 
 def summary(call_id: str, log: Iterable[facts.Fact]) -> dict[str, Any]:
     """Return a call's phase, outcome, parties and times (Unix milliseconds), and why it ended."""
-    folded = _fold(log)
+    folded = fold(log)
     call, first_ms = folded.call, folded.first_ms
     return {
         "call_id": call_id,
@@ -37,19 +41,20 @@ def summary(call_id: str, log: Iterable[facts.Fact]) -> dict[str, Any]:
 
 def because(log: Iterable[facts.Fact]) -> str | None:
     """Name what ended a call, or none while nothing has."""
-    return _fold(log).because
+    return fold(log).because
 
 
-def _fold(log: Iterable[facts.Fact]) -> _Folded:
-    call, because, started_ms = Call(), None, None
+def fold(log: Iterable[facts.Fact]) -> Folded:
+    """Return the call as it is, what ended it, and when it was first in which phase."""
+    call, because, ending, started_ms = Call(), None, None, None
     first_ms: dict[Phase, int] = {}
     for fact in log:
         before, (call, _) = call, transition(call, fact)
         if call.outcome is not None and before.outcome is None:
-            because = _because(before, fact)
+            because, ending = _because(before, fact), fact
         first_ms.setdefault(call.phase, fact.at_ms)
         started_ms = fact.at_ms if started_ms is None else started_ms
-    return _Folded(call, because, first_ms, started_ms)
+    return Folded(call, because, ending, first_ms, started_ms)
 
 
 def _because(call: Call, fact: facts.Fact) -> str:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -13,6 +13,7 @@ import redis
 import rq
 
 from shared.calls import facts
+from shared.log import pseudonym
 from tests.acceptance.line import PAGES, Line
 from tests.acceptance.standin import RATE_HZ, Consumer, Meta, Samples, Spelling, dominant_hz, until
 
@@ -220,6 +221,14 @@ def test_nobody_says_what_is_secret(line: Line, meta: Meta) -> None:
     consumer.await_sound(0.1)
     consumer.hang_up()
     line.outcome_of(consumer)
+    said = until(lambda: [told for told in _summaries(line) if told["call"] == consumer.call_id], "the call's line")
+    assert [(told["outcome"], told["consumer"]) for told in said] == [("completed", pseudonym(consumer.psid))]
     for process in line.processes.values():
         for secret in ("a=ice-pwd", "token-", consumer.psid, line.valkey.url, "s3cret"):
             assert secret not in process.said
+
+
+def _summaries(line: Line) -> list[dict[str, Any]]:
+    """Return the canonical lines of the calls that were closed, one for each."""
+    told = line.processes["media"].said.splitlines()
+    return [json.loads(one) for one in told if '"event": "call.summary"' in one and one.endswith("}")]

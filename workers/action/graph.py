@@ -1,6 +1,7 @@
 """Graph, spoken here only: one warm pool of connections, typed attempts instead of exceptions."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final, Self
@@ -27,6 +28,9 @@ MAX_REPLY_BYTES = 1024 * 1024
 
 SHORTEST_TOKEN: Final = 16
 """Shorter ones open nothing: a stand-in's."""
+
+_LONG_NUMBER: Final = re.compile(r"\d{12,}")
+"""Ids of Pages and consumers have 15 digits and more; no code of an error has so many."""
 
 _HEADERS: Final = {"content-type": "application/json", "accept-encoding": "identity"}
 """Replies are asked for and read uncompressed, so that what arrives is what it weighs."""
@@ -99,7 +103,7 @@ class Graph:
         return Attempt(
             Sent.REPLIED,
             status=response.status_code,
-            reply=None if heard is None else _without(token, read_reply(heard)),
+            reply=None if heard is None else _without(token, page, read_reply(heard)),
             body=heard,
             retry_after_s=_retry_after_s(response),
             took_ms=_since_ms(started),
@@ -118,12 +122,18 @@ class Graph:
             return response.status_code  # what it says beside that is not read
 
 
-def _without(token: str, reply: CallsReply | None) -> CallsReply | None:
-    """Take the token out of an error's words, which are logged: "Malformed access token" is followed by it."""
-    if reply is None or reply.error is None or len(token) < SHORTEST_TOKEN:
+def _without(token: str, page: str, reply: CallsReply | None) -> CallsReply | None:
+    """Take out of an error's words, which are logged, the token and whatever may be the id of a consumer.
+
+    "Malformed access token" is followed by it, and "No matching user found" may be.
+    """
+    if reply is None or reply.error is None:
         return reply
-    said = replace(reply.error, message=reply.error.message.replace(token, "..."))
-    return replace(reply, error=said)
+    said = reply.error.message
+    if len(token) >= SHORTEST_TOKEN:
+        said = said.replace(token, "...")
+    said = _LONG_NUMBER.sub(lambda number: number[0] if number[0] == page else "...", said)
+    return replace(reply, error=replace(reply.error, message=said))
 
 
 def _since_ms(started: float) -> int:

@@ -170,7 +170,8 @@ def _write(where: str, body: bytes) -> None:
 async def _tell(url: str, body: bytes, signed: dict[str, str]) -> None:
     async with httpx.AsyncClient(timeout=TOLD_WITHIN_S) as client:
         reply = await client.post(url, content=body, headers={"content-type": "application/json", **signed})
-        reply.raise_for_status()
+        if not reply.is_success:  # httpx's own words quote the URL, which may hold a secret
+            raise RuntimeError(f"voicemail_webhook_url answered {reply.status_code}")
 
 
 def _signed(secret: str, name: str, body: bytes) -> dict[str, str]:

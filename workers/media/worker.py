@@ -12,7 +12,6 @@ from typing import Final
 from shared import log
 from shared.bus import Bus, Delivery
 from shared.calls import facts
-from shared.calls.state import Call
 from shared.clock import boot_ms
 from shared.errors import LeaseLost, RedisAway, RedisForgot
 from shared.messenger import Messenger
@@ -23,6 +22,7 @@ from workers.media.archive import Archive
 from workers.media.casting import Casting
 from workers.media.doorway import Doorway
 from workers.media.drive import drive
+from workers.media.endings import Endings
 from workers.media.holding import Holding, sounding
 from workers.media.host import Host
 from workers.media.leg import Leg
@@ -72,6 +72,7 @@ class Worker:
         self._apology = last_words.apology(settings.fallback_prompt)
         self._archive = Archive(settings.recordings, settings.recordings_store, bus.route)
         self._sampler = Sampler(bus.wire, lambda: sounding(self._held), retention_hours=settings.retention_hours)
+        self._endings = Endings(self.name, self._sampler)
         self._handled = ""
         self._draining = False
         self._left = False
@@ -240,7 +241,8 @@ class Worker:
             await asyncio.wait([driving, fenced], return_when=asyncio.FIRST_COMPLETED)
             if not driving.done():
                 raise LeaseLost(f"epoch {performer.epoch} of call {performer.call_id} is over")
-            self._log_end(driving.result(), held)
+            driving.result()
+            self._endings.tell(held)
             await performer.finish()
         except LeaseLost as lost:
             if performer.shelved:
@@ -291,20 +293,6 @@ class Worker:
         """Say nothing more until a beat confirms that our calls are still ours."""
         self._log.error("worker.froze", calls=len(self._held))
         self._froze_ms = boot_ms()
-
-    def _log_end(self, call: Call, held: Holding) -> None:
-        closed = held.sounded()
-        self._sampler.ended(closed)
-        self._log.info(
-            "call.closed",
-            call=held.performer.call_id,
-            outcome=call.outcome,
-            page=call.page,
-            consumer=log.pseudonym(call.consumer),
-            epoch=held.performer.epoch,
-            mos_estimate=closed.mos_estimate,
-            lasted_ms=self._bus.now_ms() - call.arrived_ms if call.arrived_ms else None,
-        )
 
     # -- the end ----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,109 @@
+"""The canonical line of a call: all that one looks for in the logs, on one line, folded from the call's log.
+
+Whoever closes a call says it once (`call.summary`). docs/operating.md tells what each field means. Pure.
+"""
+
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Any, Final
+
+from shared.calls import facts, quality
+from shared.calls.state import Phase
+from shared.calls.summary import Folded, fold
+from shared.calls.why import why
+
+TOLD: Final = ("mos_estimate", "sent_mos_estimate", "lost_percent", "peer_lost_percent", "jitter_ms", "round_trip_ms")
+"""Which figures of docs/quality.md are on the line."""
+
+
+def trace_id(call_id: str) -> int:
+    """Return the id of the call's trace: 128 bits that every process can work out, so that nothing carries them."""
+    return int.from_bytes(blake2b(call_id.encode(), digest_size=16, person=b"pageline-trace").digest())
+
+
+def canonical(
+    call_id: str, log: Sequence[facts.Fact], *, worker: str, pseudonym: Callable[[str], str]
+) -> dict[str, Any]:
+    """Return the fields of the line; None where there is nothing to say. Times are milliseconds.
+
+    `pseudonym` makes of the consumer's id what may stand in logs.
+    """
+    folded = fold(log)
+    call = folded.call
+    handlers = [fact.handler for fact in log if isinstance(fact, facts.HandlerStarted)]
+    return {
+        "call": call_id,
+        "meta_id": call.meta_id or None,
+        "trace_id": f"{trace_id(call_id):032x}",
+        "epoch": call.epoch,
+        "worker": worker,
+        "page": call.page or None,
+        "consumer": pseudonym(call.consumer) if call.consumer else None,
+        "direction": call.direction or None,
+        "outcome": call.outcome and str(call.outcome),
+        "because": folded.because,
+        "ended_by": folded.ending and _who(folded.ending),
+        **times(folded),
+        "handler": handlers[-1] if handlers else None,
+        "handlers_raised": handlers_raised(log) or None,
+        **_quality(log),
+        "recordings": sum(isinstance(fact, facts.RecordingStarted) for fact in log),
+        "why": [reason.rule for reason in why(log)],
+    }
+
+
+def times(folded: Folded) -> dict[str, int | None]:
+    """Return how long the call rang, how long we took to answer, and how long both could speak.
+
+    `ring_ms` is from the first sign of it (of a call that we place: from when it rings at the consumer's) until both
+    could speak, or until it ended. `answer_ms` is from the webhook until Graph had taken our `accept`.
+    """
+    first_ms = folded.first_ms
+    rang_ms = first_ms.get(Phase.CALLING if folded.call.placed else Phase.RINGING)
+    live_ms = first_ms.get(Phase.LIVE)
+    ended_ms = first_ms.get(Phase.ENDING, first_ms.get(Phase.ENDED))
+    picked_up_ms = ended_ms if live_ms is None else live_ms
+    return {
+        "ring_ms": _between(rang_ms, picked_up_ms),
+        "answer_ms": None if folded.call.placed else _between(rang_ms, first_ms.get(Phase.CONNECTING)),
+        "talk_ms": _between(live_ms, ended_ms),
+    }
+
+
+def handlers_raised(log: Sequence[facts.Fact]) -> int:
+    """Count the handlers of the call that raised."""
+    replaced = sum(isinstance(fact, facts.HandlerReplaced) and fact.because == "raised" for fact in log)
+    return replaced + sum(isinstance(fact, facts.HandlerEnded) and fact.how == "raised" for fact in log)
+
+
+def _between(from_ms: int | None, to_ms: int | None) -> int | None:
+    return None if from_ms is None or to_ms is None else max(0, to_ms - from_ms)
+
+
+def _quality(log: Sequence[facts.Fact]) -> dict[str, float | None]:
+    closed = next((fact for fact in reversed(log) if isinstance(fact, facts.LegClosed)), None)
+    if closed is None or not (closed.packets_received or closed.packets_sent):
+        return {}
+    told = quality.told(closed)
+    return {name: None if (value := told[name]) is None else round(value, 2) for name in TOLD}
+
+
+def _who(ending: facts.Fact) -> str:
+    """Name who or what ended the call."""
+    match ending:
+        case facts.Terminated(status="failed"):
+            return "meta"
+        case facts.Terminated() | facts.PermissionReplied() | facts.LegFailed(reason=facts.PEER_CLOSED):
+            return "consumer"
+        case facts.HangUpAsked(by=by):
+            return by
+        case facts.RejectAsked() | facts.HandlerEnded():
+            return "handler"
+        case facts.LegFailed():
+            return "network"
+        case facts.ActionFailed() | facts.PermissionRead():
+            return "graph"
+        case facts.DeadlinePassed():
+            return "time"
+        case _:  # whoever took it over from a dead one, or too late
+            return "worker"
