@@ -4,21 +4,16 @@ Whoever closes a call says it once (`call.summary`). docs/operating.md tells wha
 """
 
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
 from typing import Any, Final
 
 from shared.calls import facts, quality
 from shared.calls.state import Phase
 from shared.calls.summary import Folded, fold
+from shared.calls.trace import trace_id
 from shared.calls.why import why
 
 TOLD: Final = ("mos_estimate", "sent_mos_estimate", "lost_percent", "peer_lost_percent", "jitter_ms", "round_trip_ms")
 """Which figures of docs/quality.md are on the line."""
-
-
-def trace_id(call_id: str) -> int:
-    """Return the id of the call's trace: 128 bits that every process can work out, so that nothing carries them."""
-    return int.from_bytes(blake2b(call_id.encode(), digest_size=16, person=b"pageline-trace").digest())
 
 
 def canonical(
@@ -58,15 +53,12 @@ def times(folded: Folded) -> dict[str, int | None]:
     `ring_ms` is from the first sign of it (of a call that we place: from when it rings at the consumer's) until both
     could speak, or until it ended. `answer_ms` is from the webhook until Graph had taken our `accept`.
     """
-    first_ms = folded.first_ms
-    rang_ms = first_ms.get(Phase.CALLING if folded.call.placed else Phase.RINGING)
-    live_ms = first_ms.get(Phase.LIVE)
-    ended_ms = first_ms.get(Phase.ENDING, first_ms.get(Phase.ENDED))
-    picked_up_ms = ended_ms if live_ms is None else live_ms
+    rang_ms = folded.first_ms.get(Phase.CALLING if folded.call.placed else Phase.RINGING)
+    answered_ms = None if folded.call.placed else folded.first_ms.get(Phase.CONNECTING)
     return {
-        "ring_ms": _between(rang_ms, picked_up_ms),
-        "answer_ms": None if folded.call.placed else _between(rang_ms, first_ms.get(Phase.CONNECTING)),
-        "talk_ms": _between(live_ms, ended_ms),
+        "ring_ms": _between(rang_ms, folded.ended_ms if folded.live_ms is None else folded.live_ms),
+        "answer_ms": _between(rang_ms, answered_ms),
+        "talk_ms": _between(folded.live_ms, folded.ended_ms),
     }
 
 

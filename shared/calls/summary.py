@@ -19,11 +19,21 @@ class Folded(NamedTuple):
     """When the call was first in each phase it was in."""
     started_ms: int | None
 
+    @property
+    def live_ms(self) -> int | None:
+        """Return since when both could speak."""
+        return self.first_ms.get(Phase.LIVE)
+
+    @property
+    def ended_ms(self) -> int | None:
+        """Return when it was known how the call ended."""
+        return self.first_ms.get(Phase.ENDING, self.first_ms.get(Phase.ENDED))
+
 
 def summary(call_id: str, log: Iterable[facts.Fact]) -> dict[str, Any]:
     """Return a call's phase, outcome, parties and times (Unix milliseconds), and why it ended."""
     folded = fold(log)
-    call, first_ms = folded.call, folded.first_ms
+    call = folded.call
     return {
         "call_id": call_id,
         "meta_id": call.meta_id or (None if call.placed else call_id),
@@ -34,8 +44,8 @@ def summary(call_id: str, log: Iterable[facts.Fact]) -> dict[str, Any]:
         "page": call.page,
         "consumer": call.consumer,
         "started_ms": folded.started_ms,
-        "live_ms": first_ms.get(Phase.LIVE),
-        "ended_ms": first_ms.get(Phase.ENDING, first_ms.get(Phase.ENDED)),
+        "live_ms": folded.live_ms,
+        "ended_ms": folded.ended_ms,
     }
 
 

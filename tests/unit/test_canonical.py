@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from shared import log
 from shared.calls import facts
-from shared.calls.canonical import TOLD, canonical, trace_id
+from shared.calls.canonical import TOLD, canonical
+from shared.calls.trace import trace_id
 from tests.unit.test_why import ACCEPTING, ARRIVED, CALLING, CLAIMED, GAVE_UP, GONE, LIVE, OFFER, STARTED, at, closed
 
 PSID = "5275811702471834"

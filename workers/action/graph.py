@@ -29,6 +29,8 @@ MAX_REPLY_BYTES = 1024 * 1024
 SHORTEST_TOKEN: Final = 16
 """Shorter ones open nothing: a stand-in's."""
 
+LONGEST_TRACE_ID: Final = 64
+
 _LONG_NUMBER: Final = re.compile(r"\d{12,}")
 """Ids of Pages and consumers have 15 digits and more; no code of an error has so many."""
 
@@ -109,6 +111,7 @@ class Graph:
             took_ms=_since_ms(started),
             usage=read_usage(response.headers),
             date_s=_date_s(response),
+            heard_as=response.headers.get("x-fb-trace-id", "")[:LONGEST_TRACE_ID] or None,
         )
 
     async def pass_on(self, url: str, body: bytes, signature: bytes) -> int:

@@ -1,22 +1,29 @@
-"""What is told of a call once it is closed: its canonical line, and its figures among those of all."""
+"""What is told of a call once it is closed: its canonical line, its trace, and its figures among those of all."""
 
 from shared import log
 from shared.calls.canonical import canonical
 from workers.media.holding import Holding
 from workers.media.sampler import Sampler
+from workers.media.tracing import Tracing
 
 
 class Endings:
     """Tells of the calls that this worker closes. Who dies in between tells nothing; the call's log still does."""
 
-    def __init__(self, worker: str, sampler: Sampler) -> None:
+    def __init__(self, worker: str, sampler: Sampler, tracing: Tracing | None) -> None:
         self._worker = worker
         self._sampler = sampler
+        self._tracing = tracing
         self._log = log.get()
 
     def tell(self, held: Holding) -> None:
         """Tell of a call whose log ends with `Closed`."""
-        told = [entry.fact for entry in held.log]
-        self._sampler.ended(held.sounded())
-        line = canonical(held.performer.call_id, told, worker=self._worker, pseudonym=log.pseudonym)
-        self._log.info("call.summary", **line)
+        call_id, told = held.performer.call_id, [entry.fact for entry in held.log]
+        try:
+            self._sampler.ended(held.sounded())
+            line = canonical(call_id, told, worker=self._worker, pseudonym=log.pseudonym)
+            self._log.info("call.summary", **line)
+            if self._tracing is not None:
+                self._tracing.tell(call_id, told, line)
+        except Exception:  # noqa: BLE001 logged: the call has ended as it should, and what is left of it has to be let go
+            self._log.exception("call.untold", call=call_id)

@@ -31,6 +31,7 @@ from workers.media.rounds import Rounds
 from workers.media.sampler import Sampler
 from workers.media.spare_legs import SpareLegs
 from workers.media.ticker import TICK_S, Ticker
+from workers.media.tracing import Tracing
 
 BEAT_EVERY_S: Final = 1.0
 LEASE_MARGIN_MS: Final = 1_000
@@ -54,6 +55,7 @@ class Worker:
         host: Host,
         casting: Casting,
         make_leg: Callable[[], Leg],
+        tracing: Tracing | None = None,
         tick_s: float = TICK_S,
     ) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -72,7 +74,7 @@ class Worker:
         self._apology = last_words.apology(settings.fallback_prompt)
         self._archive = Archive(settings.recordings, settings.recordings_store, bus.route)
         self._sampler = Sampler(bus.wire, lambda: sounding(self._held), retention_hours=settings.retention_hours)
-        self._endings = Endings(self.name, self._sampler)
+        self._endings = Endings(self.name, self._sampler, tracing)
         self._handled = ""
         self._draining = False
         self._left = False
