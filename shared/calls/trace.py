@@ -90,7 +90,8 @@ def _claims(log: Iterable[facts.Fact]) -> Iterator[Span]:
             case facts.Arrived() | facts.Placed() | facts.HandedBack():
                 free_since_ms = fact.at_ms
             case facts.Claimed(worker=worker, epoch=epoch):
-                told: dict[str, Attribute] = {"worker": worker, "epoch": epoch, "taken_over": epoch > 1 and free_since_ms is None}
+                taken_over = epoch > 1 and free_since_ms is None
+                told: dict[str, Attribute] = {"worker": worker, "epoch": epoch, "taken_over": taken_over}
                 yield Span("claim", fact.at_ms if free_since_ms is None else free_since_ms, fact.at_ms, told)
                 free_since_ms = None
 
