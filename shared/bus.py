@@ -18,7 +18,7 @@ Source of the rules: docs/decisions/0001-a-call-is-its-log.md.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from enum import StrEnum
 from importlib.resources import files
 from typing import Final, NamedTuple, NoReturn
@@ -26,9 +26,10 @@ from typing import Final, NamedTuple, NoReturn
 import msgspec
 from msgspec.structs import replace
 
-from shared import jobs
+from shared import census, jobs
 from shared.calls import facts
 from shared.calls.remembered import remembered
+from shared.census import Census
 from shared.clock import unix_ms
 from shared.dead import DeadLetters, Letter
 from shared.errors import LeaseLost, RedisAway, RedisForgot
@@ -238,20 +239,9 @@ class Bus:
         found = await self.wire.call("ZREVRANGE", f"{PREFIX}index", 0, limit - 1)
         return [call_id.decode() for call_id in found]
 
-    async def census(self) -> "Census":
+    async def census(self) -> Census:
         """Count workers, slots and calls, for readiness, metrics and the command line."""
-        now_s, now_us = await self.wire.call("TIME")
-        now_ms = int(now_s) * 1000 + int(now_us) // 1000
-        live = [w.decode() for w in await self.wire.call("ZRANGEBYSCORE", f"{PREFIX}workers", f"({now_ms}", "+inf")]
-        waiting = int(await self.wire.call("ZCARD", f"{PREFIX}wait"))
-        workers = []
-        for worker in live:
-            capacity = await self.wire.call("HGET", f"{PREFIX}capacity", worker)
-            held = int(await self.wire.call("SCARD", f"{PREFIX}own:{worker}"))
-            workers.append(WorkerCensus(worker, None if capacity is None else int(capacity), held))
-        closed = await self.wire.call("HGETALL", f"{PREFIX}closed")
-        outcomes = {outcome.decode(): int(count) for outcome, count in zip(closed[::2], closed[1::2], strict=True)}
-        return Census(tuple(workers), waiting, outcomes)
+        return await census.take(self.wire, PREFIX)
 
     async def bury(self, letter: Letter) -> None:
         """Keep what could not be read or done, whole, with the reason."""
@@ -276,23 +266,6 @@ class Bus:
         """Return a stashed body and its signature header."""
         body, signature = await self.wire.call("HMGET", f"pl:forward:{digest}", "body", "signature")
         return None if body is None else (body, signature)
-
-
-class WorkerCensus(NamedTuple):
-    """One live media worker; a capacity of none is draining."""
-
-    worker: str
-    capacity: int | None
-    held: int
-
-
-class Census(NamedTuple):
-    """Who is there and what waits."""
-
-    workers: tuple[WorkerCensus, ...]
-    waiting: int
-    closed: Mapping[str, int]
-    """Outcomes of all calls that were ever closed."""
 
 
 def script(name: str) -> Script:

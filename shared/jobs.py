@@ -134,3 +134,9 @@ async def enqueue(wire: Wire, queue: str, function: str, args: Sequence[Any], *,
     keys, values = rest[: int(key_count)], rest[int(key_count) :]
     _, is_new = await asyncio.gather(wire.send(*register_queue), _push_if_new.run(wire, keys, values))
     return bool(is_new)
+
+
+async def depths(wire: Wire) -> dict[str, int]:
+    """Return how many jobs wait on each queue."""
+    lengths = await asyncio.gather(*(wire.send("LLEN", _queues[name].key) for name in QUEUES))
+    return dict(zip(QUEUES, map(int, lengths), strict=True))

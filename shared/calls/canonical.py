@@ -40,7 +40,7 @@ def canonical(
         "ended_by": folded.ending and _who(folded.ending),
         **times(folded),
         "handler": handlers[-1] if handlers else None,
-        "handlers_raised": handlers_raised(log) or None,
+        "handlers_raised": sum(how == "raised" for how in handlers_ended(log)) or None,
         **_quality(log),
         "recordings": sum(isinstance(fact, facts.RecordingStarted) for fact in log),
         "why": [reason.rule for reason in why(log)],
@@ -62,10 +62,22 @@ def times(folded: Folded) -> dict[str, int | None]:
     }
 
 
-def handlers_raised(log: Sequence[facts.Fact]) -> int:
-    """Count the handlers of the call that raised."""
-    replaced = sum(isinstance(fact, facts.HandlerReplaced) and fact.because == "raised" for fact in log)
-    return replaced + sum(isinstance(fact, facts.HandlerEnded) and fact.how == "raised" for fact in log)
+def waited(log: Sequence[facts.Fact], answer_ms: int | None) -> dict[str, float | None]:
+    """Return for what a caller waited: until Graph had taken our `accept`, and until our first packet had left."""
+    arrived = next((fact for fact in log if isinstance(fact, facts.Arrived)), None)
+    connected = next((fact for fact in log if isinstance(fact, facts.LegConnected)), None)
+    if answer_ms is None or arrived is None or connected is None:
+        return {"answer_ms": answer_ms}
+    return {"answer_ms": answer_ms, "first_audio_ms": max(0, connected.at_ms - arrived.at_ms)}
+
+
+def handlers_ended(log: Sequence[facts.Fact]) -> list[str]:
+    """Return how the handlers of the call ended, one after the other."""
+    return [
+        fact.because if isinstance(fact, facts.HandlerReplaced) else fact.how
+        for fact in log
+        if isinstance(fact, facts.HandlerReplaced | facts.HandlerEnded)
+    ]
 
 
 def _between(from_ms: int | None, to_ms: int | None) -> int | None:

@@ -14,14 +14,16 @@ import ingress.webhook  # noqa: F401 counts what a web process shows of its own
 from ingress.exposition import Exposition, Known
 from pageline.cli import app
 from shared.breaker import TRIPS_AT, Trouble
-from shared.bus import Census, WorkerCensus
 from shared.calls import facts
 from shared.calls.ending import FAREWELLS
 from shared.calls.state import Outcome
+from shared.census import Census, WorkerCensus
 from shared.dead import Gone, Standing
+from shared.jobs import QUEUES
 from shared.page_notes import Note
 from shared.quality import LIMITS, Spread
 from shared.tally import Latency, Tallied
+from shared.vitals import Vital, Vitals
 from workers.action.usage import HIGH_PERCENT
 from workers.action.verdict import Verdict
 
@@ -62,12 +64,14 @@ def exposed() -> dict[str, dict[str, set[str]]]:
     """Return what /metrics shows when all there is to show is known: names, their labels, and the labels' values."""
     actions = {(action, verdict): 1 for action in ("accept", *FAREWELLS) for verdict in (*Verdict, "stale")}
     known = Known(
-        Census((WorkerCensus("one", 25, 3),), waiting=1, closed=dict.fromkeys(Outcome, 1)),
+        Census((WorkerCensus("one", 25, 3),), waiting=1, closed=dict.fromkeys(Outcome, 1), waited_ms=1),
         Standing(kept=1, buried={"action_graph": 2}, gone=dict.fromkeys(Gone, 1)),
         [Trouble("106378625516323", TRIPS_AT, "code 190", HIGH_PERCENT, "x-app-usage")],
-        Tallied(actions, {"accept": Latency([("0.05", 1), ("+Inf", 1)], 0.01)}),
+        Tallied(actions, {"accept": Latency([("0.05", 1), ("+Inf", 1)], 0.01)}, {"raised": 1, "returned": 1}),
         {figure: Spread([(str(limits[0]), 1), ("+Inf", 1)], 0.1) for figure, limits in LIMITS.items()},
         [Note("106378625516323", about, "adrift") for about in ("subscription", "settings")],
+        Vitals([Vital(kind="media", at_ms=0, rss_bytes=1, late_p95_ms=1.0, late_max_ms=2.0)], {"media": 0.5}),
+        dict.fromkeys(QUEUES, 0),
     )
     of_redis = CollectorRegistry()
     of_redis.register(Exposition(known))

@@ -11,6 +11,7 @@ from shared import heap, jobs, log
 from shared.bus import Bus
 from shared.errors import RedisAway
 from shared.settings import Settings
+from shared.vitals import Pulse
 from shared.wire import Wire
 from workers.action import reports
 from workers.action.desk import Desk
@@ -59,6 +60,7 @@ async def _work(settings: Settings, url: str, pages: Pages) -> None:
             asyncio.create_task(bus.look_after(lease_ms=settings.lease_ms)),
             asyncio.create_task(desk.tally.keep_adding_to(wire)),
             asyncio.create_task(pages.keep_looking()),
+            asyncio.create_task(Pulse("action", wire, bus.now_ms).keep_telling()),
         ]
         if settings.call_metrics == "on":
             beside.append(asyncio.create_task(reports.look_after(desk)))

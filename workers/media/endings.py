@@ -1,7 +1,8 @@
 """What is told of a call once it is closed: its canonical line, its trace, and its figures among those of all."""
 
 from shared import log
-from shared.calls.canonical import canonical
+from shared.calls.canonical import canonical, handlers_ended, waited
+from shared.tally import Tally
 from workers.media.holding import Holding
 from workers.media.sampler import Sampler
 from workers.media.tracing import Tracing
@@ -14,6 +15,7 @@ class Endings:
         self._worker = worker
         self._sampler = sampler
         self._tracing = tracing
+        self.tally = Tally()
         self._log = log.get()
 
     def tell(self, held: Holding) -> None:
@@ -22,6 +24,9 @@ class Endings:
         try:
             self._sampler.ended(held.sounded())
             line = canonical(call_id, told, worker=self._worker, pseudonym=log.pseudonym)
+            self._sampler.took(waited(told, line["answer_ms"]))
+            for how in handlers_ended(told):
+                self.tally.handler_ended(how)
             self._log.info("call.summary", **line)
             if self._tracing is not None:
                 self._tracing.tell(call_id, told, line)

@@ -16,6 +16,7 @@ from shared.clock import boot_ms
 from shared.errors import LeaseLost, RedisAway, RedisForgot
 from shared.messenger import Messenger
 from shared.settings import Settings
+from shared.vitals import Pulse
 from shared.wire import patiently
 from workers.media import intake, last_words
 from workers.media.archive import Archive
@@ -89,6 +90,7 @@ class Worker:
             on_frozen=self._fall_silent,
             every_s=tick_s,
         )
+        self._pulse = Pulse("media", bus.wire, bus.now_ms, self._ticker.load.late_ms)
         self._log = log.get()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -102,6 +104,8 @@ class Worker:
             asyncio.create_task(self._legs.refill(), name="spare legs"),
             asyncio.create_task(self._sampler.run(), name="samples"),
             asyncio.create_task(self._archive.run(), name="recordings"),
+            asyncio.create_task(self._endings.tally.keep_adding_to(self._bus.wire), name="tally"),
+            asyncio.create_task(self._pulse.keep_telling(), name="pulse"),
         ]
         stopped = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -120,6 +124,7 @@ class Worker:
                 chore.cancel()
             await asyncio.wait(chores)
         with contextlib.suppress(RedisAway, LeaseLost):
+            await self._endings.tally.add_to(self._bus.wire)
             await self._bus.beat(self.name, lease_ms=0)
         self._log.info("worker.left", worker=self.name)
 

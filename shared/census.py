@@ -1,0 +1,48 @@
+"""Who is there and what waits: media workers and their slots, calls without an owner, outcomes so far."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from shared.wire import Wire
+
+
+class WorkerCensus(NamedTuple):
+    """One live media worker; a capacity of none is draining."""
+
+    worker: str
+    capacity: int | None
+    held: int
+
+
+class Census(NamedTuple):
+    """Who is there and what waits."""
+
+    workers: tuple[WorkerCensus, ...]
+    waiting: int
+    closed: Mapping[str, int]
+    """Outcomes of all calls that were ever closed."""
+    waited_ms: int = 0
+    """Since the most urgent call that waits was heard of; 0 where none waits."""
+
+
+async def take(wire: Wire, prefix: str) -> Census:
+    """Count; `prefix` is that of the bus's keys."""
+    now_s, now_us = await wire.call("TIME")
+    now_ms = int(now_s) * 1000 + int(now_us) // 1000
+    live = [w.decode() for w in await wire.call("ZRANGEBYSCORE", f"{prefix}workers", f"({now_ms}", "+inf")]
+    waiting = int(await wire.call("ZCARD", f"{prefix}wait"))
+    workers = []
+    for worker in live:
+        capacity = await wire.call("HGET", f"{prefix}capacity", worker)
+        held = int(await wire.call("SCARD", f"{prefix}own:{worker}"))
+        workers.append(WorkerCensus(worker, None if capacity is None else int(capacity), held))
+    closed = await wire.call("HGETALL", f"{prefix}closed")
+    outcomes = {outcome.decode(): int(count) for outcome, count in zip(closed[::2], closed[1::2], strict=True)}
+    return Census(tuple(workers), waiting, outcomes, await _waited_ms(wire, prefix, now_ms) if waiting else 0)
+
+
+async def _waited_ms(wire: Wire, prefix: str, now_ms: int) -> int:
+    """Return since when the most urgent call waits that is not merely to be ended: those come first, at 0."""
+    ringing = await wire.call("ZRANGEBYSCORE", f"{prefix}wait", "(0", "+inf", "LIMIT", 0, 1)
+    heard_ms = await wire.call("ZSCORE", f"{prefix}index", ringing[0]) if ringing else None
+    return 0 if heard_ms is None else max(0, now_ms - int(heard_ms))
