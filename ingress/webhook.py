@@ -31,6 +31,9 @@ _KINDS = Counter("pageline_webhook_kinds_total", "Call events by what they tell.
 _OTHER_FIELDS = Counter("pageline_webhook_other_fields_total", "Webhook entries that are not calls.", ["field"])
 _KNOWN_FIELDS: Final = frozenset({"messaging", "changes", "call_settings", "call_permission_reply", "standby"})
 
+for _field in (*_KNOWN_FIELDS, "unknown"):
+    _OTHER_FIELDS.labels(_field)  # there from the start, so that the first one is an increase
+
 _OK = 200
 _UNAUTHORIZED = 401
 _TOO_LARGE = 413

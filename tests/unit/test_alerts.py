@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import REGISTRY
+from prometheus_client.core import REGISTRY, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 import ingress.webhook  # noqa: F401 counts what a web process shows of its own
@@ -60,8 +60,8 @@ def alerts() -> list[Alert]:
     return found
 
 
-def exposed() -> dict[str, dict[str, set[str]]]:
-    """Return what /metrics shows when all there is to show is known: names, their labels, and the labels' values."""
+def families() -> list[Metric]:
+    """Return what /metrics shows when all there is to show is known."""
     actions = {(action, verdict): 1 for action in ("accept", *FAREWELLS) for verdict in (*Verdict, "stale")}
     known = Known(
         Census((WorkerCensus("one", 25, 3),), waiting=1, closed=dict.fromkeys(Outcome, 1), waited_ms=1),
@@ -75,8 +75,13 @@ def exposed() -> dict[str, dict[str, set[str]]]:
     )
     of_redis = CollectorRegistry()
     of_redis.register(Exposition(known))
+    return list(text_string_to_metric_families((generate_latest(REGISTRY) + generate_latest(of_redis)).decode()))
+
+
+def exposed() -> dict[str, dict[str, set[str]]]:
+    """Return the names on /metrics, their labels, and the labels' values."""
     shown: dict[str, dict[str, set[str]]] = {}
-    for family in text_string_to_metric_families((generate_latest(REGISTRY) + generate_latest(of_redis)).decode()):
+    for family in families():
         for sample in family.samples:
             labels = shown.setdefault(sample.name, {})
             for label, value in sample.labels.items():
