@@ -1,6 +1,8 @@
 """The alerts and their runbooks say nothing that is not so: pages, metrics, log events, commands and settings exist."""
 
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -29,6 +31,8 @@ from workers.action.verdict import Verdict
 
 ROOT: Final = Path(__file__).parents[2]
 RULES: Final = ROOT / "deploy" / "alerts.yaml"
+RULE_TESTS: Final = Path(__file__).with_name("alerts_test.yaml")
+PROMTOOL: Final = shutil.which("promtool")
 RUNBOOKS: Final = ROOT / "deploy" / "runbooks"
 PAGES: Final = sorted(RUNBOOKS.glob("*.md"))
 SECTIONS: Final = [
@@ -53,7 +57,7 @@ def alerts() -> list[Alert]:
     found = []
     for rule in RULES.read_text().split("\n      - alert: ")[1:]:
         expression = re.search(r"^        expr: (\|\n(?:          .*\n)+|.*\n)", rule, re.MULTILINE)
-        runbook = re.search(r"^          runbook: (\S+)$", rule, re.MULTILINE)
+        runbook = re.search(r"^          runbook_url: (\S+)$", rule, re.MULTILINE)
         assert expression, rule
         assert runbook, rule
         found.append(Alert(rule.split("\n")[0], expression[1].removeprefix("|"), runbook[1]))
@@ -146,6 +150,17 @@ def test_an_expression_groups_by_labels_that_its_metrics_have() -> None:
         known = {label for metric in re.findall(r"\bpageline_\w+", alert.expression) for label in shown[metric]}
         for labels in re.findall(r"\bby \((.*?)\)", alert.expression):
             assert set(labels.split(", ")) <= known, alert.name
+
+
+@pytest.mark.skipif(not PROMTOOL, reason="promtool is not there; Debian has it in `prometheus`")
+def test_every_alert_fires_where_it_should_and_is_silent_where_all_is_well() -> None:
+    for command in (["check", "rules", RULES], ["test", "rules", RULE_TESTS]):
+        ran = subprocess.run([str(PROMTOOL), *map(str, command)], capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_every_alert_has_a_rule_test_in_which_it_fires() -> None:
+    assert set(re.findall(r'alertname="(\w+)"', RULE_TESTS.read_text())) == {alert.name for alert in alerts()}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
