@@ -15,6 +15,7 @@ from shared.choice import Choice, choose, possible
 from shared.errors import BadSetting
 from shared.ice_servers import IceServer, read_servers
 from shared.pages import Page, read_pages
+from shared.redis_address import trusting
 
 DEFAULT_HANDLER: Final = "workers.handlers.announce:answer"
 
@@ -27,6 +28,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     """Every setting, with its default; an empty variable counts as unset."""
 
     redis_url: str = ""
+    redis_ca_file: str = ""
     meta_app_secret: str = ""
     meta_verify_token: str = ""
     page_tokens: str = ""
@@ -237,11 +239,12 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """
     given = {name: value for name, value in environ.items() if value}
     try:
-        return msgspec.convert(given, Settings, strict=False)
+        settings = msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$.")
         name = where.rstrip("`")
         raise BadSetting(f"{name}={given.get(name, '')!r} is not usable: {what[0].lower()}{what[1:]}.") from error
+    return msgspec.structs.replace(settings, redis_url=trusting(settings.redis_url, settings.redis_ca_file))
 
 
 def tokens_of(pages: Mapping[str, Page]) -> dict[str, str]:
