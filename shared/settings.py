@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from shared import outward
 from shared.choice import Choice, choose, possible
 from shared.errors import BadSetting
 from shared.ice_servers import IceServer, read_servers
@@ -244,6 +245,11 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         what, _, where = str(error).partition(" - at `$.")
         name = where.rstrip("`")
         raise BadSetting(f"{name}={given.get(name, '')!r} is not usable: {what[0].lower()}{what[1:]}.") from error
+    if settings.webhook_forward_url:
+        try:
+            outward.check(settings.webhook_forward_url, "WEBHOOK_FORWARD_URL")
+        except outward.UrlRefused as refused:
+            raise BadSetting(f"{refused}.") from refused
     return msgspec.structs.replace(settings, redis_url=trusting(settings.redis_url, settings.redis_ca_file))
 
 

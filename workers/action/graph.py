@@ -1,6 +1,7 @@
 """Graph, spoken here only: one warm pool of connections, typed attempts instead of exceptions."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -9,6 +10,7 @@ from typing import Final, Self
 import httpx
 from msgspec.structs import replace
 
+from shared import outward
 from shared.clock import monotonic_s
 from shared.meta.graph import CallsReply, read_reply
 from shared.meta.signature import appsecret_proof
@@ -119,9 +121,22 @@ class Graph:
 
         Raises:
             httpx.HTTPError: it could not be reached.
+            UrlRefused: the URL leads where it may not.
         """
-        headers = {b"content-type": b"application/json", b"x-hub-signature-256": signature}
-        async with self._client.stream("POST", url, content=body, headers=headers) as response:
+        try:
+            *others, last = await outward.pin(url, "WEBHOOK_FORWARD_URL")
+        except OSError as error:
+            raise httpx.ConnectError(str(error)) from error
+        headers = {"content-type": "application/json", "x-hub-signature-256": signature.decode("latin-1")}
+        for to in others:
+            with contextlib.suppress(httpx.ConnectError):
+                return await self._pass_on(to, body, headers)
+        return await self._pass_on(last, body, headers)
+
+    async def _pass_on(self, to: outward.Pinned, body: bytes, headers: dict[str, str]) -> int:
+        async with self._client.stream(
+            "POST", to.url, content=body, headers=headers | to.headers, extensions=to.extensions
+        ) as response:
             return response.status_code  # what it says beside that is not read
 
 

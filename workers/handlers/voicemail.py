@@ -5,6 +5,7 @@ The note is written first and stays: what the webhook's receiver did not get is 
 
 import asyncio
 import base64
+import contextlib
 import hmac
 import time
 from collections.abc import Coroutine, Mapping
@@ -19,7 +20,7 @@ import httpx
 import msgspec
 import stamina
 
-from pageline import Call
+from pageline import Call, outward
 from workers.handlers import environment
 
 _SOUNDS = files("workers.handlers") / "sounds"
@@ -168,10 +169,23 @@ def _write(where: str, body: bytes) -> None:
 
 @stamina.retry(on=httpx.HTTPError, attempts=3, timeout=TOLD_WITHIN_S, wait_initial=0.2, wait_max=1.0)
 async def _tell(url: str, body: bytes, signed: dict[str, str]) -> None:
-    async with httpx.AsyncClient(timeout=TOLD_WITHIN_S) as client:
-        reply = await client.post(url, content=body, headers={"content-type": "application/json", **signed})
+    async with httpx.AsyncClient(timeout=TOLD_WITHIN_S, trust_env=False) as client:
+        reply = await _post(client, url, body, {"content-type": "application/json", **signed})
         if not reply.is_success:  # httpx's own words quote the URL, which may hold a secret
-            raise RuntimeError(f"voicemail_webhook_url answered {reply.status_code}")
+            said = f"VOICEMAIL_WEBHOOK_URL answered {reply.status_code}"
+            raise httpx.HTTPStatusError(said, request=reply.request, response=reply)
+
+
+async def _post(client: httpx.AsyncClient, url: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
+    """Post to the first of the receiver's addresses that answers."""
+    try:
+        *others, last = await outward.pin(url, "VOICEMAIL_WEBHOOK_URL")
+    except OSError as error:
+        raise httpx.ConnectError(str(error)) from error
+    for to in others:
+        with contextlib.suppress(httpx.ConnectError):
+            return await client.post(to.url, content=body, headers=headers | to.headers, extensions=to.extensions)
+    return await client.post(last.url, content=body, headers=headers | last.headers, extensions=last.extensions)
 
 
 def _signed(secret: str, name: str, body: bytes) -> dict[str, str]:
