@@ -11,19 +11,18 @@ from workers.media.tracing import Tracing
 class Endings:
     """Tells of the calls that this worker closes. Who dies in between tells nothing; the call's log still does."""
 
-    def __init__(self, worker: str, sampler: Sampler, tracing: Tracing | None) -> None:
-        self._worker = worker
+    def __init__(self, sampler: Sampler, tracing: Tracing | None) -> None:
         self._sampler = sampler
         self._tracing = tracing
         self.tally = Tally()
         self._log = log.get()
 
-    def tell(self, held: Holding) -> None:
-        """Tell of a call whose log ends with `Closed`."""
+    def tell(self, held: Holding, *, worker: str) -> None:
+        """Tell of a call whose log ends with `Closed`, which this worker wrote."""
         call_id, told = held.performer.call_id, [entry.fact for entry in held.log]
         try:
             self._sampler.ended(held.sounded())
-            line = canonical(call_id, told, worker=self._worker, pseudonym=log.pseudonym)
+            line = canonical(call_id, told, worker=worker, pseudonym=log.pseudonym)
             self._sampler.took(waited(told, line["answer_ms"]))
             for how in handlers_ended(told):
                 self.tally.handler_ended(how)

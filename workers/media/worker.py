@@ -75,7 +75,7 @@ class Worker:
         self._apology = last_words.apology(settings.fallback_prompt)
         self._archive = Archive(settings.recordings, settings.recordings_store, bus.route)
         self._sampler = Sampler(bus.wire, lambda: sounding(self._held), retention_hours=settings.retention_hours)
-        self._endings = Endings(self.name, self._sampler, tracing)
+        self._endings = Endings(self._sampler, tracing)
         self._handled = ""
         self._draining = False
         self._left = False
@@ -249,7 +249,7 @@ class Worker:
             if not driving.done():
                 raise LeaseLost(f"epoch {performer.epoch} of call {performer.call_id} is over")
             driving.result()
-            self._endings.tell(held)
+            self._endings.tell(held, worker=self.name)
             await performer.finish()
         except LeaseLost as lost:
             if performer.shelved:
