@@ -28,6 +28,7 @@ def canonical(
     handlers = [fact.handler for fact in log if isinstance(fact, facts.HandlerStarted)]
     return {
         "call": call_id,
+        "outcome": call.outcome and str(call.outcome),
         "meta_id": call.meta_id or None,
         "trace_id": f"{trace_id(call_id):032x}",
         "epoch": call.epoch,
@@ -35,7 +36,6 @@ def canonical(
         "page": call.page or None,
         "consumer": pseudonym(call.consumer) if call.consumer else None,
         "direction": call.direction or None,
-        "outcome": call.outcome and str(call.outcome),
         "because": folded.because,
         "ended_by": folded.ending and _who(folded.ending),
         **times(folded),
