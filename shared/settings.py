@@ -125,6 +125,11 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     @property
     def recordings_store(self) -> str:
         """Return the URL of the store that recordings are brought to; "" where they stay in the folder."""
+        if urlsplit(self.recordings_url).password:
+            raise BadSetting(
+                "RECORDINGS_URL holds a password, and the URLs of recordings are logged. Take it out, and give it as "
+                "fsspec has it: for sftp://, say, in FSSPEC_SFTP_USERNAME and FSSPEC_SFTP_PASSWORD."
+            )
         return "" if urlsplit(self.recordings_url).scheme in ("", "file") else self.recordings_url
 
     @property

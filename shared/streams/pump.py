@@ -277,4 +277,6 @@ async def _write(socket: ClientConnection, outbox: "asyncio.Queue[Message]") -> 
 
 def named(url: str) -> str:
     """Return a URL without what may be secret in it."""
-    return url.partition("?")[0]
+    scheme, slashes, rest = url.partition("?")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
