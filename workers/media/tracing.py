@@ -11,7 +11,7 @@ from typing import Any, Final
 from shared import log
 from shared.calls import facts, trace
 
-SENT_WITHIN_S: Final = 3.0
+SENT_WITHIN_S: Final = 1.0
 """What is left when the process ends."""
 FAILURES: Final = frozenset({"failed", "lost", "expired"})
 _NS_PER_MS: Final = 1_000_000
@@ -97,7 +97,7 @@ class Tracing:
         root.end(told[-1].at_ms * _NS_PER_MS)
 
     def close(self) -> None:
-        """Send what is left, for some seconds at the most."""
+        """Send what is left, as far as that takes no longer than a drain has time for."""
         sending = threading.Thread(target=self._provider.shutdown, name="last traces", daemon=True)
         sending.start()
         sending.join(SENT_WITHIN_S)

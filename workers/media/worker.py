@@ -124,8 +124,8 @@ class Worker:
                 chore.cancel()
             await asyncio.wait(chores)
         with contextlib.suppress(RedisAway, LeaseLost):
-            await self._endings.tally.add_to(self._bus.wire)
             await self._bus.beat(self.name, lease_ms=0)
+            await self._endings.tally.add_to(self._bus.wire)
         self._log.info("worker.left", worker=self.name)
 
     # -- chores ----------------------------------------------------------------------------------------------
