@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test contract check format bench storm soak simulate fuzz interop sabotage clean
+.PHONY: help install demo test contract check format bench storm soak simulate fuzz interop sabotage sbom licences audit clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -65,5 +65,14 @@ interop: install  ## call Chromium, GStreamer, pion and werift, and voice bots; 
 sabotage: install  ## take each promise's mechanism out and see its test go red; ARGS="--only 4"
 	@$(BIN)/python -m tests.sabotage $(ARGS)
 
+sbom:  ## write what pageline is made of, as CycloneDX, to .supply/
+	@deploy/supply.sh sbom
+
+licences:  ## write the list in docs/licences.md anew
+	@deploy/supply.sh licences
+
+audit:  ## ask for known vulnerabilities of what pageline is made of; needs the internet
+	@deploy/supply.sh audit
+
 clean:  ## remove what make made
-	rm -rf .venv .pageline .mypy_cache .ruff_cache .pytest_cache tests/interop/.cache
+	rm -rf .venv .pageline .mypy_cache .ruff_cache .pytest_cache tests/interop/.cache .supply

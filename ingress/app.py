@@ -18,10 +18,12 @@ from ingress.calls_api import CallsApi
 from ingress.console import Console
 from ingress.desk import Desk
 from ingress.health import Health
+from ingress.together import counting_together
 from ingress.twilio_api import TwilioApi
 from ingress.webhook import Webhook
 from shared import heap, log, parent, settings
 from shared.bus import Bus
+from shared.vitals import Pulse
 from shared.wire import Wire
 
 SHUTDOWN_S = 5
@@ -80,23 +82,24 @@ def serve(configured: settings.Settings) -> None:
     app = create_app(configured)  # refuses before anything listens
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it anew once it has shut down
     several = configured.web_concurrency > 1
-    uvicorn.run(
-        "ingress.app:create_app" if several else app,
-        factory=several,
-        workers=configured.web_concurrency if several else None,
-        host=configured.http_host,
-        port=configured.http_port,
-        loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
-        ws_max_size=LARGEST_MESSAGE_BYTES,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        log_config=None,
-        timeout_graceful_shutdown=SHUTDOWN_S,
-    )
+    with counting_together() if several else contextlib.nullcontext():
+        uvicorn.run(
+            "ingress.app:create_app" if several else app,
+            factory=several,
+            workers=configured.web_concurrency if several else None,
+            host=configured.http_host,
+            port=configured.http_port,
+            loop="uvloop",
+            http="httptools",
+            ws="websockets-sansio",
+            ws_max_size=LARGEST_MESSAGE_BYTES,
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            log_config=None,
+            timeout_graceful_shutdown=SHUTDOWN_S,
+        )
 
 
 def _lifespan(
@@ -107,11 +110,15 @@ def _lifespan(
         await wire.connect()
         heap.settle()
         _once_told_to_end(console.hub.close)
-        sweeper = asyncio.create_task(bus.look_after(lease_ms=lease_ms))
+        beside = [
+            asyncio.create_task(bus.look_after(lease_ms=lease_ms)),
+            asyncio.create_task(Pulse("web", wire, bus.now_ms).keep_telling()),
+        ]
         try:
             yield
         finally:
-            sweeper.cancel()
+            for task in beside:
+                task.cancel()
             console.hub.close()
             await desk.hub.close()
             await wire.close()

@@ -1,5 +1,6 @@
 """What Redis knows of all processes, as Prometheus wants it."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -7,11 +8,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from shared.breaker import Trouble
-from shared.census import Census
+from shared.census import Census, WorkerCensus
 from shared.dead import Standing
 from shared.page_notes import Note
 from shared.quality import Spread
 from shared.tally import Tallied
+from shared.vitals import Vitals
 
 
 class Known(NamedTuple):
@@ -23,6 +25,8 @@ class Known(NamedTuple):
     tallied: Tallied
     spreads: dict[str, Spread]
     notes: list[Note]
+    vitals: Vitals
+    queued: dict[str, int]
     records_due: dict[str, int]
 
 
@@ -46,6 +50,10 @@ def _families(known: Known | None) -> Iterator[Metric]:
     yield GaugeMetricFamily("pageline_calls_held", "Calls owned by live media workers.", value=held)
     yield GaugeMetricFamily("pageline_media_slots", "Calls the live media workers can hold.", value=slots)
     yield GaugeMetricFamily("pageline_calls_waiting", "Calls without an owner.", value=known.census.waiting)
+    waited = GaugeMetricFamily("pageline_call_waited_seconds", "For how long the most urgent of them has waited.")
+    waited.add_metric([], known.census.waited_ms / 1000)
+    yield waited
+    yield _of_workers(workers)
     closed = CounterMetricFamily("pageline_calls_closed", "Calls closed, by outcome.", labels=["outcome"])
     for outcome, count in sorted(known.census.closed.items()):
         closed.add_metric([outcome], count)
@@ -55,7 +63,43 @@ def _families(known: Known | None) -> Iterator[Metric]:
     yield from _of_pages(known.troubles)
     yield _of_notes(known.notes)
     yield _of_records(known.records_due)
+    yield from _of_processes(known.vitals)
+    yield _of_queues(known.queued)
     yield from _of_calls(known.spreads)
+
+
+def _of_workers(workers: Iterable[WorkerCensus]) -> Metric:
+    """Count media workers: those that take calls, ask for none because they are overloaded, or drain."""
+    states = Counter("draining" if w.capacity is None else "taking" if w.capacity else "overloaded" for w in workers)
+    family = GaugeMetricFamily("pageline_media_workers", "Live media workers by what they do.", labels=["state"])
+    for state in ("taking", "overloaded", "draining"):
+        family.add_metric([state], states[state])
+    return family
+
+
+def _of_processes(vitals: Vitals) -> Iterator[Metric]:
+    counted = Counter(vital.kind for vital in vitals.living)
+    alive = GaugeMetricFamily("pageline_processes", "Processes that were heard of lately.", labels=["kind"])
+    memory = GaugeMetricFamily("pageline_process_resident_bytes", "Memory of all of a kind.", labels=["kind"])
+    cpu = CounterMetricFamily("pageline_process_cpu_seconds", "Processor time of all of a kind.", labels=["kind"])
+    for kind in ("web", "media", "action"):
+        alive.add_metric([kind], counted[kind])
+        memory.add_metric([kind], sum(vital.rss_bytes for vital in vitals.living if vital.kind == kind))
+        cpu.add_metric([kind], vitals.cpu_s.get(kind, 0.0))
+    yield from (alive, memory, cpu)
+    for name, figures in (
+        ("p95", [vital.late_p95_ms for vital in vitals.living if vital.late_p95_ms is not None]),
+        ("max", [vital.late_max_ms for vital in vitals.living if vital.late_max_ms is not None]),
+    ):
+        said = f"How late the 20 ms ticks of the latest media worker ran in 5 s, {name}."
+        yield GaugeMetricFamily(f"pageline_media_late_{name}_seconds", said, value=max(figures, default=0.0) / 1000)
+
+
+def _of_queues(queued: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily("pageline_queue_jobs", "Jobs that wait for an action worker.", labels=["queue"])
+    for queue, jobs in queued.items():
+        family.add_metric([queue], jobs)
+    return family
 
 
 def _of_dead_letters(dead: Standing) -> Iterator[Metric]:
@@ -81,6 +125,10 @@ def _of_graph(tallied: Tallied) -> Iterator[Metric]:
     for action, latency in tallied.latencies.items():
         took.add_metric([action], latency.buckets, latency.sum_s)
     yield took
+    handlers = CounterMetricFamily("pageline_handlers", "Handlers by how they ended.", labels=["how"])
+    for how, count in sorted(tallied.handlers.items()):
+        handlers.add_metric([how], count)
+    yield handlers
 
 
 def _of_pages(troubles: list[Trouble]) -> Iterator[Metric]:

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Iterable
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import REGISTRY
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from ingress.exposition import Exposition, Known
-from shared import quality, tally
+from ingress.together import own_registry
+from shared import jobs, quality, tally, vitals
 from shared.breaker import Breaker, Trouble
 from shared.bus import Bus
 from shared.census import Census
@@ -51,25 +51,26 @@ class Health:
         )
 
     async def metrics(self, request: Request) -> Response:
-        """Render this process's counters and what Redis knows of the rest."""
+        """Render what this machine's web processes count and what Redis knows of the rest."""
         try:
-            of_all, records_due = await asyncio.gather(
+            wire = self._bus.wire
+            of_calls, of_processes = await asyncio.gather(
                 asyncio.gather(
                     self._bus.census(),
                     self._bus.dead_letters.standing(),
                     self._breaker.troubles(),
-                    tally.read(self._bus.wire),
-                    quality.spreads(self._bus.wire),
+                    tally.read(wire),
+                    quality.spreads(wire),
                     self._notes.notes(),
                 ),
-                self._ended.waiting(),
+                asyncio.gather(vitals.read(wire, self._bus.now_ms()), jobs.depths(wire), self._ended.waiting()),
             )
-            known = Known(*of_all, records_due)
+            known = Known(*of_calls, *of_processes)
         except RedisAway:
             known = None
         of_redis = CollectorRegistry()
         of_redis.register(Exposition(known))
-        shown = generate_latest(REGISTRY) + generate_latest(of_redis)
+        shown = generate_latest(own_registry()) + generate_latest(of_redis)
         return Response(shown, media_type=CONTENT_TYPE_LATEST)
 
 

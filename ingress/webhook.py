@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from shared import actions, log
 from shared.bus import Bus, Routed
+from shared.calls import facts
 from shared.dead import Letter
 from shared.errors import RedisAway
 from shared.meta import signature, webhook
@@ -26,8 +27,12 @@ MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 
 _POSTS = Counter("pageline_webhook_posts_total", "Webhook POSTs by how they were answered.", ["status"])
 _EVENTS = Counter("pageline_webhook_events_total", "Call events by what became of them.", ["routed"])
+_KINDS = Counter("pageline_webhook_kinds_total", "Call events by what they tell.", ["event"])
 _OTHER_FIELDS = Counter("pageline_webhook_other_fields_total", "Webhook entries that are not calls.", ["field"])
 _KNOWN_FIELDS: Final = frozenset({"messaging", "changes", "call_settings", "call_permission_reply", "standby"})
+
+for _field in (*_KNOWN_FIELDS, "unknown"):
+    _OTHER_FIELDS.labels(_field)  # there from the start, so that the first one is an increase
 
 _OK = 200
 _UNAUTHORIZED = 401
@@ -45,6 +50,15 @@ _HEADERS: Final = {
 } | {_OK: [(b"content-length", b"0")]}
 _ANSWERED: Final = {status: _POSTS.labels(status) for status in _BODIES}
 _ROUTED: Final = {routed: _EVENTS.labels(routed) for routed in Routed}
+_KIND_OF: Final[dict[type[facts.Fact], str]] = {
+    facts.Arrived: "connect",
+    facts.StatusChanged: "call_status",
+    facts.MediaChanged: "media_update",
+    facts.Terminated: "terminate",
+    facts.PermissionReplied: "call_permission_reply",
+    facts.Unrecognized: "unrecognized",
+}
+_TOLD: Final = {kind: _KINDS.labels(event) for kind, event in _KIND_OF.items()}
 
 
 class _TooLarge(Exception):
@@ -114,6 +128,7 @@ class Webhook:
         steps += [
             self._outbound.permission_replied(reply.page, reply.consumer, reply.fact) for reply in received.replies
         ]
+        _TOLD[facts.PermissionReplied].inc(len(received.replies))
         for field in received.other_fields:
             _OTHER_FIELDS.labels(field if field in _KNOWN_FIELDS else "unknown").inc()
         if received.other_fields and self._forward:
@@ -126,6 +141,7 @@ class Webhook:
     async def _keep(self, event: webhook.CallEvent) -> None:
         routed = await self._bus.route(event.call_id, event.fact, identity=event.identity)
         _ROUTED[routed].inc()
+        _TOLD[type(event.fact)].inc()
 
 
 async def _read(receive: Receive, length: int) -> bytes:

@@ -48,9 +48,14 @@ def _without_nothing(_logger: object, _method: str, event: structlog.typing.Even
 
 
 def get() -> Logger:
-    """Return a logger; name the event first: `log.info("call.closed", call=..., outcome=...)`."""
+    """Return a logger; name the event first: `log.info("call.summary", call=..., outcome=...)`."""
     logger: Logger = structlog.get_logger()
     return logger
 
 
 pseudonym = pseudonyms.pseudonym
+
+
+def veiled(text: str, psid: str) -> str:
+    """Return a text of somebody else's, an error's say, with the pseudonym wherever it names this consumer."""
+    return text.replace(psid, pseudonym(psid)) if psid else text

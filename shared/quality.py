@@ -26,6 +26,7 @@ KEPT_SAMPLES: Final = 720
 
 _MOS: Final = (1.5, 2.0, 2.5, 3.0, 3.5, 3.8, 4.0, 4.2, 4.3)
 _PERCENT: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
+_WAITED_MS: Final = (100.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16000.0, 32000.0)
 LIMITS: Final[Mapping[str, tuple[float, ...]]] = {
     "mos_estimate": _MOS,
     "sent_mos_estimate": _MOS,
@@ -34,6 +35,8 @@ LIMITS: Final[Mapping[str, tuple[float, ...]]] = {
     "concealed_percent": _PERCENT,
     "jitter_ms": (2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0),
     "round_trip_ms": (25.0, 50.0, 100.0, 200.0, 400.0, 800.0),
+    "answer_ms": _WAITED_MS,
+    "first_audio_ms": _WAITED_MS,
     "first_packet_ms": (25.0, 50.0, 100.0, 200.0, 400.0, 800.0, 1600.0),
 }
 """Upper limits of the buckets of each figure."""

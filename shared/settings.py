@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from shared import api_keys
+from shared import api_keys, outward
 from shared.api_keys import ApiKey
 from shared.choice import Choice, choose, possible
 from shared.errors import BadSetting
@@ -19,6 +19,7 @@ from shared.ice_servers import IceServer, read_servers
 from shared.pages import Page, read_pages
 from shared.recording import RECORD_CONSENT
 from shared.records.addresses import WEBHOOKS, Address, read_addresses
+from shared.redis_address import trusting
 from shared.standard_webhooks import key_of
 
 DEFAULT_HANDLER: Final = "workers.handlers.announce:answer"
@@ -32,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     """Every setting, with its default; an empty variable counts as unset."""
 
     redis_url: str = ""
+    redis_ca_file: str = ""
     meta_app_secret: str = ""
     meta_verify_token: str = ""
     page_tokens: str = ""
@@ -131,6 +133,11 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     @property
     def recordings_store(self) -> str:
         """Return the URL of the store that recordings are brought to; "" where they stay in the folder."""
+        if urlsplit(self.recordings_url).password:
+            raise BadSetting(
+                "RECORDINGS_URL holds a password, and the URLs of recordings are logged. Take it out, and give it as "
+                "fsspec has it: for sftp://, say, in FSSPEC_SFTP_USERNAME and FSSPEC_SFTP_PASSWORD."
+            )
         return "" if urlsplit(self.recordings_url).scheme in ("", "file") else self.recordings_url
 
     @property
@@ -264,11 +271,17 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """
     given = {name: value for name, value in environ.items() if value}
     try:
-        return msgspec.convert(given, Settings, strict=False)
+        settings = msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$.")
         name = where.rstrip("`")
         raise BadSetting(f"{name}={given.get(name, '')!r} is not usable: {what[0].lower()}{what[1:]}.") from error
+    if settings.webhook_forward_url:
+        try:
+            outward.check(settings.webhook_forward_url, "WEBHOOK_FORWARD_URL")
+        except outward.UrlRefused as refused:
+            raise BadSetting(f"{refused}.") from refused
+    return msgspec.structs.replace(settings, redis_url=trusting(settings.redis_url, settings.redis_ca_file))
 
 
 def tokens_of(pages: Mapping[str, Page]) -> dict[str, str]:

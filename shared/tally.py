@@ -1,8 +1,9 @@
-"""What the action workers count: they have no HTTP, so the sums are in Redis and the web process shows them.
+"""What the workers count: they have no HTTP, so the sums are in Redis and the web process shows them.
 
     pl:tally:actions   hash   `<action> <how>` -> how often an action ended so
     pl:tally:replies   hash   `<action> <milliseconds>` -> replies that took up to that long, and no less than the limit
                               before it; `<action> sum` -> milliseconds of all
+    pl:tally:handlers  hash   `<how>` -> how often a handler ended so
 
 Counting costs no command: a worker adds what it has counted once every few seconds.
 """
@@ -18,6 +19,7 @@ from shared.wire import Reply, ReplyError, Wire
 
 ACTIONS: Final = "pl:tally:actions"
 REPLIES: Final = "pl:tally:replies"
+HANDLERS: Final = "pl:tally:handlers"
 ADDED_EVERY_S: Final = 2.0
 
 LATENCIES_MS: Final = (50, 100, 200, 400, 800, 1_600, 3_200, 6_400)
@@ -38,6 +40,8 @@ class Tallied(NamedTuple):
     actions: dict[tuple[str, str], int]
     """How often each action ended how."""
     latencies: dict[str, Latency]
+    handlers: dict[str, int]
+    """How often handlers ended how."""
 
 
 class Tally:
@@ -56,6 +60,10 @@ class Tally:
         self._counts[REPLIES, f"{action} {limit}"] += 1
         self._counts[REPLIES, f"{action} sum"] += took_ms
 
+    def handler_ended(self, how: str) -> None:
+        """Count a handler by how it ended."""
+        self._counts[HANDLERS, how] += 1
+
     async def add_to(self, wire: Wire) -> None:
         """Add what was counted to what all have counted; what Redis did not confirm is lost rather than added twice."""
         counts, self._counts = self._counts, Counter()
@@ -72,10 +80,13 @@ class Tally:
 
 async def read(wire: Wire) -> Tallied:
     """Return what all workers have counted."""
-    ended, replies = await asyncio.gather(wire.send("HGETALL", ACTIONS), wire.send("HGETALL", REPLIES))
+    ended, replies, handlers = await asyncio.gather(
+        *(wire.send("HGETALL", key) for key in (ACTIONS, REPLIES, HANDLERS))
+    )
     counts = _counts(replies)
     timed = sorted({action for action, _ in counts})
-    return Tallied(_counts(ended), {action: _latency(counts, action) for action in timed})
+    by_how = {how.decode(): int(count) for how, count in zip(handlers[::2], handlers[1::2], strict=True)}
+    return Tallied(_counts(ended), {action: _latency(counts, action) for action in timed}, by_how)
 
 
 def _counts(flat: Reply) -> dict[tuple[str, str], int]:

@@ -150,7 +150,7 @@ class Wire:
 
     def _away(self, cause: Exception | None) -> RedisAway:
         because = f": {str(cause).rstrip('.') or 'it did not answer in time'}" if cause else ""
-        return RedisAway(f"Redis at {self.address} cannot be used{because}. Does it run, and is REDIS_URL right?")
+        return RedisAway(f"Redis at {self.address} cannot be used{because}. {self.address.remedy_for(cause)}")
 
     def _use(self, link: Link) -> None:
         self._link, self._cause = link, None

@@ -31,6 +31,7 @@ KEYS_ARE_KNOWN_BY: Final = (
     "shared/dead.py",
     "shared/breaker.py",
     "shared/tally.py",
+    "shared/vitals.py",
     "shared/quality.py",
     "shared/messenger.py",
     "shared/owed.py",
@@ -40,9 +41,9 @@ KEYS_ARE_KNOWN_BY: Final = (
     "shared/desk/",
     "shared/lua/",
 )
-"""Calls on the bus; dead letters, what the action workers have to say of Graph and of Pages, how calls sounded,
-messages under way, what is owed to Meta, whose records are due, who is to be forgotten, and the desk, which no step on
-the bus depends on, in a small place each."""
+"""Calls on the bus; dead letters, what the action workers have to say of Graph and of Pages, how calls sounded and how
+processes are, messages under way, what is owed to Meta, whose records are due, who is to be forgotten, and the desk,
+which no step on the bus depends on, in a small place each."""
 
 
 STEPS_ARE_LOADED_BY: Final = ("bus.py", "outbound.py", "dead.py", "forgetting.py", "desk/floor.py")

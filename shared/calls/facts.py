@@ -230,6 +230,8 @@ class AnswerReceived(Fact, frozen=True):
     sdp: str
     renegotiation: str | None = None
     graph_ms: int = 0
+    fbtrace_id: str | None = None
+    """By which Meta's support finds the request."""
 
 
 class PermissionRead(Fact, frozen=True):
@@ -250,6 +252,7 @@ class ConnectAnswered(Fact, frozen=True):
     sdp: str | None = None
     renegotiation: str | None = None
     graph_ms: int = 0
+    fbtrace_id: str | None = None
     for_epoch: int = 0
     """The claim whose offer was answered. The fact is said under none: whoever owns the call now must know of it."""
 
@@ -270,6 +273,7 @@ class ActionSettled(Fact, frozen=True):
     action: str
     graph_ms: int = 0
     attempts: int = 1
+    fbtrace_id: str | None = None
 
 
 class ActionFailed(Fact, frozen=True):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
+from shared import outward
 from shared.handling import Call
 from shared.streaming import Speech
 from shared.streams.openai import OpenAI
@@ -28,6 +29,7 @@ async def run(
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES or not parts.hostname:
         raise ValueError(f"call {call.id}: {named(url)} is no bot's address: it has to begin with wss:// or ws://")
+    outward.check(url, f"call {call.id}: the bot's URL")
     translator: Translator
     match protocol:
         case "twilio":

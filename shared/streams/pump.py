@@ -10,11 +10,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidHandshake, InvalidURI
 
 from shared.handling import Call, Frame
+from shared.outward import PORTS, resolve
 from shared.streaming import StreamFailed
 
 RATE: Final = 16000
@@ -197,8 +199,33 @@ async def pump(call: Call, url: str, translator: Translator, *, connect_timeout_
 
 @asynccontextmanager
 async def _connected(call: Call, url: str, translator: Translator, timeout_s: float) -> AsyncIterator[ClientConnection]:
-    opening = connect(
+    try:
+        async with asyncio.timeout(timeout_s):
+            socket = await _open(url, translator, timeout_s)
+    except (ValueError, OSError, InvalidHandshake, InvalidURI) as error:  # one is a URL that leads where it may not
+        cause = f"no answer within {timeout_s:g} s" if isinstance(error, TimeoutError) else str(error)
+        raise StreamFailed(f"call {call.id}: no bot could be reached at {named(url)}: {cause}") from error
+    try:
+        yield socket
+    finally:
+        await socket.close()
+
+
+async def _open(url: str, translator: Translator, timeout_s: float) -> ClientConnection:
+    """Connect to the first of the bot's addresses that answers; no redirection leads from there to another host."""
+    port = urlsplit(url).port or PORTS[urlsplit(url).scheme]
+    *others, last = await resolve(url, "the bot's URL")
+    for host in others:
+        with suppress(OSError):
+            return await _connect(url, host, port, translator, timeout_s)
+    return await _connect(url, last, port, translator, timeout_s)
+
+
+async def _connect(url: str, host: str, port: int, translator: Translator, timeout_s: float) -> ClientConnection:
+    return await connect(
         url,
+        host=host,
+        port=port,
         additional_headers=translator.headers(),
         open_timeout=timeout_s,
         close_timeout=GOODBYE_WITHIN_S,
@@ -208,15 +235,6 @@ async def _connected(call: Call, url: str, translator: Translator, timeout_s: fl
         user_agent_header="pageline",
         proxy=None,
     )
-    try:
-        socket = await opening
-    except (OSError, TimeoutError, InvalidHandshake, InvalidURI) as error:
-        cause = f"no answer within {timeout_s:g} s" if isinstance(error, TimeoutError) else str(error)
-        raise StreamFailed(f"call {call.id}: no bot could be reached at {named(url)}: {cause}") from error
-    try:
-        yield socket
-    finally:
-        await socket.close()
 
 
 async def _until_first(*works: Awaitable[Any]) -> None:
@@ -261,4 +279,6 @@ async def _write(socket: ClientConnection, outbox: "asyncio.Queue[Message]") -> 
 
 def named(url: str) -> str:
     """Return a URL without what may be secret in it."""
-    return url.partition("?")[0]
+    scheme, slashes, rest = url.partition("?")[0].partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"

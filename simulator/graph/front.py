@@ -92,6 +92,7 @@ class Graph:
         record["took_ms"] = now_ms() - record["at_ms"]
         if response is None:
             return cut_the_line(request)
+        response.headers["x-fb-trace-id"] = trace_id()
         if self.usage is not None:
             response.headers.update(self.usage.headers(asked.page))
         return response

@@ -4,16 +4,18 @@ import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
+import httpx
 import numpy as np
 import pytest
 import redis
 import rq
 
 from shared.calls import facts
-from tests.acceptance.line import PAGES, Line
+from shared.log import pseudonym
+from tests.acceptance.line import PAGES, PIPELINE, Line
 from tests.acceptance.standin import RATE_HZ, Consumer, Meta, Samples, Spelling, dominant_hz, until
 
 TOLERANCE_HZ = 5
@@ -220,6 +222,40 @@ def test_nobody_says_what_is_secret(line: Line, meta: Meta) -> None:
     consumer.await_sound(0.1)
     consumer.hang_up()
     line.outcome_of(consumer)
+    said = until(lambda: [told for told in _summaries(line) if told["call"] == consumer.call_id], "the call's line")
+    assert [(told["outcome"], told["consumer"]) for told in said] == [("completed", pseudonym(consumer.psid))]
     for process in line.processes.values():
         for secret in ("a=ice-pwd", "token-", consumer.psid, line.valkey.url, "s3cret"):
             assert secret not in process.said
+
+
+def test_metrics_tell_how_calls_went_and_how_processes_are(line: Line, meta: Meta) -> None:
+    consumer = meta.consumer().ring()
+    consumer.await_sound(0.1)
+    consumer.hang_up()
+    line.outcome_of(consumer)
+
+    def shown() -> dict[str, float]:
+        lines = httpx.get(f"{line.base}/metrics").text.splitlines()
+        return {name: float(value) for name, _, value in (one.rpartition(" ") for one in lines if one[0] != "#")}
+
+    counted = (
+        "pageline_call_answer_ms_count",
+        "pageline_call_first_audio_ms_count",
+        'pageline_handlers_total{how="cancelled"}',
+    )
+    until(lambda: set(counted) <= shown().keys(), "the counts", timeout_s=15)
+    metrics = shown()
+    assert {kind: metrics[f'pageline_processes{{kind="{kind}"}}'] for kind in PIPELINE} == dict.fromkeys(PIPELINE, 1.0)
+    assert metrics['pageline_process_resident_bytes{kind="media"}'] > 10_000_000
+    assert metrics['pageline_process_cpu_seconds_total{kind="action"}'] > 0
+    assert 0 < metrics["pageline_media_late_max_seconds"] < 5
+    assert metrics['pageline_media_workers{state="taking"}'] == 1
+    assert metrics['pageline_webhook_kinds_total{event="connect"}'] >= 1
+    assert metrics['pageline_queue_jobs{queue="accept"}'] == 0
+
+
+def _summaries(line: Line) -> list[dict[str, Any]]:
+    """Return the canonical lines of the calls that were closed, one for each."""
+    told = line.processes["media"].said.splitlines()
+    return [json.loads(one) for one in told if '"event": "call.summary"' in one and one.endswith("}")]

@@ -13,7 +13,9 @@ import httpx
 import pytest
 
 from shared.calls import facts
+from shared.calls.trace import trace_id
 from shared.pseudonyms import pseudonym
+from tests.acceptance.collector import Collector, listening
 from tests.acceptance.line import PAGES, PIPELINE, Line
 from tests.acceptance.simulated import SimulatedMeta
 from tests.acceptance.standin import until
@@ -32,12 +34,20 @@ def simulated() -> SimulatedMeta:
 
 
 @pytest.fixture(scope="module")
-def line(simulated: SimulatedMeta, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+def collector() -> Iterator[Collector]:
+    with listening() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="module")
+def line(simulated: SimulatedMeta, collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     home = tmp_path_factory.mktemp("whole")
     settings = {
         "PAGELINE_API_KEYS": "a-key-for-the-tests",
         "CALL_HANDLERS": "onlooker:everything",
         "RECORDS_SINKS": f"file://{home}/{RECORDS}",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
     }
     with Line(home, simulated, **settings) as running:
         shutil.copy(Path(__file__).with_name("onlooker.py"), running.home)
@@ -121,6 +131,37 @@ def forget(line: Line) -> dict[str, Any]:
     assert told.returncode == 0, told
     report: dict[str, Any] = json.loads(told.stdout)
     return report
+
+
+def test_the_way_of_a_call_from_the_webhook_to_the_first_packet_is_one_trace(
+    line: Line, simulated: SimulatedMeta, collector: Collector
+) -> None:
+    call_id = simulated.ring(PAGE, "9002")["call_id"]
+    simulated.wait(call_id, state="connected")
+    simulated.hang_up(call_id)
+    whole = f"{trace_id(call_id):032x}"
+    until(lambda: [one for one in collector.heard if one.trace_id == whole], "the trace", timeout_s=WITHIN_S)
+
+    spans = {one.name: one for one in collector.heard if one.trace_id == whole}
+    root = spans.pop("call")
+    assert (root.service, root.parent) == ("pageline", b"")
+    assert root.attributes["pageline.outcome"] == "completed"
+    assert root.events[0] == "first packet out"
+    assert {span.parent for span in spans.values()} == {root.own}
+    assert all(root.start_ms <= span.start_ms <= span.end_ms <= root.end_ms for span in spans.values())
+    way = (
+        "claim",
+        "handler start",
+        "offer",
+        "accept queued",
+        "graph accept",
+        "answer delivered",
+        "ice and dtls",
+        "talk",
+    )
+    begun = [spans[name].start_ms for name in way]
+    assert begun == sorted(begun)
+    assert spans["graph accept"].attributes["pageline.fbtrace_id"]
 
 
 def _statuses(call: dict[str, Any], label: str) -> set[str]:

@@ -703,6 +703,8 @@ async def test_a_call_handed_back_waits_where_nobody_has_room(ringing: Bus) -> N
     assert await ringing.handoff(CALL, "one", 1)
     census = await ringing.census()
     assert (census.waiting, census.workers[0].held) == (1, 0)
+    await asyncio.sleep(0.005)
+    assert census.waited_ms < (await ringing.census()).waited_ms < 60_000
 
 
 async def test_a_call_that_was_accepted_stays(ringing: Bus) -> None:

@@ -261,6 +261,13 @@ async def test_a_token_in_graph_s_words_is_not_passed_on(desk: Desk, graph_serve
     assert TOKEN not in repr(told) + repr(letters)
 
 
+async def test_of_ids_in_graph_s_words_only_the_page_s_own_is_passed_on(desk: Desk, graph_server: Server) -> None:
+    graph_server.will(error(100, message=f"No matching user 5275811702471834 for object {PAGE} (code 2018001)"))
+    await call(desk, 1)
+    (letter,) = [letter async for letter in desk.bus.dead_letters.all()]
+    assert f"No matching user ... for object {PAGE} (code 2018001)" in letter.detail
+
+
 async def test_metrics_tell_actions_latencies_and_dead_letters(
     desk: Desk, graph_server: Server, web: httpx.AsyncClient
 ) -> None:

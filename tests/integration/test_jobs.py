@@ -137,6 +137,14 @@ async def test_the_answer_is_a_fact_in_every_documented_spelling(
     assert answer.renegotiation == (plain["sdp_renegotiation"] if renegotiates else None)
 
 
+async def test_what_graph_calls_a_request_that_it_took_is_kept(desk: Desk, graph_server: Server) -> None:
+    graph_server.will(ANSWERS._replace(headers=("X-FB-Trace-ID: AbC123",)))
+    await run(desk, "accept")
+    answered = await outcome(desk.bus)
+    assert isinstance(answered, facts.AnswerReceived)
+    assert answered.fbtrace_id == "AbC123"
+
+
 async def test_the_accept_is_granted_in_the_log_before_it_is_sent(desk: Desk, graph_server: Server) -> None:
     granted: list[facts.Fact] = []
 
@@ -594,6 +602,13 @@ async def test_a_webhook_that_its_receiver_refuses_is_a_dead_letter_and_not_sent
     graph_server.will(Reply(400))
     assert await forward(desk, "digest") == "not forwarded: WEBHOOK_FORWARD_URL answered 400"
     assert len(graph_server.requests) == 1
+    assert await desk.bus.dead_letter_counts() == {"not_forwarded": 1}
+
+
+async def test_a_webhook_whose_receiver_is_where_none_may_be_is_a_dead_letter_with_the_remedy(desk: Desk) -> None:
+    await desk.bus.stash("digest", BODY, b"sha256=abc", ttl_s=60)
+    desk.forward_url = "https://10.1/inbox"  # a name, as far as its text tells
+    assert "ALLOW_PRIVATE_URLS" in await forward(desk, "digest")
     assert await desk.bus.dead_letter_counts() == {"not_forwarded": 1}
 
 

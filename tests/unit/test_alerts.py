@@ -1,13 +1,15 @@
 """The alerts and their runbooks say nothing that is not so: pages, metrics, log events, commands and settings exist."""
 
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import REGISTRY
+from prometheus_client.core import REGISTRY, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 import ingress.webhook  # noqa: F401 counts what a web process shows of its own
@@ -19,14 +21,18 @@ from shared.calls.ending import FAREWELLS
 from shared.calls.state import Outcome
 from shared.census import Census, WorkerCensus
 from shared.dead import Gone, Standing
+from shared.jobs import QUEUES
 from shared.page_notes import Note
 from shared.quality import LIMITS, Spread
 from shared.tally import Latency, Tallied
+from shared.vitals import Vital, Vitals
 from workers.action.usage import HIGH_PERCENT
 from workers.action.verdict import Verdict
 
 ROOT: Final = Path(__file__).parents[2]
 RULES: Final = ROOT / "deploy" / "alerts.yaml"
+RULE_TESTS: Final = Path(__file__).with_name("alerts_test.yaml")
+PROMTOOL: Final = shutil.which("promtool")
 RUNBOOKS: Final = ROOT / "deploy" / "runbooks"
 PAGES: Final = sorted(RUNBOOKS.glob("*.md"))
 SECTIONS: Final = [
@@ -51,29 +57,36 @@ def alerts() -> list[Alert]:
     found = []
     for rule in RULES.read_text().split("\n      - alert: ")[1:]:
         expression = re.search(r"^        expr: (\|\n(?:          .*\n)+|.*\n)", rule, re.MULTILINE)
-        runbook = re.search(r"^          runbook: (\S+)$", rule, re.MULTILINE)
+        runbook = re.search(r"^          runbook_url: (\S+)$", rule, re.MULTILINE)
         assert expression, rule
         assert runbook, rule
         found.append(Alert(rule.split("\n")[0], expression[1].removeprefix("|"), runbook[1]))
     return found
 
 
-def exposed() -> dict[str, dict[str, set[str]]]:
-    """Return what /metrics shows when all there is to show is known: names, their labels, and the labels' values."""
+def families() -> list[Metric]:
+    """Return what /metrics shows when all there is to show is known."""
     actions = {(action, verdict): 1 for action in ("accept", *FAREWELLS) for verdict in (*Verdict, "stale")}
     known = Known(
-        Census((WorkerCensus("one", 25, 3),), waiting=1, closed=dict.fromkeys(Outcome, 1)),
+        Census((WorkerCensus("one", 25, 3),), waiting=1, closed=dict.fromkeys(Outcome, 1), waited_ms=1),
         Standing(kept=1, buried={"action_graph": 2}, gone=dict.fromkeys(Gone, 1)),
         [Trouble("106378625516323", TRIPS_AT, "code 190", HIGH_PERCENT, "x-app-usage")],
-        Tallied(actions, {"accept": Latency([("0.05", 1), ("+Inf", 1)], 0.01)}),
+        Tallied(actions, {"accept": Latency([("0.05", 1), ("+Inf", 1)], 0.01)}, {"raised": 1, "returned": 1}),
         {figure: Spread([(str(limits[0]), 1), ("+Inf", 1)], 0.1) for figure, limits in LIMITS.items()},
         [Note("106378625516323", about, "adrift") for about in ("subscription", "settings")],
+        Vitals([Vital(kind="media", at_ms=0, rss_bytes=1, late_p95_ms=1.0, late_max_ms=2.0)], {"media": 0.5}),
+        dict.fromkeys(QUEUES, 0),
         {"file:///var/lib/calls.jsonl": 2},
     )
     of_redis = CollectorRegistry()
     of_redis.register(Exposition(known))
+    return list(text_string_to_metric_families((generate_latest(REGISTRY) + generate_latest(of_redis)).decode()))
+
+
+def exposed() -> dict[str, dict[str, set[str]]]:
+    """Return the names on /metrics, their labels, and the labels' values."""
     shown: dict[str, dict[str, set[str]]] = {}
-    for family in text_string_to_metric_families((generate_latest(REGISTRY) + generate_latest(of_redis)).decode()):
+    for family in families():
         for sample in family.samples:
             labels = shown.setdefault(sample.name, {})
             for label, value in sample.labels.items():
@@ -138,6 +151,17 @@ def test_an_expression_groups_by_labels_that_its_metrics_have() -> None:
         known = {label for metric in re.findall(r"\bpageline_\w+", alert.expression) for label in shown[metric]}
         for labels in re.findall(r"\bby \((.*?)\)", alert.expression):
             assert set(labels.split(", ")) <= known, alert.name
+
+
+@pytest.mark.skipif(not PROMTOOL, reason="promtool is not there; Debian has it in `prometheus`")
+def test_every_alert_fires_where_it_should_and_is_silent_where_all_is_well() -> None:
+    for command in (["check", "rules", RULES], ["test", "rules", RULE_TESTS]):
+        ran = subprocess.run([str(PROMTOOL), *map(str, command)], capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_every_alert_has_a_rule_test_in_which_it_fires() -> None:
+    assert set(re.findall(r'alertname="(\w+)"', RULE_TESTS.read_text())) == {alert.name for alert in alerts()}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -292,3 +292,11 @@ def test_recordings_go_under_the_data_folder_or_where_they_are_sent(tmp_path: Pa
     assert load({"RECORDINGS_URL": "file:///srv/calls"}).recordings == Path("/srv/calls")
     stored = load({"RECORDINGS_URL": "s3://calls", "DATA_DIR": str(tmp_path)})
     assert (stored.recordings, stored.recordings_store) == (tmp_path / "recordings", "s3://calls")
+
+
+def test_a_password_in_the_url_of_recordings_is_refused_and_not_repeated() -> None:
+    settings = load({"RECORDINGS_URL": "sftp://me:s3cret@store/calls"})
+    with pytest.raises(BadSetting, match="FSSPEC_SFTP_PASSWORD") as refused:
+        _ = settings.recordings_store
+    assert "s3cret" not in str(refused.value)
+    assert load({"RECORDINGS_URL": "sftp://me@store/calls"}).recordings_store == "sftp://me@store/calls"

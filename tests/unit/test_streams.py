@@ -20,7 +20,7 @@ from pageline.testing import Conversation
 from shared.streams.g711 import A_LAW, MU_LAW
 from shared.streams.openai import OpenAI
 from shared.streams.pcm import Pcm
-from shared.streams.pump import FRAME_BYTES, RATE, Message, pump
+from shared.streams.pump import FRAME_BYTES, RATE, Message, named, pump
 from shared.streams.resampling import Resampler
 from shared.streams.twilio import signature
 from workers.handlers.voice_ai import Terms, configured, converse
@@ -310,6 +310,11 @@ async def test_a_bot_that_cannot_be_reached_or_talks_nonsense_is_told_of() -> No
             with pytest.raises(ValueError, match="has to begin with wss") as refused:
                 await talk.ended()
         assert "s3cret" not in str(refused.value)
+
+
+def test_a_bot_is_named_without_what_may_be_secret() -> None:
+    assert named("wss://me:s3cret@bot.example:8443/ws/a?key=s3cret") == "wss://bot.example:8443/ws/a"
+    assert named("bot") == "bot"
 
 
 class Wordy(Pcm):

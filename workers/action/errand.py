@@ -213,7 +213,7 @@ class Errand:
             status=attempt.status,
             code=error.code,
             subcode=error.error_subcode,
-            fbtrace_id=error.fbtrace_id,
+            fbtrace_id=attempt.fbtrace_id,
             trouble=attempt.trouble or None,
             usage_percent=attempt.usage and attempt.usage.percent,
             took_ms=attempt.took_ms,

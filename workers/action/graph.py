@@ -1,6 +1,8 @@
 """Graph, spoken here only: one warm pool of connections, typed attempts instead of exceptions."""
 
 import asyncio
+import contextlib
+import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final, Self
@@ -8,6 +10,7 @@ from typing import Final, Self
 import httpx
 from msgspec.structs import replace
 
+from shared import outward
 from shared.clock import monotonic_s
 from shared.meta.graph import CallsReply, read_reply
 from shared.meta.signature import appsecret_proof
@@ -27,6 +30,11 @@ MAX_REPLY_BYTES = 1024 * 1024
 
 SHORTEST_TOKEN: Final = 16
 """Shorter ones open nothing: a stand-in's."""
+
+LONGEST_TRACE_ID: Final = 64
+
+_LONG_NUMBER: Final = re.compile(r"\d{12,}")
+"""Ids of Pages and consumers have 15 digits and more; no code of an error has so many."""
 
 _HEADERS: Final = {"content-type": "application/json", "accept-encoding": "identity"}
 """Replies are asked for and read uncompressed, so that what arrives is what it weighs."""
@@ -99,12 +107,13 @@ class Graph:
         return Attempt(
             Sent.REPLIED,
             status=response.status_code,
-            reply=None if heard is None else _without(token, read_reply(heard)),
+            reply=None if heard is None else _without(token, page, read_reply(heard)),
             body=heard,
             retry_after_s=_retry_after_s(response),
             took_ms=_since_ms(started),
             usage=read_usage(response.headers),
             date_s=_date_s(response),
+            heard_as=response.headers.get("x-fb-trace-id", "")[:LONGEST_TRACE_ID] or None,
         )
 
     async def pass_on(self, url: str, body: bytes, signature: bytes) -> int:
@@ -112,18 +121,37 @@ class Graph:
 
         Raises:
             httpx.HTTPError: it could not be reached.
+            UrlRefused: the URL leads where it may not.
         """
-        headers = {b"content-type": b"application/json", b"x-hub-signature-256": signature}
-        async with self._client.stream("POST", url, content=body, headers=headers) as response:
+        try:
+            *others, last = await outward.pin(url, "WEBHOOK_FORWARD_URL")
+        except OSError as error:
+            raise httpx.ConnectError(str(error)) from error
+        headers = {"content-type": "application/json", "x-hub-signature-256": signature.decode("latin-1")}
+        for to in others:
+            with contextlib.suppress(httpx.ConnectError):
+                return await self._pass_on(to, body, headers)
+        return await self._pass_on(last, body, headers)
+
+    async def _pass_on(self, to: outward.Pinned, body: bytes, headers: dict[str, str]) -> int:
+        async with self._client.stream(
+            "POST", to.url, content=body, headers=headers | to.headers, extensions=to.extensions
+        ) as response:
             return response.status_code  # what it says beside that is not read
 
 
-def _without(token: str, reply: CallsReply | None) -> CallsReply | None:
-    """Take the token out of an error's words, which are logged: "Malformed access token" is followed by it."""
-    if reply is None or reply.error is None or len(token) < SHORTEST_TOKEN:
+def _without(token: str, page: str, reply: CallsReply | None) -> CallsReply | None:
+    """Take out of an error's words, which are logged, the token and whatever may be the id of a consumer.
+
+    "Malformed access token" is followed by it, and "No matching user found" may be.
+    """
+    if reply is None or reply.error is None:
         return reply
-    said = replace(reply.error, message=reply.error.message.replace(token, "..."))
-    return replace(reply, error=said)
+    said = reply.error.message
+    if len(token) >= SHORTEST_TOKEN:
+        said = said.replace(token, "...")
+    said = _LONG_NUMBER.sub(lambda number: number[0] if number[0] == page else "...", said)
+    return replace(reply, error=replace(reply.error, message=said))
 
 
 def _since_ms(started: float) -> int:

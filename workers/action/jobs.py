@@ -15,6 +15,7 @@ from shared.calls import facts
 from shared.calls.ending import FAREWELL_USEFUL_MS
 from shared.dead import Letter, Trial
 from shared.errors import RedisAway, RedisForgot
+from shared.outward import UrlRefused
 from shared.wire import patiently
 from workers.action import outcome
 from workers.action.desk import Desk
@@ -140,6 +141,8 @@ async def pass_on(desk: Desk, body: bytes, signature: bytes) -> Letter | None:
                 if 200 <= status < 300:
                     return None
                 because = f"WEBHOOK_FORWARD_URL answered {status}"
+    except UrlRefused as refused:
+        because = str(refused)
     except httpx.HTTPError as error:
         because = f"WEBHOOK_FORWARD_URL could not be reached: {error!r}"
     return Letter(why="not_forwarded", detail=because, body=body, signature=signature, attempts=tuple(trials))

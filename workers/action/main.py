@@ -14,6 +14,7 @@ from shared.errors import RedisAway
 from shared.records.opening import open_sinks
 from shared.records.sink import Sink
 from shared.settings import Settings
+from shared.vitals import Pulse
 from shared.wire import Wire
 from workers.action import records, reports
 from workers.action.desk import Desk
@@ -64,6 +65,7 @@ async def _work(settings: Settings, url: str, pages: Pages, sinks: tuple[Sink, .
             asyncio.create_task(bus.look_after(lease_ms=settings.lease_ms)),
             asyncio.create_task(desk.tally.keep_adding_to(wire)),
             asyncio.create_task(pages.keep_looking()),
+            asyncio.create_task(Pulse("action", wire, bus.now_ms).keep_telling()),
         ]
         terms = records.Terms(with_psid=settings.records_psid == "on")
         for sink in sinks:

@@ -14,7 +14,11 @@ def settled(errand: Errand, attempt: Attempt) -> facts.Fact:
     reply = attempt.reply
     if errand.action == "accept" and reply is not None and reply.answer is not None:
         return facts.AnswerReceived(
-            sdp=reply.answer, renegotiation=reply.renegotiation, graph_ms=attempt.took_ms, epoch=errand.epoch
+            sdp=reply.answer,
+            renegotiation=reply.renegotiation,
+            graph_ms=attempt.took_ms,
+            fbtrace_id=attempt.fbtrace_id,
+            epoch=errand.epoch,
         )
     if errand.action == "connect" and reply is not None and reply.call_id is not None:
         return facts.ConnectAnswered(
@@ -22,6 +26,7 @@ def settled(errand: Errand, attempt: Attempt) -> facts.Fact:
             sdp=reply.answer,
             renegotiation=reply.renegotiation,
             graph_ms=attempt.took_ms,
+            fbtrace_id=attempt.fbtrace_id,
             for_epoch=errand.epoch,
         )
     if errand.action == "check_permission" and (told := read_permission(attempt.body)) is not None:
@@ -41,7 +46,11 @@ def settled(errand: Errand, attempt: Attempt) -> facts.Fact:
             epoch=errand.epoch,
         )
     return facts.ActionSettled(
-        action=errand.action, graph_ms=attempt.took_ms, attempts=len(errand.trials), epoch=errand.epoch
+        action=errand.action,
+        graph_ms=attempt.took_ms,
+        attempts=len(errand.trials),
+        fbtrace_id=attempt.fbtrace_id,
+        epoch=errand.epoch,
     )
 
 

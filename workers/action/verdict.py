@@ -44,11 +44,18 @@ class Attempt(NamedTuple):
     """The reply as it came, for edges that answer with more than `CallsReply`."""
     date_s: float | None = None
     """What time it was there, Unix seconds."""
+    heard_as: str | None = None
+    """What Graph calls this request, of a reply without an error."""
 
     @property
     def error(self) -> GraphError | None:
         """Return Graph's error, if it sent one."""
         return None if self.reply is None else self.reply.error
+
+    @property
+    def fbtrace_id(self) -> str | None:
+        """Return by what Meta's support finds the request."""
+        return self.heard_as if self.error is None else self.error.fbtrace_id
 
 
 ONCE_ONLY: Final = frozenset({"connect", "optin"})

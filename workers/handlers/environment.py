@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from pageline import outward
 from pageline.signing import key_of
 
 
@@ -45,11 +46,13 @@ def url(name: str) -> str:
     """Return a setting that is the URL of a web server, or "".
 
     Raises:
-        ValueError: it is none; the message names it.
+        ValueError: it is none, or leads where it may not; the message names it.
     """
     given = text(name)
     if given and not given.startswith(("http://", "https://")):
         raise ValueError(f"{name}={given} is not usable: write a URL that begins with https:// or http://")
+    if given:
+        outward.check(given, name)
     return given
 
 

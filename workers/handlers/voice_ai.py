@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, cast, get_args
 
-from pageline import Call, Speech, StreamFailed
+from pageline import Call, Speech, StreamFailed, outward
 from workers.handlers import environment
 from workers.handlers.voicemail import GOODBYE, take_voicemail
 
@@ -38,6 +38,7 @@ def configured(options: Mapping[str, str] = MappingProxyType({})) -> Terms:
     url = options.get("voice_ai_url") or environment.text("VOICE_AI_URL")
     if not url.startswith(("ws://", "wss://")):
         raise ValueError("VOICE_AI_URL (or voice_ai_url) is not usable: write a URL that begins with wss:// or ws://")
+    outward.check(url, "VOICE_AI_URL (or voice_ai_url)")
     protocol = environment.choice("VOICE_AI_PROTOCOL", *get_args(Speech))
     twilio = protocol == "twilio"
     return Terms(

@@ -4,6 +4,7 @@ The note is written first and stays: what the webhook's receiver did not get is 
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import httpx
 import msgspec
 import stamina
 
-from pageline import Call
+from pageline import Call, outward
 from pageline.signing import signed
 from workers.handlers import environment
 
@@ -169,6 +170,20 @@ def _write(where: str, body: bytes) -> None:
 
 @stamina.retry(on=httpx.HTTPError, attempts=3, timeout=TOLD_WITHIN_S, wait_initial=0.2, wait_max=1.0)
 async def _tell(url: str, body: bytes, headers: dict[str, str]) -> None:
-    async with httpx.AsyncClient(timeout=TOLD_WITHIN_S) as client:
-        reply = await client.post(url, content=body, headers={"content-type": "application/json", **headers})
-        reply.raise_for_status()
+    async with httpx.AsyncClient(timeout=TOLD_WITHIN_S, trust_env=False) as client:
+        reply = await _post(client, url, body, {"content-type": "application/json", **headers})
+        if not reply.is_success:  # httpx's own words quote the URL, which may hold a secret
+            said = f"VOICEMAIL_WEBHOOK_URL answered {reply.status_code}"
+            raise httpx.HTTPStatusError(said, request=reply.request, response=reply)
+
+
+async def _post(client: httpx.AsyncClient, url: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
+    """Post to the first of the receiver's addresses that answers."""
+    try:
+        *others, last = await outward.pin(url, "VOICEMAIL_WEBHOOK_URL")
+    except OSError as error:
+        raise httpx.ConnectError(str(error)) from error
+    for to in others:
+        with contextlib.suppress(httpx.ConnectError):
+            return await client.post(to.url, content=body, headers=headers | to.headers, extensions=to.extensions)
+    return await client.post(last.url, content=body, headers=headers | last.headers, extensions=last.extensions)

@@ -11,11 +11,12 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 import fsspec
 import msgspec
 
-from shared import log
+from shared import log, outward
 from shared.calls import facts
 from workers.media.recorder import recording_name
 
@@ -146,6 +147,8 @@ def store_of(url: str) -> tuple[Any, str]:
         ValueError: nothing that is installed understands it.
     """
     try:
+        if urlsplit(url).scheme in outward.PORTS:
+            outward.check(url, "the store's URL")
         system, path = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
         raise ValueError(f"{url}: recordings cannot be kept there: {error}") from error
@@ -154,6 +157,8 @@ def store_of(url: str) -> tuple[Any, str]:
 
 def _store(file: Path, url: str) -> int:
     system, path = store_of(url)
+    if urlsplit(url).scheme in outward.PORTS:
+        outward.resolve_now(url, "the store's URL")
     system.makedirs(path.rpartition("/")[0], exist_ok=True)
     system.put_file(str(file), path)
     size = file.stat().st_size

@@ -59,9 +59,13 @@ class Load:
             self._log.info("worker.recovered", **self._figures())
         return capacity if not self.overloaded else 0 if held else 1
 
+    def late_ms(self) -> tuple[float, float]:
+        """Return how late the last five seconds' ticks ran: all but the latest twentieth, and the latest of all."""
+        return round(self._usual_s(len(self._late_s)) * 1000, 1), round(max(self._late_s, default=0.0) * 1000, 1)
+
     def _usual_s(self, ticks: int) -> float:
         """Return how late all but the latest twentieth of so many ticks ran; 0 where too few are known."""
-        if len(self._late_s) < ticks:
+        if not 0 < ticks <= len(self._late_s):
             return 0.0
         return sorted(islice(reversed(self._late_s), ticks))[int(ticks * QUANTILE)]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import os
 import signal
 
 import uvloop
@@ -18,6 +19,7 @@ from workers.media.host import Host
 from workers.media.leg import Leg
 from workers.media.open_line import OpenLine
 from workers.media.retention import keep_swept
+from workers.media.tracing import Tracing, open_tracing
 from workers.media.turn import Relays
 from workers.media.voice import voice
 from workers.media.worker import Worker
@@ -40,11 +42,14 @@ def serve(settings: Settings) -> None:
             raise BadSetting(f"RECORDINGS_URL={error}") from error
     casting = Casting(settings)
     importlib.import_module("shared.streams")  # takes half a second, for which nobody waits yet
+    tracing = open_tracing(os.environ)
     heap.settle()
-    uvloop.run(_work(settings, url, casting, relays))
+    uvloop.run(_work(settings, url, casting, relays, tracing))
+    if tracing is not None:
+        tracing.close()
 
 
-async def _work(settings: Settings, url: str, casting: Casting, relays: Relays) -> None:
+async def _work(settings: Settings, url: str, casting: Casting, relays: Relays, tracing: Tracing | None) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -67,6 +72,7 @@ async def _work(settings: Settings, url: str, casting: Casting, relays: Relays) 
                 relays=relays,
                 dtx=settings.media_dtx,
             ),
+            tracing=tracing,
         )
         log.get().info("worker.started", worker=worker.name, handlers=casting.names)
         days = settings.recordings_retention_days

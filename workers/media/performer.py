@@ -249,7 +249,7 @@ class Performer(Placer):
         if self._answered is None:
             raise RuntimeError(f"call {self.call_id} is not answered yet; await call.answer() first")
         if self.live is None or not self.live.leg.live:
-            if self._placed is not None and not self._over:
+            if self._placed is not None and not self._over and not self.answered:
                 raise RuntimeError(f"call {self.call_id} is not connected yet; await call.answer() first")
             raise CallEnded(self._outcome)
         return self.live

@@ -5,7 +5,7 @@ It is in nobody's way: one task and few writes for all calls of the worker, and 
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NoReturn
 
 from shared import log
@@ -71,6 +71,10 @@ class Sampler:
         """Count the figures of a call that has ended; one that never sounded has none."""
         if closed.packets_received or closed.packets_sent:
             samples.count(self._ended, told(closed))
+
+    def took(self, waited: Mapping[str, float | None]) -> None:
+        """Count for what the caller of a call that has ended had waited."""
+        samples.count(self._ended, waited)
 
     def _take(self, leg: Leg) -> Sample:
         now = leg.figures()

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from shared import log
 from shared.calls import facts, state
 from shared.errors import HandlerUnusable
 from shared.handling import NO_OPTIONS, Call, CallEnded, Handler
@@ -94,7 +95,8 @@ class Succession:
     def _ended(self, how: str, error: str, traceback: str) -> None:
         given_to, self._given_to = self._given_to, None
         if how == "raised":
-            self._performer.log.error("handler.raised", error=error, traceback=traceback)
+            said, where = (log.veiled(text, self._call.consumer) for text in (error, traceback))
+            self._performer.log.error("handler.raised", error=said, traceback=where)
         if self._outcome or (given_to is None and not (how == "raised" and self._heirs)):
             self._end(facts.HandlerEnded(how=how, error=error, traceback=traceback))
             return

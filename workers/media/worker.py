@@ -12,17 +12,18 @@ from typing import Final
 from shared import log
 from shared.bus import Bus, Delivery
 from shared.calls import facts
-from shared.calls.state import Call
 from shared.clock import boot_ms
 from shared.errors import LeaseLost, RedisAway, RedisForgot
 from shared.messenger import Messenger
 from shared.settings import Settings
+from shared.vitals import Pulse
 from shared.wire import patiently
 from workers.media import intake, last_words
 from workers.media.archive import Archive
 from workers.media.casting import Casting
 from workers.media.doorway import Doorway
 from workers.media.drive import drive
+from workers.media.endings import Endings
 from workers.media.holding import Holding, sounding
 from workers.media.host import Host
 from workers.media.leg import Leg
@@ -31,6 +32,7 @@ from workers.media.rounds import Rounds
 from workers.media.sampler import Sampler
 from workers.media.spare_legs import SpareLegs
 from workers.media.ticker import TICK_S, Ticker
+from workers.media.tracing import Tracing
 
 BEAT_EVERY_S: Final = 1.0
 LEASE_MARGIN_MS: Final = 1_000
@@ -54,6 +56,7 @@ class Worker:
         host: Host,
         casting: Casting,
         make_leg: Callable[[], Leg],
+        tracing: Tracing | None = None,
         tick_s: float = TICK_S,
     ) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -72,6 +75,7 @@ class Worker:
         self._apology = last_words.apology(settings.fallback_prompt)
         self._archive = Archive(settings.recordings, settings.recordings_store, bus.route)
         self._sampler = Sampler(bus.wire, lambda: sounding(self._held), retention_hours=settings.retention_hours)
+        self._endings = Endings(self._sampler, tracing)
         self._handled = ""
         self._draining = False
         self._left = False
@@ -86,6 +90,7 @@ class Worker:
             on_frozen=self._fall_silent,
             every_s=tick_s,
         )
+        self._pulse = Pulse("media", bus.wire, bus.now_ms, self._ticker.load.late_ms)
         self._log = log.get()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -99,6 +104,8 @@ class Worker:
             asyncio.create_task(self._legs.refill(), name="spare legs"),
             asyncio.create_task(self._sampler.run(), name="samples"),
             asyncio.create_task(self._archive.run(), name="recordings"),
+            asyncio.create_task(self._endings.tally.keep_adding_to(self._bus.wire), name="tally"),
+            asyncio.create_task(self._pulse.keep_telling(), name="pulse"),
         ]
         stopped = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -118,6 +125,7 @@ class Worker:
             await asyncio.wait(chores)
         with contextlib.suppress(RedisAway, LeaseLost):
             await self._bus.beat(self.name, lease_ms=0)
+            await self._endings.tally.add_to(self._bus.wire)
         self._log.info("worker.left", worker=self.name)
 
     # -- chores ----------------------------------------------------------------------------------------------
@@ -240,7 +248,8 @@ class Worker:
             await asyncio.wait([driving, fenced], return_when=asyncio.FIRST_COMPLETED)
             if not driving.done():
                 raise LeaseLost(f"epoch {performer.epoch} of call {performer.call_id} is over")
-            self._log_end(driving.result(), held)
+            driving.result()
+            self._endings.tell(held, worker=self.name)
             await performer.finish()
         except LeaseLost as lost:
             if performer.shelved:
@@ -291,20 +300,6 @@ class Worker:
         """Say nothing more until a beat confirms that our calls are still ours."""
         self._log.error("worker.froze", calls=len(self._held))
         self._froze_ms = boot_ms()
-
-    def _log_end(self, call: Call, held: Holding) -> None:
-        closed = held.sounded()
-        self._sampler.ended(closed)
-        self._log.info(
-            "call.closed",
-            call=held.performer.call_id,
-            outcome=call.outcome,
-            page=call.page,
-            consumer=log.pseudonym(call.consumer),
-            epoch=held.performer.epoch,
-            mos_estimate=closed.mos_estimate,
-            lasted_ms=self._bus.now_ms() - call.arrived_ms if call.arrived_ms else None,
-        )
 
     # -- the end ----------------------------------------------------------------------------------------------
 
