@@ -8,6 +8,7 @@ from typing import Final
 import httpx
 import msgspec
 
+from shared import outward
 from shared.calls.record import Record
 from shared.records.sink import SinkFailed
 from shared.standard_webhooks import signed
@@ -31,10 +32,14 @@ class Hook:
         body = msgspec.json.encode({"type": TYPE, "timestamp": record.ended_at, "data": record})
         headers = signed(self._secret, f"record_{_fit(record.call_id)}", body, at_s=int(time.time()))
         try:
+            (to, *_) = await outward.pin(self._url, "RECORDS_SINKS")
             reply = await self._client.post(
-                self._url, content=body, headers={"content-type": "application/json", **headers}
+                to.url,
+                content=body,
+                headers={"content-type": "application/json", **headers, **to.headers},
+                extensions=to.extensions,
             )
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, OSError, outward.UrlRefused) as error:
             raise SinkFailed(f"it could not be reached: {type(error).__name__} {error}".rstrip()) from error
         if not reply.is_success:
             raise SinkFailed(f"it answered {reply.status_code}")

@@ -33,5 +33,5 @@ def test_no_label_has_values_without_bound() -> None:
     labels = {label for _, of_it in shown().values() for label in of_it}
     assert labels <= {
         "status", "event", "routed", "field", "outcome", "state", "kind", "queue", "action", "verdict", "page", "about",
-        "how", "why",
+        "how", "why", "sink",
     }  # fmt: skip
