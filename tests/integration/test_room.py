@@ -32,7 +32,7 @@ async def test_three_peers_hear_each_other_and_one_that_dies_is_missed_by_nobody
         rounds.lives.update(dict.fromkeys(lives))
         for live in lives:
             live.join(Participant(mixer, live.leg))
-        await lives[0].record(recorder(tmp_path / "a.opus", 48_000))
+        await lives[0].tape.record(recorder(tmp_path / "a.opus", 48_000))
         async for _ in ticks(130):
             rounds.go()
         assert hear(fars) == [{B, C}, {A, C}, {A, B}]
