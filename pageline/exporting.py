@@ -18,8 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pageline.command import BAD_USAGE, die
 from pageline.story import ask
 from shared.bus import Bus
-from shared.call_index import calls_between
 from shared.calls.record import Record, record_of
+from shared.index import calls_between
 from shared.outbound import ours_of
 from shared.records.columns import COLUMNS, Cell, row
 from shared.settings import Settings

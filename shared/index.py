@@ -12,6 +12,7 @@ from shared.wire import Wire
 
 HOUR_MS: Final = 3_600_000
 LOOKED_THROUGH_AT_ONCE: Final = 2_000
+LISTED_AT_ONCE: Final = 1_000
 READ_AT_ONCE: Final = 2_000
 """Entries of one log."""
 INDEX: Final = f"{PREFIX}index"
@@ -48,6 +49,21 @@ async def newest(wire: Wire, *, limit: int, before_ms: int | None = None) -> lis
     together = _listed(await wire.call("ZREVRANGEBYSCORE", INDEX, last_ms, last_ms, "WITHSCORES", "LIMIT", 0, 1_000))
     known = {each.call_id for each in found}
     return found + [each for each in together if each.call_id not in known]
+
+
+async def calls_between(wire: Wire, from_ms: int, to_ms: int) -> list[str]:
+    """Return the calls first heard of from then on and before that, Unix milliseconds, in this order.
+
+    Raises:
+        RedisAway: Redis did not confirm.
+    """
+    found: list[str] = []
+    while True:  # backwards: the oldest may go meanwhile
+        limit = ("LIMIT", len(found), LISTED_AT_ONCE)
+        page = await wire.call("ZREVRANGEBYSCORE", INDEX, f"({to_ms}", from_ms, *limit)
+        found += [call_id.decode() for call_id in page]
+        if len(page) < LISTED_AT_ONCE:
+            return found[::-1]
 
 
 async def of_consumer(wire: Wire, pseudonym: str, *, limit: int) -> list[Listed]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from shared.calls import facts, quality
 from shared.calls.state import Phase
-from shared.calls.summary import Folded, fold
+from shared.calls.summary import Folded, fold, who_ended
 from shared.calls.trace import trace_id
 from shared.calls.why import why
 
@@ -37,7 +37,7 @@ def canonical(
         "consumer": pseudonym(call.consumer) if call.consumer else None,
         "direction": call.direction or None,
         "because": folded.because,
-        "ended_by": folded.ending and _who(folded.ending),
+        "ended_by": folded.ending and who_ended(folded.ending),
         **times(folded),
         "handler": handlers[-1] if handlers else None,
         "handlers_raised": sum(how == "raised" for how in handlers_ended(log)) or None,
@@ -90,24 +90,3 @@ def _quality(log: Sequence[facts.Fact]) -> dict[str, float | None]:
         return {}
     told = quality.told(closed)
     return {name: None if (value := told[name]) is None else round(value, 2) for name in TOLD}
-
-
-def _who(ending: facts.Fact) -> str:
-    """Name who or what ended the call."""
-    match ending:
-        case facts.Terminated(status="failed"):
-            return "meta"
-        case facts.Terminated() | facts.PermissionReplied() | facts.LegFailed(reason=facts.PEER_CLOSED):
-            return "consumer"
-        case facts.HangUpAsked(by=by):
-            return by
-        case facts.RejectAsked() | facts.HandlerEnded():
-            return "handler"
-        case facts.LegFailed():
-            return "network"
-        case facts.ActionFailed() | facts.PermissionRead():
-            return "graph"
-        case facts.DeadlinePassed():
-            return "time"
-        case _:  # whoever took it over from a dead one, or too late
-            return "worker"

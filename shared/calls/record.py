@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from shared.calls import facts, quality
 from shared.calls.state import Phase
-from shared.calls.summary import Folded, fold
+from shared.calls.summary import Folded, fold, who_ended
 from shared.calls.why import why
 from shared.pseudonyms import pseudonym
 
@@ -20,6 +20,8 @@ VERSION: Final = 1
 
 PATHS_OF: Final = (facts.RecordingStarted, facts.RecordingStored)
 """Facts that tell where a recording is."""
+ENDED_BY: Final = frozenset({"consumer", "meta", "handler", "api", "operator"})
+"""Who a record names as having ended a call; all else is `pageline`, and the call's line in the logs says more."""
 
 
 class Sounded(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,17 +124,8 @@ def _veiled(record: Record, psid: str) -> Record:
 
 
 def _ended_by(ending: facts.Fact) -> str:
-    match ending:
-        case facts.Terminated(status="failed"):
-            return "meta"
-        case facts.Terminated() | facts.PermissionReplied() | facts.LegFailed(reason=facts.PEER_CLOSED):
-            return "consumer"
-        case facts.HangUpAsked(by="handler" | "api" | "operator" as by):
-            return by
-        case facts.RejectAsked() | facts.HandlerEnded():
-            return "handler"
-        case _:
-            return "pageline"
+    who = who_ended(ending)
+    return who if who in ENDED_BY else "pageline"
 
 
 def _rang_ms(folded: Folded) -> int | None:

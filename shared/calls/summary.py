@@ -97,3 +97,24 @@ def _because(call: Call, fact: facts.Fact) -> str:
             return "worker_died" if call.granted else "time_was_up"
         case _:
             return type(fact).__name__
+
+
+def who_ended(ending: facts.Fact) -> str:
+    """Name who or what ended a call: a side, a process of ours, or what failed."""
+    match ending:
+        case facts.Terminated(status="failed"):
+            return "meta"
+        case facts.Terminated() | facts.PermissionReplied() | facts.LegFailed(reason=facts.PEER_CLOSED):
+            return "consumer"
+        case facts.HangUpAsked(by=by):
+            return by
+        case facts.RejectAsked() | facts.HandlerEnded():
+            return "handler"
+        case facts.LegFailed():
+            return "network"
+        case facts.ActionFailed() | facts.PermissionRead():
+            return "graph"
+        case facts.DeadlinePassed():
+            return "time"
+        case _:  # whoever took it over from a dead one, or too late
+            return "worker"

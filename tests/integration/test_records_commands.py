@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from pageline.cli import app
 from shared.bus import Bus
-from shared.call_index import AT_ONCE, INDEX, calls_between
+from shared.index import INDEX, LISTED_AT_ONCE, calls_between
 from shared.pseudonyms import pseudonym
 from shared.records.columns import COLUMNS
 from shared.wire import Wire
@@ -99,6 +99,8 @@ async def test_what_cannot_be_written_is_bad_usage(redis_url: str, tmp_path: Pat
 
 
 async def test_the_index_is_read_to_its_end(bus: Bus) -> None:
-    members = [part for number in range(AT_ONCE + 5) for part in (1000 + number, f"d_{number:05}")]
+    members = [part for number in range(LISTED_AT_ONCE + 5) for part in (1000 + number, f"d_{number:05}")]
     await bus.wire.call("ZADD", INDEX, *members)
-    assert await calls_between(bus.wire, 1000, 1001 + AT_ONCE) == [f"d_{number:05}" for number in range(AT_ONCE + 1)]
+    assert await calls_between(bus.wire, 1000, 1001 + LISTED_AT_ONCE) == [
+        f"d_{number:05}" for number in range(LISTED_AT_ONCE + 1)
+    ]

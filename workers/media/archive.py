@@ -77,7 +77,7 @@ class Archive:
             url, path = f"{self._url}/{name}", self._folder / name
         else:
             url, path = wanted, (self._folder / name).with_suffix(Path(wanted).suffix)
-            store_of(url)
+            await asyncio.to_thread(store_of, url)  # which may import a store's package
         owed = Owed(call_id, path.name, url)
         await asyncio.to_thread(self._note, owed)
         return Place(path, url)
