@@ -23,6 +23,7 @@ from a2wsgi.wsgi_typing import WSGIApp
 from flask import Blueprint, Flask, Response, request
 from rq.exceptions import NoSuchJobError
 
+from shared import redis_client
 from shared.errors import BadSetting
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -47,7 +48,7 @@ def serve(redis_url: str, host: str, port: int, password: str | None = None) -> 
             f"DASHBOARD_PASSWORD is not set and HOST={host} is open to other machines. Set DASHBOARD_PASSWORD to a "
             "secret of your choice, or HOST=127.0.0.1, or DASHBOARD_PORT=0 to do without the dashboard."
         )
-    board = Board(redis.Redis.from_url(redis_url), password)
+    board = Board(redis_client.connect(redis_url), password)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once all is closed
     uvicorn.run(
         WSGIMiddleware(cast("WSGIApp", board), workers=4),

@@ -3,18 +3,19 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Final, TypeAlias, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import hiredis
 
 from shared.errors import RedisAway
+from shared.redis_address import Address
 
 Argument: TypeAlias = str | bytes | int | float
 Reply: TypeAlias = Any
 """bytes, int, None, or a list of these; which one is the command's promise, so callers need not narrow it."""
 
-UNFIT: Final = ("LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN")
+UNFIT: Final = ("LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "UNBLOCKED")
 """Error replies of a server that cannot serve us now: still loading, or a replica after a failover."""
 
 REFUSING: Final = ("OOM", "MISCONF", "NOREPLICAS", "BUSY ", "TRYAGAIN", "UNKILLABLE")
@@ -123,3 +124,38 @@ class Link(asyncio.Protocol):
         self._waiting.clear()
         self._unsent.clear()
         self.lost.set()
+
+
+_L = TypeVar("_L", bound=Link)
+
+
+async def dial(address: Address, link: _L) -> _L:
+    """Connect a link; nothing was said yet.
+
+    Raises:
+        OSError: nobody is there.
+    """
+    loop = asyncio.get_running_loop()
+    if address.path:
+        await loop.create_unix_connection(lambda: link, address.path)
+    else:
+        await loop.create_connection(lambda: link, address.host, address.port, ssl=address.tls)
+    return link
+
+
+async def ask(link: Link, commands: Sequence[Sequence[Argument]], timeout_s: float) -> list[Reply]:
+    """Send what introduces us, and return all replies; one that another command's error makes void, too.
+
+    Raises:
+        ReplyError: a command was refused, other than CLIENT, which some hosted servers forbid.
+        RedisAway: the connection broke, or the time ran out.
+    """
+    futures: list[asyncio.Future[Reply]] = []
+    for command in commands:
+        futures.append(asyncio.get_running_loop().create_future())
+        Link.submit(link, pack(tuple(command)), futures[-1], 0, timeout_s)  # no replica need confirm it
+    replies = await asyncio.gather(*futures, return_exceptions=True)
+    for command, reply in zip(commands, replies, strict=True):
+        if isinstance(reply, BaseException) and command[0] != "CLIENT":
+            raise reply
+    return replies

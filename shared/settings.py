@@ -19,7 +19,7 @@ from shared.ice_servers import IceServer, read_servers
 from shared.pages import Page, read_pages
 from shared.recording import RECORD_CONSENT
 from shared.records.addresses import WEBHOOKS, Address, read_addresses
-from shared.redis_address import trusting
+from shared.redis_address import confirmed_by, trusting
 from shared.standard_webhooks import key_of
 
 DEFAULT_HANDLER: Final = "workers.handlers.announce:answer"
@@ -34,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
 
     redis_url: str = ""
     redis_ca_file: str = ""
+    redis_wait_replicas: Annotated[int, msgspec.Meta(ge=0)] = 0
     meta_app_secret: str = ""
     meta_verify_token: str = ""
     page_tokens: str = ""
@@ -281,7 +282,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             outward.check(settings.webhook_forward_url, "WEBHOOK_FORWARD_URL")
         except outward.UrlRefused as refused:
             raise BadSetting(f"{refused}.") from refused
-    return msgspec.structs.replace(settings, redis_url=trusting(settings.redis_url, settings.redis_ca_file))
+    url = trusting(settings.redis_url, settings.redis_ca_file)
+    return msgspec.structs.replace(settings, redis_url=confirmed_by(url, settings.redis_wait_replicas))
 
 
 def tokens_of(pages: Mapping[str, Page]) -> dict[str, str]:

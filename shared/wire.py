@@ -16,9 +16,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self, TypeVar
 
-from shared import log
+from shared import log, sentinel
+from shared.confirmed_link import ConfirmedLink
 from shared.errors import RedisAway
-from shared.link import Argument, Link, Reply, ReplyError, pack
+from shared.link import Argument, Link, Reply, ReplyError, ask, dial, pack
 from shared.redis_address import Address
 
 __all__ = ["Argument", "Reply", "ReplyError", "Script", "Wire", "patiently"]
@@ -160,18 +161,21 @@ class Wire:
                 link.submit(parked.packed, parked.future, parked.skipped, parked.timeout_s)
 
     async def _keep(self, link: Link) -> None:
-        """Notice that the connection is lost and make another, for ever."""
+        """Notice that the connection is lost and make another, for ever; slower, if they do not last."""
+        pause_s = FIRST_PAUSE_S
         while True:
+            since_s = self._loop.time()
             await link.lost.wait()
+            lasted = self._loop.time() - since_s > LONGEST_PAUSE_S
+            pause_s = FIRST_PAUSE_S if lasted else min(pause_s * 2, LONGEST_PAUSE_S)
             self._cause = link.reason
             self._link = None
             _log.warning("redis.lost", wire=self.name, address=str(self.address), cause=str(self._cause))
-            link = await self._reopen()
+            link = await self._reopen(pause_s)
             self._use(link)
             _log.info("redis.returned", wire=self.name, address=str(self.address))
 
-    async def _reopen(self) -> Link:
-        pause_s = FIRST_PAUSE_S
+    async def _reopen(self, pause_s: float) -> Link:
         while True:
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
@@ -182,38 +186,39 @@ class Wire:
 
     async def _open(self) -> Link:
         """Connect and introduce ourselves; a server that is not ready to serve counts as not there."""
-        address, loop = self.address, self._loop
+        address = self.address
         async with asyncio.timeout(self._timeout_s):
-            if address.path:
-                _, link = await loop.create_unix_connection(lambda: Link(str(address)), address.path)
-            else:
-                _, link = await loop.create_connection(
-                    lambda: Link(str(address)), address.host, address.port, ssl=address.tls
-                )
-            try:
-                await self._greet(link)
-            except BaseException:
-                link.abort(ConnectionError("the greeting failed"))
-                raise
+            if address.sentinels is None:
+                return await self._open_at(address)
+            cause: Exception = ConnectionError("no Sentinel was asked")
+            for host in await sentinel.primaries(address):
+                try:
+                    return await self._open_at(address.at(host))
+                except (OSError, ReplyError) as error:
+                    cause = error
+            raise cause
+
+    async def _open_at(self, address: Address) -> Link:
+        here = str(address)
+        link = await dial(address, ConfirmedLink(here, address.replicas) if address.replicas else Link(here))
+        try:
+            await self._greet(link, address)
+        except BaseException:
+            link.abort(ConnectionError("the greeting failed"))
+            raise
         return link
 
-    async def _greet(self, link: Link) -> None:
-        who = self.address
-        greeting: list[tuple[Argument, ...]] = []
-        if who.password:
-            greeting.append(("AUTH", who.username, who.password) if who.username else ("AUTH", who.password))
+    async def _greet(self, link: Link, who: Address) -> None:
+        greeting: list[tuple[Argument, ...]] = [*who.credentials]
         if who.database:
             greeting.append(("SELECT", who.database))
+        if who.sentinels:
+            greeting.append(("ROLE",))
         greeting += [("PING",), ("CLIENT", "SETNAME", self.name), ("CLIENT", "ID")]
-        replies: list[asyncio.Future[Reply]] = []
-        for command in greeting:
-            replies.append(self._loop.create_future())
-            link.submit(pack(command), replies[-1], 0, self._timeout_s)
-        results = await asyncio.gather(*replies, return_exceptions=True)
-        for command, result in zip(greeting, results, strict=True):
-            if isinstance(result, BaseException) and command[0] != "CLIENT":  # some hosted servers forbid it
-                raise result
-        self.client_id = results[-1] if isinstance(results[-1], int) else None
+        *_, number = replies = await ask(link, greeting, self._timeout_s)
+        if who.sentinels and replies[greeting.index(("ROLE",))][0] != b"master":
+            raise ConnectionError(f"{who}, which Sentinel names, is a replica: a fail-over is under way")
+        self.client_id = number if isinstance(number, int) else None
 
 
 class Script:

@@ -16,9 +16,9 @@ from typing import Any, ClassVar, Final, Protocol, Self, TypeVar
 
 import httpx
 import numpy as np
-import redis
 import rq
 
+from shared import redis_client
 from shared.bus import Bus
 from shared.calls import facts
 from shared.embedded import EmbeddedValkey
@@ -171,8 +171,9 @@ class Line:
         write_tone(home / "tone.wav", hz=440, seconds=1.5)
 
     def __enter__(self) -> Self:
-        self.valkey.start()
-        self.settings["REDIS_URL"] = self.valkey.url
+        if "REDIS_URL" not in self.settings:
+            self.valkey.start()
+            self.settings["REDIS_URL"] = self.valkey.url
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -181,6 +182,11 @@ class Line:
         for process in self.processes.values():
             process.stop()
         self.valkey.stop()
+
+    @property
+    def redis_url(self) -> str:
+        """Where everything is kept: a Valkey of our own, or what REDIS_URL says."""
+        return self.settings["REDIS_URL"]
 
     def start(self, *names: str, **settings: str) -> None:
         """Start these processes as the Procfile says; `media.2` is another `media`."""
@@ -192,7 +198,7 @@ class Line:
         """Wait until calls would be answered: `/readyz` says so and the action worker has registered with RQ."""
         until(lambda: readiness(self.base) == status, f"{self.base}/readyz says {status}", timeout_s=60)
         if "action" in self.processes:
-            with redis.Redis.from_url(self.valkey.url) as client:
+            with redis_client.connect(self.redis_url) as client:
                 until(lambda: rq.Worker.all(client), "an RQ worker", timeout_s=60)
         return self
 
@@ -202,7 +208,7 @@ class Line:
         """Return the facts of a call."""
 
         async def read() -> list[facts.Fact]:
-            async with Wire.from_url(self.valkey.url, name="acceptance") as wire:
+            async with Wire.from_url(self.redis_url, name="acceptance") as wire:
                 return [entry.fact for entry in await Bus(wire).read_log(call_id)]
 
         return asyncio.run(read())
@@ -235,7 +241,7 @@ class Line:
 
     def queued(self) -> int:
         """Return how many jobs RQ was ever given and still knows: those that wait, run, or are over."""
-        with redis.Redis.from_url(self.valkey.url) as client:
+        with redis_client.connect(self.redis_url) as client:
             return sum(1 for _ in client.scan_iter("rq:job:*", count=1000))
 
     def dead_letters(self) -> dict[str, int]:

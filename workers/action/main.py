@@ -4,10 +4,9 @@ import asyncio
 import contextlib
 import signal
 
-import redis
 import uvloop
 
-from shared import heap, jobs, log
+from shared import heap, jobs, log, redis_client
 from shared.bus import Bus
 from shared.ended import Ended
 from shared.errors import RedisAway
@@ -43,7 +42,7 @@ def serve(settings: Settings) -> None:
 
 
 async def _work(settings: Settings, url: str, pages: Pages, sinks: tuple[Sink, ...]) -> None:
-    client = redis.Redis.from_url(url)
+    client = redis_client.connect(url)
     worker = PoolWorker(jobs.QUEUES, connection=client, url=url, grace_s=LAST_JOBS_S)
     async with (
         Wire.from_url(url, name="pageline-action") as wire,
