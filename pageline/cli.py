@@ -40,6 +40,7 @@ app.command()(forget)
 
 def main() -> NoReturn:
     """Run the command; exit status 0 done, 1 failed, 2 bad usage or settings."""
+    log.setup("pageline")  # stdout is for what was asked
     try:
         app()
     except (BadSetting, HandlerUnusable) as error:

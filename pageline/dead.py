@@ -43,12 +43,12 @@ def kept(settings: Settings, *, why: str = "") -> list[Letter]:
         letters = bus.dead_letters.all()
         return [replace(letter, body=b"") async for letter in letters if why in ("", letter.why)][::-1]
 
-    return ask(settings, read)
+    return ask(settings, read, only_reads=True)
 
 
 def of(settings: Settings, letter_id: str) -> Letter | None:
     """Return one letter, or none if there is no such letter (any more)."""
-    return ask(settings, lambda bus: bus.dead_letters.find(letter_id))
+    return ask(settings, lambda bus: bus.dead_letters.find(letter_id), only_reads=True)
 
 
 def retry(settings: Settings, selection: Selection) -> list[Done]:

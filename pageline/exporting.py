@@ -48,7 +48,7 @@ def one(settings: Settings, call_id: str) -> Record | None:
     async def read(bus: Bus) -> Record | None:
         return await _record(bus, await ours_of(bus, call_id), settings)
 
-    return ask(settings, read)
+    return ask(settings, read, only_reads=True)
 
 
 def export(settings: Settings, wanted: Wanted, format_: str, to: Path | None, *, quiet: bool) -> int:
@@ -64,7 +64,7 @@ def export(settings: Settings, wanted: Wanted, format_: str, to: Path | None, *,
             writer.close()
         return count
 
-    return ask(settings, write)
+    return ask(settings, write, only_reads=True)
 
 
 def writer_of(format_: str, file: BinaryIO) -> Writer:

@@ -35,20 +35,23 @@ def latest(settings: Settings, *, limit: int) -> list[Story]:
         logs = await asyncio.gather(*(bus.read_log(call_id) for call_id in ids))
         return [Story(call_id, entries) for call_id, entries in zip(ids, logs, strict=True) if entries]
 
-    return ask(settings, read)
+    return ask(settings, read, only_reads=True)
 
 
 def of(settings: Settings, call_id: str) -> Story | None:
     """Return the story of one call, or none if nothing is known of it."""
-    return ask(settings, lambda bus: story.read(bus, call_id))
+    return ask(settings, lambda bus: story.read(bus, call_id), only_reads=True)
 
 
-def ask(settings: Settings, question: Callable[[Bus], Awaitable[T]]) -> T:
-    """Ask the bus something from outside an event loop; without REDIS_URL that of a `pageline up` beside us."""
+def ask(settings: Settings, question: Callable[[Bus], Awaitable[T]], *, only_reads: bool = False) -> T:
+    """Ask the bus something from outside an event loop; without REDIS_URL that of a `pageline up` beside us.
+
+    What `only_reads` is answered however many replicas are away.
+    """
     url = settings.redis_url or EmbeddedValkey(Path(settings.data_dir)).find() or settings.required_redis_url
 
     async def answer() -> T:
-        async with Wire.from_url(url, name="pageline-cli") as wire:
+        async with Wire.from_url(url, name="pageline-cli", only_reads=only_reads) as wire:
             return await question(Bus(wire, retention_hours=settings.retention_hours))
 
     return asyncio.run(answer())

@@ -26,7 +26,7 @@ class ConfirmedLink(Link):
         super().__init__(address)
         self._replicas = replicas
         # A client's WAIT waits for its own writes alone, and a repeated step may write nothing: so something is said.
-        self._question = pack(("PUBLISH", "pl:{0}:confirm", "")) + pack(
+        self._question = pack(("PUBLISH", "pageline-confirm", "")) + pack(
             ("WAIT", replicas, int(CONFIRM_WITHIN_S * 1000))
         )
         self._held: _Held = []

@@ -188,8 +188,8 @@ def confirmed_by(url: str, replicas: int) -> str:
 
 
 def _with(url: str, option: str, value: str) -> str:
-    parts = urlsplit(url)
-    if option in dict(parse_qsl(parts.query)):
+    rest, _, query = url.partition("?")  # urlsplit would write unix:///path back as unix:/path
+    if option in dict(parse_qsl(query)):
         return url
     given = urlencode({option: value})
-    return parts._replace(query=f"{parts.query}&{given}" if parts.query else given).geturl()
+    return f"{rest}?{query}&{given}" if query else f"{rest}?{given}"

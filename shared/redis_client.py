@@ -1,7 +1,7 @@
 """redis-py's client for an address of ours: for RQ's own code and the dashboard; everything else goes by `Wire`."""
 
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 import redis
 from redis.sentinel import Sentinel
@@ -15,10 +15,10 @@ def connect(url: str) -> redis.Redis:
     Raises:
         BadSetting: the URL is none.
     """
-    address, parts = Address.from_url(url), urlsplit(url)
-    options = {name: value for name, value in parse_qsl(parts.query) if name != WAIT_REPLICAS}
+    address, (rest, _, query) = Address.from_url(url), url.partition("?")
+    options = {name: value for name, value in parse_qsl(query) if name != WAIT_REPLICAS}
     if address.sentinels is None:
-        return redis.Redis.from_url(parts._replace(query=urlencode(options)).geturl())
+        return redis.Redis.from_url(f"{rest}?{urlencode(options)}")
     tls = _tls_of(options) if address.tls else {}
     known = address.sentinels
     untyped = cast("Any", Sentinel)

@@ -13,7 +13,7 @@ import hashlib
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self, TypeVar
 
 from shared import log, sentinel
@@ -56,9 +56,13 @@ class Wire:
         self._loop: asyncio.AbstractEventLoop
 
     @classmethod
-    def from_url(cls, url: str, *, timeout_s: float = 2.0, name: str = "pageline") -> "Wire":
-        """Return a wire that is not connected yet; `name` shows in CLIENT LIST."""
-        return cls(Address.from_url(url), timeout_s=timeout_s, name=name)
+    def from_url(cls, url: str, *, timeout_s: float = 2.0, name: str = "pageline", only_reads: bool = False) -> "Wire":
+        """Return a wire that is not connected yet; `name` shows in CLIENT LIST.
+
+        One that `only_reads` waits for no replicas, whatever the URL says.
+        """
+        address = Address.from_url(url)
+        return cls(replace(address, replicas=0) if only_reads else address, timeout_s=timeout_s, name=name)
 
     @property
     def connected(self) -> bool:

@@ -10,6 +10,7 @@ from pageline.doctor.finding import Finding, failed, ok, unchecked
 from shared.clock import unix_ms
 from shared.embedded import EmbeddedValkey
 from shared.errors import BadSetting, HandlerUnusable, RedisAway
+from shared.redis_address import Address
 from shared.settings import Settings
 from shared.wire import ReplyError, Wire
 from workers.media import handler
@@ -77,12 +78,13 @@ async def redis_serves(settings: Settings) -> list[Finding]:
         why = "REDIS_URL is not set: `pageline up` starts a Valkey of its own"
         return [unchecked("Redis", why, "Other processes than `up` need REDIS_URL.")]
     try:
-        async with Wire.from_url(url, name="pageline-doctor") as wire:
+        async with Wire.from_url(url, name="pageline-doctor", only_reads=True) as wire:
             info = await _info(wire)
             return [
                 _version(info),
                 _eviction(info),
                 _persistence(info),
+                *_replicas(info, Address.from_url(url)),
                 await _redis_clock(wire),
             ]
     except (RedisAway, ReplyError, BadSetting) as error:
@@ -91,7 +93,9 @@ async def redis_serves(settings: Settings) -> list[Finding]:
 
 async def _info(wire: Wire) -> dict[str, str]:
     try:
-        sections = await asyncio.gather(*(wire.send("INFO", name) for name in ("server", "memory", "persistence")))
+        sections = await asyncio.gather(
+            *(wire.send("INFO", name) for name in ("server", "memory", "persistence", "replication"))
+        )
     except ReplyError:  # some hosted servers forbid it
         return {}
     lines = b"\n".join(sections).decode(errors="replace").splitlines()
@@ -126,6 +130,26 @@ def _persistence(info: dict[str, str]) -> Finding:
         remedy = "Set appendonly yes (deploy/redis.conf): a webhook that was answered 200 comes only once."
         return failed("persistence", "no append-only file is written", remedy)
     return ok("persistence", "an append-only file is written")
+
+
+def _replicas(info: dict[str, str], address: Address) -> list[Finding]:
+    """Judge whether what is confirmed outlives the primary, where there is anybody to follow it."""
+    check, wanted = "replicas", address.replicas
+    if not (address.sentinels or wanted):
+        return []
+    if "connected_slaves" not in info:
+        return [unchecked(check, "the server does not tell its replicas")]
+    there = int(info["connected_slaves"])
+    if there < wanted:
+        said = f"{there} of the {wanted} that REDIS_WAIT_REPLICAS waits for are there: nothing counts as written"
+        return [failed(check, said, "Start them, or lower REDIS_WAIT_REPLICAS.")]
+    if not wanted:
+        said = "a fail-over may lose what was confirmed in its last moments"
+        remedy = "Set REDIS_WAIT_REPLICAS=1, with two replicas or more: with one, the line stands still without it."
+        return [failed(check, said, remedy)]
+    spare = there - wanted
+    said = f"{there}, of which {wanted} must confirm; the line stands still when more than {spare} of them are away"
+    return [ok(check, said)]
 
 
 async def _redis_clock(wire: Wire) -> Finding:

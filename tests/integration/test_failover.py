@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -113,7 +114,7 @@ async def test_every_call_that_was_told_as_kept_outlives_the_primary_and_rqs_cli
         assert kept
         assert missed
         for call_id in kept:
-            assert len(await patiently(lambda call_id=call_id: bus.read_log(call_id))) == 1, call_id  # type: ignore[misc]
+            assert len(await patiently(partial(bus.read_log, call_id))) == 1, call_id
         for call_id in missed:  # Meta repeats what was not taken
             again = await bus.route(call_id, facts.StatusChanged(status="RINGING"), identity="1")
             assert again in (Routed.LOGGED, Routed.DUPLICATE)

@@ -319,6 +319,16 @@ async def test_a_redis_that_forgets_is_told(line: Line, meta: PageServer, redis_
     assert list(remedies(ran)) == ["eviction", "persistence"]
 
 
+async def test_replicas_are_counted_where_they_have_to_confirm(
+    line: Line, meta: PageServer, redis_url: str, tmp_path: Path
+) -> None:
+    meta.page(PAGE, fields=OURS, **WELL)
+    line.environ["REDIS_URL"] = (
+        f"{redis_url}?wait_replicas=1" if "?" not in redis_url else f"{redis_url}&wait_replicas=1"
+    )
+    assert status_of(await line.run("doctor"), "replicas", None) == "failed"
+
+
 async def test_the_redis_of_an_up_beside_us_is_looked_at(
     line: Line, meta: PageServer, valkey: EmbeddedValkey, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ BREAKER: Final = "tests/integration/test_breaker.py::"
 BUS: Final = "tests/contract/test_bus.py::"
 DEAD_LETTERS: Final = "tests/acceptance/test_dead_letters.py::"
 DEPLOY: Final = "tests/chaos/test_deploy.py::"
+FAILOVER: Final = "tests/chaos/test_failover.py::"
 FROZEN: Final = "tests/chaos/test_frozen_worker.py::"
 GRAPH: Final = "tests/chaos/test_graph.py::"
 JOBS: Final = "tests/integration/test_jobs.py::"
@@ -51,6 +52,14 @@ SABOTAGES: Final = (
         mechanism="appendonly yes",
         without="appendonly no",
         tests=(f"{WEBHOOKS}test_nothing_that_was_answered_200_is_lost_when_everything_dies_at_once_redis_included",),
+    ),
+    Sabotage(
+        promise=1,
+        sentence="What no replica holds counts as written",
+        file="shared/confirmed_link.py",
+        mechanism="if failure is None and confirmed.result() < self._replicas:",
+        without="if failure is None and confirmed.result() < 0:",
+        tests=(f"{FAILOVER}test_conversations_outlive_their_primary_and_nobody_is_answered_twice",),
     ),
     # -- 2: at most one accept
     Sabotage(

@@ -57,7 +57,10 @@ async def _work(settings: Settings, url: str, casting: Casting, relays: Relays, 
     host = Host(loop)
     host.open()
 
-    async with Wire.from_url(url, name="pageline-media") as wire, Wire.from_url(url, name="pageline-inbox") as inbox:
+    async with (
+        Wire.from_url(url, name="pageline-media") as wire,
+        Wire.from_url(url, name="pageline-inbox", only_reads=True) as inbox,
+    ):
         bus = Bus(wire, retention_hours=settings.retention_hours)
         line.bind(OpenLine(host, bus, settings))
         worker = Worker(
