@@ -7,7 +7,9 @@ what the model said and the consumer did not hear is then dropped here, and trun
 """
 
 import base64
+from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +22,8 @@ from shared.streams.resampling import Resampler
 
 PCM_HZ: Final = 24000
 G711_HZ: Final = 8000
+MOST_PARTS: Final = 32
+"""More of them do not wait to be heard: a session says one after the other."""
 GIVEN: Final = {"format": "pcmu", "shape": "ga", "instructions": "", "voice": ""}
 """The parameters, and what they are where they are not given."""
 _FORMATS: Final[dict[str, tuple[dict[str, Any], str]]] = {
@@ -34,6 +38,15 @@ _LAWS: Final[dict[str, G711 | None]] = {"pcmu": MU_LAW, "pcma": A_LAW, "pcm": No
 class _Trouble(msgspec.Struct, frozen=True):
     message: str = ""
     code: str | None = None
+
+
+@dataclass(slots=True)
+class _Part:
+    """A part of an item of the conversation, in sound."""
+
+    item: str
+    index: int
+    lasts_s: float = 0.0
 
 
 class _Said(msgspec.Struct, frozen=True):
@@ -61,10 +74,8 @@ class OpenAI:
         self._law = _LAWS[self._given["format"]]
         self._hz = G711_HZ if self._law else PCM_HZ
         self._out, self._in = Resampler(RATE, self._hz), Resampler(self._hz, RATE)
-        self._item = ("", 0)
-        """What the model says just now, and which part of it."""
-        self._said_samples = 0
-        """Of that item."""
+        self._said: deque[_Part] = deque(maxlen=MOST_PARTS)
+        """What the model said that may wait to be heard, the newest last."""
 
     @property
     def _beta(self) -> bool:
@@ -128,19 +139,24 @@ class OpenAI:
         except (TypeError, ValueError) as error:
             raise StreamFailed("the model's server sent sound that is not base64") from error
         samples = self._law.decode(sound) if self._law else np.frombuffer(sound[: len(sound) & ~1], "<i2")
-        if (said.item_id, said.content_index) != self._item:
-            self._item, self._said_samples = (said.item_id, said.content_index), 0
-        self._said_samples += len(samples)
+        if not self._said or (said.item_id, said.content_index) != (self._said[-1].item, self._said[-1].index):
+            self._said.append(_Part(said.item_id, said.content_index))
+        self._said[-1].lasts_s += len(samples) / self._hz
         mouth.say(self._in(samples).tobytes())
 
     def _interrupt(self, mouth: Mouth) -> None:
-        """Drop what was not heard, and have the model know how much was."""
-        dropped_s = mouth.clear()
-        item, index = self._item
-        if dropped_s and item:
-            heard_ms = max(0, int(1000 * (self._said_samples / self._hz - dropped_s)))
-            mouth.tell(_told("conversation.item.truncate", item_id=item, content_index=index, audio_end_ms=heard_ms))
-        self._item, self._said_samples = ("", 0), 0
+        """Drop what was not heard, and have the model know how much was of each part."""
+        dropped_s, cut = mouth.clear(), list[Message]()
+        while self._said and dropped_s > 0:
+            part = self._said.pop()
+            heard_ms = max(0, int(1000 * (part.lasts_s - dropped_s)))
+            dropped_s -= part.lasts_s
+            if part.item:
+                to = {"item_id": part.item, "content_index": part.index, "audio_end_ms": heard_ms}
+                cut.append(_told("conversation.item.truncate", **to))
+        for message in reversed(cut):
+            mouth.tell(message)
+        self._said.clear()
 
 
 _FATAL: Final = frozenset({"invalid_api_key", "insufficient_quota", "model_not_found", "session_expired"})

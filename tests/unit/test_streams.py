@@ -284,6 +284,29 @@ async def test_a_model_is_interrupted_and_told_what_was_heard(shape: str, format
     assert heard_ms < 10_000
 
 
+async def test_what_waits_behind_what_is_said_was_not_heard_at_all() -> None:
+    truncated: list[tuple[str, int]] = []
+
+    async def behave(socket: ServerConnection) -> None:
+        for item, seconds in (("item_1", 1), ("item_2", 3), ("item_3", 2)):
+            delta = base64.b64encode(bytes(seconds * 8000)).decode()
+            event = {"type": "response.output_audio.delta", "item_id": item, "content_index": 0, "delta": delta}
+            await socket.send(json.dumps(event))
+        await until(socket, "conversation.item.create")  # a key, which is when the consumer speaks here
+        await socket.send(json.dumps({"type": "input_audio_buffer.speech_started"}))
+        for _ in range(3):
+            cut = await until(socket, "conversation.item.truncate")
+            truncated.append((cut["item_id"], cut["audio_end_ms"]))
+
+    async with bot(behave) as url, talk_over(url, protocol="openai", secret="k3y") as talk:
+        await talk.wait(0.5)
+        await talk.press("1")
+        assert await talk.ended() == "completed"
+    (first, heard_ms), *others = truncated
+    assert (first, others) == ("item_1", [("item_2", 0), ("item_3", 0)])
+    assert abs(heard_ms - len(talk.frames) * 20) <= 40
+
+
 def test_what_a_model_cannot_be_told_is_refused() -> None:
     for parameters in ({"voise": "x"}, {"format": "mp3"}, {"shape": "new"}):
         with pytest.raises(ValueError, match="parameters of openai"):
