@@ -1,5 +1,6 @@
 """Who is there and what waits: media workers and their slots, calls without an owner, outcomes so far."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -31,12 +32,15 @@ async def take(wire: Wire, prefix: str) -> Census:
     now_ms = int(now_s) * 1000 + int(now_us) // 1000
     live = [w.decode() for w in await wire.call("ZRANGEBYSCORE", f"{prefix}workers", f"({now_ms}", "+inf")]
     waiting = int(await wire.call("ZCARD", f"{prefix}wait"))
-    workers = []
-    for worker in live:
-        capacity = await wire.call("HGET", f"{prefix}capacity", worker)
-        held = int(await wire.call("SCARD", f"{prefix}own:{worker}"))
-        workers.append(WorkerCensus(worker, None if capacity is None else int(capacity), held))
-    closed = await wire.call("HGETALL", f"{prefix}closed")
+    told, closed, *held = await asyncio.gather(
+        wire.send("HGETALL", f"{prefix}capacity"),
+        wire.send("HGETALL", f"{prefix}closed"),
+        *(wire.send("SCARD", f"{prefix}own:{worker}") for worker in live),
+    )
+    capacities = {name.decode(): int(slots) for name, slots in zip(told[::2], told[1::2], strict=True)}
+    workers = [
+        WorkerCensus(worker, capacities.get(worker), int(calls)) for worker, calls in zip(live, held, strict=True)
+    ]
     outcomes = {outcome.decode(): int(count) for outcome, count in zip(closed[::2], closed[1::2], strict=True)}
     return Census(tuple(workers), waiting, outcomes, await _waited_ms(wire, prefix, now_ms) if waiting else 0)
 

@@ -17,12 +17,18 @@ if worker ~= '' then
     if not lease_end or lease_end == '-inf' then return {'fenced', now, memory} end
   end
   redis.call('ZADD', P .. 'workers', now + lease, worker)
-  if ARGV[3] == '' then redis.call('HDEL', P .. 'capacity', worker)
-  else redis.call('HSET', P .. 'capacity', worker, ARGV[3]) end
+  if ARGV[3] == '' then
+    redis.call('HDEL', P .. 'capacity', worker)
+    redis.call('ZREM', P .. 'free', worker)
+  else
+    redis.call('HSET', P .. 'capacity', worker, ARGV[3])
+    redis.call('ZADD', P .. 'free', ARGV[3] - redis.call('SCARD', owned(worker)), worker)
+  end
   if ARGV[5] ~= '' then redis.call('XTRIM', inbox(worker), 'MINID', ARGV[5]) end
 end
 for _, dead in ipairs(redis.call('ZRANGEBYSCORE', P .. 'workers', '-inf', now, 'LIMIT', 0, 4)) do
   redis.call('HDEL', P .. 'capacity', dead)
+  redis.call('ZREM', P .. 'free', dead)
   redis.call('ZADD', P .. 'workers', '-inf', dead)  -- it may have more calls than fit in this step, and must not wake between two
   for _, call in ipairs(redis.call('SRANDMEMBER', owned(dead), most)) do
     redis.call('SREM', owned(dead), call)

@@ -14,7 +14,7 @@ redis.call('HINCRBY', hour, 'outcome ' .. ARGV[6], 1)
 if ARGV[8] ~= '' then redis.call('HINCRBY', hour, 'answer ' .. ARGV[8], 1) end
 redis.call('PEXPIRE', hour, math.max(ARGV[5], 172800000))  -- two days: today's figures want a day and what began it
 redis.call('HDEL', key, 'own')
-redis.call('SREM', owned(worker), call)
+leave_slot(worker, call)
 redis.call('ZREM', P .. 'due', call)
 redis.call('PEXPIRE', key, ARGV[5])
 redis.call('PEXPIRE', log(call), ARGV[5])

@@ -7,6 +7,6 @@ if redis.call('HGET', hash(call), 'accept') then
   redis.call('HSET', hash(call), 'end', 1)
 end
 append(call, ARGV[4], epoch)
-redis.call('SREM', owned(worker), call)
+leave_slot(worker, call)
 redis.call('HDEL', hash(call), 'own')
 return place(call) and 'placed' or 'waiting'

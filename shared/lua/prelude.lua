@@ -8,6 +8,7 @@
 --   quality:<id>  stream  samples of how the call sounds, written by shared/quality.py; they go with the log
 --   in:<w>     stream  c (call), s (seq), t, e, f; p and pt on a claim: the arrival before it, so that nobody reads the log
 --   workers    zset    worker -> lease end, ms        capacity  hash  worker -> slots (absent: takes no new calls)
+--   free       zset    worker -> capacity less the calls it owns, of those that take new ones; `beat` counts it anew
 --   own:<w>    set     calls the worker owns          wait      zset  call -> answer by: calls without an owner
 --   due        zset    call -> armed deadline, ms     index     zset  call -> first heard of, ms
 --   asking:<page:consumer>    set     calls, not closed yet, that may wait for this consumer's leave
@@ -40,17 +41,27 @@ local function deliver(worker, call, seq, fact, epoch)
   redis.call('XADD', inbox(worker), '*', 'c', call, 's', seq, 't', now, 'e', epoch, 'f', fact)
 end
 
--- the live worker with the most free slots (capacity - owned, so that it cannot drift); an ending needs no free slot
+-- a call takes a worker's slot, or leaves it; a worker that takes no new calls is not in `free`, and stays out
+local function take_slot(worker, call)
+  if redis.call('SADD', owned(worker), call) == 1 then redis.call('ZADD', P .. 'free', 'XX', 'INCR', -1, worker) end
+end
+
+local function leave_slot(worker, call)
+  if redis.call('SREM', owned(worker), call) == 1 then redis.call('ZADD', P .. 'free', 'XX', 'INCR', 1, worker) end
+end
+
+-- the live worker with the most free slots; an ending needs none
 local function roomiest(ending)
-  local best, room = nil, ending and -1e9 or 0
-  for _, worker in ipairs(redis.call('ZRANGEBYSCORE', P .. 'workers', '(' .. now, '+inf')) do
-    local capacity = redis.call('HGET', P .. 'capacity', worker)
-    if capacity then
-      local free = tonumber(capacity) - redis.call('SCARD', owned(worker))
-      if free > room then best, room = worker, free end
+  local from, lot = 0, 16
+  while true do
+    local best = redis.call('ZREVRANGE', P .. 'free', from, from + lot - 1, 'WITHSCORES')
+    for i = 1, #best, 2 do
+      if tonumber(best[i + 1]) <= 0 and not ending then return nil end
+      if (tonumber(redis.call('ZSCORE', P .. 'workers', best[i]) or 0) or 0) > now then return best[i] end
     end
+    if #best < 2 * lot then return nil end
+    from = from + lot
   end
-  return best
 end
 
 -- bind the call to a worker under the next epoch, or let it wait; `arrival` is handed over where nothing else happened yet
@@ -65,7 +76,7 @@ local function place(call, arrival)
   end
   local epoch = redis.call('HINCRBY', key, 'ep', 1)
   redis.call('HSET', key, 'own', worker)
-  redis.call('SADD', owned(worker), call)
+  take_slot(worker, call)
   redis.call('ZREM', P .. 'wait', call)
   local claimed = cjson.encode({fact = 'Claimed', worker = worker})
   local seq = append(call, claimed, epoch)
@@ -136,7 +147,7 @@ end
 local function bind(call, theirs, fact, retention)
   local alias = hash(theirs)
   local holder = redis.call('HGET', alias, 'own')  -- somebody was asked to end what he took for an unknown call
-  if holder then redis.call('SREM', owned(holder), theirs) end
+  if holder then leave_slot(holder, theirs) end
   local parked = redis.call('XRANGE', log(theirs), '-', '+')
   local marks = redis.call('HGETALL', alias)
   redis.call('DEL', alias, log(theirs))

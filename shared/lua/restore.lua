@@ -12,7 +12,7 @@ local heard = redis.call('XRANGE', log(call), '-', '+')
 redis.call('DEL', log(call))
 redis.call('HSET', key, 'st', 'open', 'ep', epoch, 'own', worker, 'seq', (#ARGV - 11) / 3)
 redis.call('PERSIST', key)
-redis.call('SADD', owned(worker), call)
+take_slot(worker, call)
 redis.call('ZREM', P .. 'wait', call)
 redis.call('ZADD', P .. 'index', ARGV[13], call)
 if ARGV[10] ~= '' then list(call, ARGV[10], ARGV[13], ARGV[11]) end

@@ -5,7 +5,7 @@ if forgotten(call) then return 'forgotten' end
 if not holds(call, worker, ARGV[3]) then return 'stale' end
 if redis.call('HGET', hash(call), 'seq') ~= ARGV[5] then return 'moved' end
 append(call, ARGV[4], ARGV[3])
-redis.call('SREM', owned(worker), call)
+leave_slot(worker, call)
 redis.call('HDEL', hash(call), 'own')
 redis.call('ZADD', P .. 'due', ARGV[6], call)
 admit(4)

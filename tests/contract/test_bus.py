@@ -5,11 +5,12 @@ takes a while is waited for by beating, as the processes do.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from shared.bus import CALLS_PER_BEAT, Bus, Delivery, Fenced, Routed, hash_of, script
+from shared.bus import CALLS_PER_BEAT, PREFIX, Bus, Delivery, Fenced, Routed, hash_of, script
 from shared.calls import facts
 from shared.dead import Letter
 from shared.ended import ENDED
@@ -231,6 +232,21 @@ async def test_the_worker_with_the_most_free_slots_is_chosen(bus: Bus) -> None:
 
     assert chosen[:2] == ["large", "large"]
     assert (chosen.count("small"), chosen.count("large")) == (3, 5)
+
+
+async def test_many_workers_are_filled_evenly_and_the_dead_among_them_are_passed_over(bus: Bus) -> None:
+    for number in range(40):
+        await join(bus, f"w-{number}", capacity=3)
+    for number in range(20):  # that nobody has reaped yet
+        await bus.wire.call("ZADD", f"{PREFIX}workers", 1, f"dead-{number}")
+        await bus.wire.call("ZADD", f"{PREFIX}free", 9, f"dead-{number}")
+    for number in range(80):
+        await ring(bus, f"c_{number}")
+    owners = [await owner(bus, f"c_{number}") for number in range(80)]
+    assert sorted(Counter(owners).values()) == [2] * 40
+    await bus.done("c_0", str(owners[0]), 1, "completed")
+    await ring(bus, "c_next")
+    assert await owner(bus, "c_next") == owners[0], "all others have one free slot, and it has two"
 
 
 async def test_a_call_that_found_no_worker_is_placed_when_one_joins(bus: Bus) -> None:
@@ -781,7 +797,7 @@ async def test_whatever_is_kept_of_a_closed_call_has_a_limited_life(ringing: Bus
         await ringing.done(call_id, "one", 1, "completed")
         await hang_up_at_meta(ringing, call_id)
 
-    lasting = (b"workers", b"capacity", b"closed", b"beaten", b"memory", b"index", b"in:one")
+    lasting = (b"workers", b"capacity", b"free", b"closed", b"beaten", b"memory", b"index", b"in:one")
     kept = [key for key in await ringing.wire.call("KEYS", "*") if not key.endswith(lasting)]
 
     assert len(kept) >= 7

@@ -330,8 +330,8 @@ SABOTAGES: Final = (
         promise=10,
         sentence="A full worker is given calls",
         file="shared/lua/prelude.lua",
-        mechanism="ending and -1e9 or 0",
-        without="-1e9",
+        mechanism="if tonumber(best[i + 1]) <= 0 and not ending then return nil end",
+        without="",
         tests=(f"{TROUBLE}test_a_call_that_finds_no_room_is_rejected_on_the_record_and_the_one_before_goes_on",),
     ),
     Sabotage(

@@ -163,8 +163,13 @@ class MemoryRedis(Keys):
     # -- sorted sets -------------------------------------------------------------------------------------------------
 
     def do_zadd(self, key: bytes, *rest: bytes) -> Reply:
-        only_new = rest[0].upper() == b"NX"
+        words = {word.upper() for word in rest[:-2]}
+        only_new = b"NX" in words
         score, member = rest[-2:]
+        if b"XX" in words and member not in self._get(key, Scores):
+            return None if b"INCR" in words else 0
+        if b"INCR" in words:
+            return self.do_zincrby(key, score, member)
         value = self._keep(key, Scores)
         new = member not in value
         if new or not only_new:
@@ -192,8 +197,12 @@ class MemoryRedis(Keys):
     def do_zrange(self, key: bytes, first: bytes, last: bytes) -> Reply:
         return between(self._get(key, Scores).ranked(), int(first), int(last))
 
-    def do_zrevrange(self, key: bytes, first: bytes, last: bytes) -> Reply:
-        return between(self._get(key, Scores).ranked()[::-1], int(first), int(last))
+    def do_zrevrange(self, key: bytes, first: bytes, last: bytes, *with_scores: bytes) -> Reply:
+        scores = self._get(key, Scores)
+        found = between(scores.ranked()[::-1], int(first), int(last))
+        if not with_scores:
+            return found
+        return [part for member in found for part in (member, number_text(scores[member]))]
 
     def do_zrangebyscore(self, key: bytes, low: bytes, high: bytes, *limit: bytes) -> Reply:
         scores = self._get(key, Scores)

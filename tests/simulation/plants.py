@@ -76,7 +76,11 @@ PLANTS: Final = (
         handler="sleep",
         lua=("if h[1] == 'open' then\n    local", "if nil then local"),
     ),
-    Plant("a close that keeps the slot", kind="calm", lua=("redis.call('SREM', owned(worker), call)\nredis", "redis")),
+    Plant(
+        "a close that keeps the slot",
+        kind="calm",
+        lua=("leave_slot(worker, call)\nredis.call('ZREM', P .. 'due'", "redis.call('ZREM', P .. 'due'"),
+    ),
     Plant(
         "a close that forgets what is owed", kind="calm", handler="talk", lua=("redis.call('ZADD', P .. 'owed'", "--")
     ),
