@@ -95,3 +95,35 @@ def console(
             print(f"{row['ms']:8.1f} ms  {row['view']}")  # noqa: T201 it is what was asked for
     if not report["aim"]["met"]:
         sys.exit(FAILED)
+
+
+@benches.command()
+def scale(
+    *,
+    steps: Annotated[str, typer.Option(help="WORKERS:CALLS, one after the other, separated by commas; growing.")] = "",
+    seconds: Annotated[float, typer.Option(min=1, help="How long each is looked at, three times, s.")] = 10.0,
+    as_json: Json = False,
+) -> None:
+    """Measure what calls and media workers cost Redis, with up to 100,000 calls held by workers without sound."""
+    from pageline.bench import require
+
+    require("psutil")
+    from pageline.bench.scale import STEPS, run
+
+    report = run(_pairs(steps) or STEPS, seconds)
+    if as_json:
+        print_json(report)
+
+
+def _pairs(text: str) -> list[tuple[int, int]]:
+    try:
+        pairs = [(int(workers), int(calls)) for workers, calls in (each.split(":") for each in text.split(",") if each)]
+    except ValueError:
+        pairs = [(0, 0)]
+    if (
+        any(min(pair) < 1 for pair in pairs)
+        or sorted(pairs) != pairs
+        or sorted(c for _, c in pairs) != [c for _, c in pairs]
+    ):
+        raise typer.BadParameter("write WORKERS:CALLS, growing, such as 10:100,100:1000", param_hint="--steps")
+    return pairs

@@ -141,6 +141,42 @@ class Show:
         wanted = f"silent p95 at most {aim['p95_ms']:g} ms, PCM p95 at most {aim['pcm_p95_ms']:g} ms"
         self._aim(f"{wanted}, {aim['held']} calls a core", aim["met"])
 
+    def scale(self, report: dict[str, Any]) -> None:
+        """Print what many workers and calls cost Redis."""
+        call, one = report["call"], report["one_redis"]
+        table = _table(
+            "What calls and workers cost Redis",
+            "Redis, load: share of a core. Worker, sample, call: us of Redis for a second, for one, for one that comes and goes.\n"
+            "p50, p99: ms from a webhook's event to its claim. "
+            f"Through all processes, RQ included, a call costs {call['redis_us']:,} us ({call['calls']} calls).",
+            (
+                "workers",
+                "calls",
+                "new/s",
+                "Redis",
+                "load",
+                "worker",
+                "sample",
+                "call",
+                "p50",
+                "p99",
+                "MB",
+            ),
+        )
+        for row in report["steps"]:
+            claimed = (
+                f"{row[name]:.1f}" if row[name] is not None else "-" for name in ("claimed_p50_ms", "claimed_p99_ms")
+            )
+            shares = (f"{row['redis_share']['turnover']:.0%}", f"{row['load_share']:.0%}")
+            costs = (f"{row[name]:,.0f}" for name in ("worker_second_us", "sample_us", "call_us"))
+            counts = (f"{row['workers']:,}", f"{row['calls']:,}", f"{row['calls_per_s']:g}")
+            table.add_row(*counts, *shares, *costs, *claimed, f"{row['memory_mb']:,.0f}")
+        self._console.print(table)
+        self._console.print(
+            f"Reckoned from the last row: {one['calls_at_once']:,} calls of three minutes keep one core of Redis busy.",
+            highlight=False,
+        )
+
     def storm_begins(self, calls: int, seed: int, kill_every_s: float, plant: str) -> None:
         """Say what comes, with the seed that brings it again."""
         bug = f", with a planted bug: {plant}" if plant else ""
