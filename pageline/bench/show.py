@@ -146,7 +146,8 @@ class Show:
         call, one = report["call"], report["one_redis"]
         table = _table(
             "What calls and workers cost Redis",
-            "Redis, load: share of a core. Worker, sample, call: us of Redis for a second, for one, for one that comes and goes.\n"
+            "Redis and load are shares of a core. Worker, sample, call: microseconds of Redis for a second of one,\n"
+            "for one, for one that comes and goes. "
             "p50, p99: ms from a webhook's event to its claim. "
             f"Through all processes, RQ included, a call costs {call['redis_us']:,} us ({call['calls']} calls).",
             (
