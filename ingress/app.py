@@ -55,7 +55,7 @@ def create_app(configured: settings.Settings | None = None) -> App:
         configured = settings.load()
         log.setup("web", format_=configured.log_format)
     wire = Wire.from_url(configured.required_redis_url, name="pageline-web")
-    bus = Bus(wire, retention_hours=configured.retention_hours)
+    bus = Bus(wire, retention_hours=configured.retention_hours, log_hours=configured.kept_log_hours)
     webhook = Webhook(bus, configured)
     health = Health(bus)
     desk = Desk(bus, configured)

@@ -52,7 +52,9 @@ def ask(settings: Settings, question: Callable[[Bus], Awaitable[T]], *, only_rea
 
     async def answer() -> T:
         async with Wire.from_url(url, name="pageline-cli", only_reads=only_reads) as wire:
-            return await question(Bus(wire, retention_hours=settings.retention_hours))
+            return await question(
+                Bus(wire, retention_hours=settings.retention_hours, log_hours=settings.kept_log_hours)
+            )
 
     return asyncio.run(answer())
 

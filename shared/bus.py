@@ -95,10 +95,13 @@ class Bus:
     repeating it is harmless.
     """
 
-    def __init__(self, wire: Wire, *, retention_hours: int = 48) -> None:
+    def __init__(self, wire: Wire, *, retention_hours: int = 48, log_hours: int | None = None) -> None:
         self.wire = wire
         self.dead_letters = DeadLetters(wire)
         self.retention_ms = retention_hours * 3_600_000
+        """How long it is known of a call that has ended that it was, and which webhooks came of it."""
+        self.log_ms = min(log_hours or retention_hours, retention_hours) * 3_600_000
+        """How long its log is kept, and it can be found."""
         self._ahead_ms = 0
         self._memory = b""
         """Which memory of the server's we joined; one that was emptied has another."""
@@ -132,7 +135,17 @@ class Bus:
             case facts.PermissionReplied():
                 wants = "known"
         parties = (asks, stranger, _pseudonym(getattr(fact, "consumer", "")))
-        args = (call_id, identity, fact.epoch, bare(fact), wants, answer_by_ms, self.retention_ms, *parties)
+        args = (
+            call_id,
+            identity,
+            fact.epoch,
+            bare(fact),
+            wants,
+            answer_by_ms,
+            self.retention_ms,
+            *parties,
+            self.log_ms,
+        )
         verdict, _seq = await self._route.run(self.wire, [hash_of(call_id)], args)
         refuse_forgotten(verdict, call_id)
         return _ROUTED[verdict]
@@ -150,7 +163,7 @@ class Bus:
             RedisForgot: Redis was emptied since the worker joined.
         """
         slots = "" if capacity is None else capacity
-        args = (worker, lease_ms, slots, int(join), handled, CALLS_PER_BEAT, self.retention_ms, self._memory)
+        args = (worker, lease_ms, slots, int(join), handled, CALLS_PER_BEAT, self.log_ms, self._memory)
         verdict, now_ms, memory = await self._beat.run(self.wire, [f"{PREFIX}workers"], args)
         if verdict == b"forgotten":
             raise RedisForgot(f"Redis was emptied: it knows neither worker {worker} nor its calls")
@@ -209,7 +222,17 @@ class Bus:
         """
         waited = "" if answer_ms is None else int(float(f"{answer_ms:.2g}"))
         fact = facts.Closed(outcome=outcome)
-        args = (call_id, worker, epoch, _encode(fact), self.retention_ms, outcome, int(owes_metrics), waited)
+        args = (
+            call_id,
+            worker,
+            epoch,
+            _encode(fact),
+            self.retention_ms,
+            outcome,
+            int(owes_metrics),
+            waited,
+            self.log_ms,
+        )
         verdict = await self._done.run(self.wire, [hash_of(call_id)], args)
         refuse_forgotten(verdict, call_id)
         if verdict == b"stale":
@@ -225,7 +248,7 @@ class Bus:
         answer_by_ms = "" if known.answer_by_ms is None else known.answer_by_ms
         asking = party_of(*known.waits_for) if known.waits_for else ""
         restored = (_encode(facts.LogRestored()), known.meta_id, asking, int(known.may_have_asked))
-        listed = (_pseudonym(known.consumer), self.retention_ms)
+        listed = (_pseudonym(known.consumer), self.log_ms)
         log = [part for fact in told for part in (bare(fact), fact.at_ms, fact.epoch)]
         args = (call_id, worker, epoch, int(known.may_be_granted), answer_by_ms, *restored, *listed, *log)
         return bool(await self._restore.run(self.wire, [hash_of(call_id)], args) != b"known")

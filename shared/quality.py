@@ -74,9 +74,7 @@ class Spread(NamedTuple):
     sum: float
 
 
-async def add(
-    wire: Wire, samples: Mapping[str, Sample], ended: Counter[tuple[str, str]], *, retention_hours: int
-) -> None:
+async def add(wire: Wire, samples: Mapping[str, Sample], ended: Counter[tuple[str, str]], *, kept_hours: int) -> None:
     """Write the samples of many calls, and what was counted of those that ended, in one go.
 
     Raises:
@@ -86,7 +84,7 @@ async def add(
     for call_id, sample in samples.items():
         fields = (part for name in MEASURED for part in (name, _written(getattr(sample, name))))
         commands.append(("XADD", PREFIX + call_id, "MAXLEN", "~", KEPT_SAMPLES, "*", *fields))
-        commands.append(("PEXPIRE", PREFIX + call_id, retention_hours * 3_600_000))
+        commands.append(("PEXPIRE", PREFIX + call_id, kept_hours * 3_600_000))
     commands += [("HINCRBY", SPREAD, f"{figure} {limit}", by) for (figure, limit), by in ended.items()]
     if commands:
         await wire.transaction(commands)

@@ -56,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     lease_seconds: Annotated[float, msgspec.Meta(ge=2)] = 6
     redis_grace_seconds: Seconds = 60
     retention_hours: Count = 48
+    log_hours: Count | None = None
     data_dir: str = "./.pageline"
     recordings_url: str = ""
     recordings_retention_days: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -87,6 +88,16 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True, dict=T
     def lease_ms(self) -> int:
         """Return the length of a media worker's lease."""
         return int(self.lease_seconds * 1000)
+
+    @property
+    def kept_log_hours(self) -> int:
+        """Return for how many hours a call's log is kept after its end."""
+        if self.log_hours is not None and self.log_hours > self.retention_hours:
+            raise BadSetting(
+                f"LOG_HOURS={self.log_hours} is more than RETENTION_HOURS={self.retention_hours}. What webhooks are "
+                "known by is kept as long as the logs or longer: raise RETENTION_HOURS as well."
+            )
+        return self.log_hours or self.retention_hours
 
     @property
     def http_host(self) -> str:

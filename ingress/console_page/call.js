@@ -43,7 +43,7 @@ async function read(id) {
 
 function none(id) {
   $("call-none").hidden = false;
-  text("call-none-text", `Nothing is known of ${id}. Logs are kept for RETENTION_HOURS after a call’s end.`);
+  text("call-none-text", `Nothing is known of ${id}. Logs are kept for LOG_HOURS or RETENTION_HOURS after a call’s end.`);
 }
 
 async function show() {

@@ -1,6 +1,6 @@
 -- beat: renew a lease (or join, or only look after things), reap dead workers, let passed deadlines be facts, place what waits.
 -- ARGV 1 worker ('' = look after things only), 2 lease ms, 3 capacity ('' = takes no new calls), 4 '1' to join,
---      5 last inbox id handled ('' = none), 6 how many calls to handle at the most, 7 retention ms, 8 the memory joined under
+--      5 last inbox id handled ('' = none), 6 how many calls to handle at the most, 7 for how long calls can be found, ms, 8 the memory joined under
 local worker, lease, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[6])
 redis.call('SET', P .. 'memory', clock[1] .. '.' .. clock[2], 'NX')
 local memory = redis.call('GET', P .. 'memory')

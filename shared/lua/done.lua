@@ -1,6 +1,6 @@
--- done: the owner closes the call. Its log and seen marks stay for the retention; its slot goes to whoever waits.
+-- done: the owner closes the call. Its seen marks stay for the retention, its log as long or less; its slot goes to whoever waits.
 -- ARGV 1 call, 2 worker, 3 epoch, 4 fact (Closed), 5 retention ms, 6 outcome, 7 '1' if Meta was asked to connect it,
---      8 how long the caller waited, ms, to two digits ('' = was never answered, or did not call)
+--      8 how long the caller waited, ms, to two digits ('' = was never answered, or did not call), 9 for how long its log stays, ms
 local call, worker, epoch = ARGV[1], ARGV[2], ARGV[3]
 local key = hash(call)
 if redis.call('HGET', key, 'st') == 'closed' then return 'closed' end
@@ -17,10 +17,10 @@ redis.call('HDEL', key, 'own')
 leave_slot(worker, call)
 redis.call('ZREM', P .. 'due', call)
 redis.call('PEXPIRE', key, ARGV[5])
-redis.call('PEXPIRE', log(call), ARGV[5])
-redis.call('PEXPIRE', P .. 'quality:' .. call, ARGV[5])
-redis.call('XADD', P .. 'ended', 'MINID', '~', math.max(0, now - ARGV[5]), '*', 'c', call)
-redis.call('PEXPIRE', P .. 'ended', ARGV[5])
+redis.call('PEXPIRE', log(call), ARGV[9])
+redis.call('PEXPIRE', P .. 'quality:' .. call, ARGV[9])
+redis.call('XADD', P .. 'ended', 'MINID', '~', math.max(0, now - ARGV[9]), '*', 'c', call)
+redis.call('PEXPIRE', P .. 'ended', ARGV[9])
 local theirs = redis.call('HGET', key, 'meta')
 if theirs then redis.call('PEXPIRE', hash(theirs), ARGV[5]) end
 local asks = redis.call('HGET', key, 'asks')

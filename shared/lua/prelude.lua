@@ -130,7 +130,7 @@ local function may_be(ours, heard)
   return h[1] == 'open' and not h[3] and tonumber(heard) >= tonumber(h[2] or 0)
 end
 
--- whether a call was closed, and its log removed since: what is late of it has no place any more
+-- whether a call was closed, and its log has gone since, by its time or because somebody is to be forgotten: what is late of it has no place any more
 local function is_removed(call, state) return state == 'closed' and redis.call('EXISTS', log(call)) == 0 end
 
 -- append a fact and bring it to whoever has to act on it; of a call on the shelf that is whoever has room

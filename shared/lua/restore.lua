@@ -1,7 +1,7 @@
 -- restore: an owner writes the log of its call into an emptied Redis, and stays the owner; what was heard meanwhile follows.
 -- ARGV 1 call, 2 worker, 3 epoch, 4 '1' if an accept may have been granted, 5 answer by ms ('' = unknown), 6 fact (LogRestored),
 --      7 Meta's id of a call we placed ('' = unknown), 8 page:consumer whose leave it may wait for ('' = nobody's),
---      9 '1' if he may have been asked, 10 pseudonym of the consumer ('' = unknown), 11 retention ms, then three for each entry of the log: fact, server ms, epoch
+--      9 '1' if he may have been asked, 10 pseudonym of the consumer ('' = unknown), 11 for how long calls can be found, ms, then three for each entry of the log: fact, server ms, epoch
 local call, worker, epoch, key = ARGV[1], ARGV[2], ARGV[3], hash(ARGV[1])
 if holds(call, worker, epoch) then return 'restored' end
 if not forgotten(call) then  -- somebody was given what looked like a new call; it is his, but not to be accepted again

@@ -2,7 +2,7 @@
 -- ARGV 1 call, 2 identity ('' = never a duplicate), 3 epoch ('0' = said by no owner), 4 fact, 5 wants an owner ('1', or
 --      'end' where only an ending is left; 'known': no log is begun for it), 6 answer by ms ('' = unknown), 7 retention ms,
 --      8 page:consumer whose leave the call may wait for ('' = nobody's), 9 page:consumer of a call that was placed,
---      10 pseudonym of the consumer whom the fact names ('' = nobody)
+--      10 pseudonym of the consumer whom the fact names ('' = nobody), 11 for how long calls can be found, ms
 local call, identity, epoch, fact, wants = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local key = hash(call)
 local h = redis.call('HMGET', key, 'st', 'own', 'ep', 'as')
@@ -43,7 +43,7 @@ if seq == 1 then
   redis.call('PEXPIRE', key, ARGV[7])
   redis.call('PEXPIRE', log(call), ARGV[7])
 end
-if ARGV[10] ~= '' then list(call, ARGV[10], now, ARGV[7]) end
+if ARGV[10] ~= '' then list(call, ARGV[10], now, ARGV[11]) end
 if state == 'closed' then return {'logged', seq} end
 if wants ~= '' and not state then
   redis.call('HSET', key, 'st', 'open')

@@ -18,6 +18,8 @@ from shared.errors import LeaseLost
 from shared.outbound import Outbound
 from shared.wire import Wire
 
+HOUR_MS = 3_600_000
+
 LEASE_MS = 200
 WITHIN_S = 5.0
 CALL = "c_1"
@@ -802,6 +804,31 @@ async def test_whatever_is_kept_of_a_closed_call_has_a_limited_life(ringing: Bus
 
     assert len(kept) >= 7
     assert [key for key in kept if await ringing.wire.call("PTTL", key) <= 0] == []
+
+
+async def test_a_log_may_go_before_what_its_webhooks_are_known_by(ringing: Bus) -> None:
+    brief = Bus(ringing.wire, retention_hours=48, log_hours=2)
+    await brief.done(CALL, "one", 1, "completed")
+    log, key = f"{PREFIX}log:{CALL}", hash_of(CALL)
+    assert 0 < await brief.wire.call("PTTL", log) <= 2 * HOUR_MS
+    assert 47 * HOUR_MS < await brief.wire.call("PTTL", key) <= 48 * HOUR_MS
+
+    await brief.wire.call("DEL", log)  # two hours later
+    for identity in ("connect", "never seen before"):
+        late = facts.Terminated(status="completed")
+        assert await brief.route(CALL, late, identity=identity) is Routed.DUPLICATE
+    await brief.beat(lease_ms=60_000)
+    assert await brief.read_log(CALL) == []
+    assert len(await claims(brief)) == 0, "nobody is given what is over"
+
+
+async def test_calls_are_found_for_as_long_as_their_logs_are_kept(bus: Bus) -> None:
+    brief = Bus(bus.wire, retention_hours=48, log_hours=2)
+    await ring(brief)
+    assert await brief.recent_calls() == [CALL]
+    await brief.wire.call("ZADD", f"{PREFIX}index", brief.now_ms() - 3 * HOUR_MS, CALL)
+    await join(brief, "one")
+    assert await brief.recent_calls() == []
 
 
 class FromTheFuture(facts.Fact, frozen=True):

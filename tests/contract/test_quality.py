@@ -18,7 +18,7 @@ NODE = 100
 
 
 async def add(bus: Bus, sample: Sample, *, call_id: str = CALL) -> None:
-    await quality.add(bus.wire, {call_id: sample}, Counter(), retention_hours=RETENTION_HOURS)
+    await quality.add(bus.wire, {call_id: sample}, Counter(), kept_hours=RETENTION_HOURS)
 
 
 async def ends_in_ms(bus: Bus, kind: str) -> int:
@@ -68,7 +68,7 @@ async def test_the_figures_of_calls_that_ended_are_counted_by_how_high_they_were
     for mos, lost in ((4.35, 0.0), (4.1, 3.0), (None, 80.0)):
         quality.count(ended, {"mos_estimate": mos, "lost_percent": lost})
     for _ in range(2):
-        await quality.add(bus.wire, {}, ended, retention_hours=RETENTION_HOURS)
+        await quality.add(bus.wire, {}, ended, kept_hours=RETENTION_HOURS)
     spreads = await quality.spreads(bus.wire)
     assert set(spreads) == {"mos_estimate", "lost_percent"}, "figures that no call had are left out"
     assert spreads["mos_estimate"].buckets[-3:] == [("4.2", 2), ("4.3", 2), ("+Inf", 4)]

@@ -160,7 +160,7 @@ def test_a_key_that_was_taken_out_ends_its_sessions(redis_url: str, web: httpx.C
 async def test_the_stream_tells_of_calls_workers_hours_and_what_is_wrong(web: httpx.Client, bus: Bus) -> None:
     await ended(bus, "c_before")
     await live(bus)
-    await quality.add(bus.wire, {CALL: quality.Sample(mos_estimate=4.1)}, Counter(), retention_hours=1)
+    await quality.add(bus.wire, {CALL: quality.Sample(mos_estimate=4.1)}, Counter(), kept_hours=1)
     log_in(web, "looker")
     told = sections(web, "calls", "recent", "hours", "workers", "queues", "wrongs", "dead", "beat")
     (row,) = told["calls"]["rows"]

@@ -26,7 +26,7 @@ class Measured(Leg):
 
 
 def sampler_of(wire: Wire, **legs: Measured) -> Sampler:
-    return Sampler(wire, lambda: iter(legs.items()), retention_hours=48)
+    return Sampler(wire, lambda: iter(legs.items()), kept_hours=48)
 
 
 @pytest.fixture

@@ -27,6 +27,13 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert settings.lease_ms == 6_000
 
 
+def test_logs_are_kept_as_long_as_the_marks_or_less() -> None:
+    assert load({"RETENTION_HOURS": "72"}).kept_log_hours == 72
+    assert load({"LOG_HOURS": "6"}).kept_log_hours == 6
+    with pytest.raises(BadSetting, match="LOG_HOURS=60 is more than RETENTION_HOURS=48"):
+        _ = load({"LOG_HOURS": "60"}).kept_log_hours
+
+
 def test_an_empty_variable_counts_as_unset() -> None:
     assert load({"PORT": "", "GRAPH_VERSION": "", "MEDIA_CAPACITY": ""}) == load({})
 

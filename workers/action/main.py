@@ -48,7 +48,7 @@ async def _work(settings: Settings, url: str, pages: Pages, sinks: tuple[Sink, .
         Wire.from_url(url, name="pageline-action") as wire,
         Graph(settings.graph_url, settings.graph_version, app_secret=settings.proving_secret) as graph,
     ):
-        bus = Bus(wire, retention_hours=settings.retention_hours)
+        bus = Bus(wire, retention_hours=settings.retention_hours, log_hours=settings.kept_log_hours)
         desk = Desk(
             bus=bus,
             graph=graph,

@@ -104,7 +104,7 @@ class Courier:
             "record.not_delivered", call=entry.call_id, sink=self._sink.name, tries=entry.tries, because=trouble
         )
         aged_ms = self._bus.now_ms() - entry.ended_ms
-        if entry.tries >= self._terms.tries or aged_ms >= self._bus.retention_ms * OF_THE_LOG_S_LIFE:
+        if entry.tries >= self._terms.tries or aged_ms >= self._bus.log_ms * OF_THE_LOG_S_LIFE:
             await self._bus.bury(letter_of(entry.call_id, record, self._sink.name, trouble))
             await self._ended.settle(self._sink.name, entry)
         return False

@@ -61,7 +61,7 @@ async def _work(settings: Settings, url: str, casting: Casting, relays: Relays, 
         Wire.from_url(url, name="pageline-media") as wire,
         Wire.from_url(url, name="pageline-inbox", only_reads=True) as inbox,
     ):
-        bus = Bus(wire, retention_hours=settings.retention_hours)
+        bus = Bus(wire, retention_hours=settings.retention_hours, log_hours=settings.kept_log_hours)
         line.bind(OpenLine(host, bus, settings))
         worker = Worker(
             settings,

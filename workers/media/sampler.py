@@ -26,12 +26,12 @@ AT_ONCE: Final = 25
 class Sampler:
     """Writes the figures of the legs that are `sounding`, each with its call's id."""
 
-    def __init__(self, wire: Wire, sounding: Callable[[], Iterable[tuple[str, Leg]]], *, retention_hours: int) -> None:
+    def __init__(self, wire: Wire, sounding: Callable[[], Iterable[tuple[str, Leg]]], *, kept_hours: int) -> None:
         self.dropped = 0
         """Samples that Redis did not take."""
         self._wire = wire
         self._sounding = sounding
-        self._retention_hours = retention_hours
+        self._kept_hours = kept_hours
         self._before: dict[Leg, LegFigures] = {}
         self._ended: Counter[tuple[str, str]] = Counter()
         self._away = False
@@ -55,7 +55,7 @@ class Sampler:
             while written < len(sounding) or self._ended:
                 taken = {call_id: self._take(leg) for call_id, leg in sounding[written : written + AT_ONCE]}
                 ended, self._ended = self._ended, Counter()
-                await samples.add(self._wire, taken, ended, retention_hours=self._retention_hours)
+                await samples.add(self._wire, taken, ended, kept_hours=self._kept_hours)
                 written += len(taken)
         except (RedisAway, ReplyError) as error:
             self.dropped += len(sounding) - written

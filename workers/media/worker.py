@@ -74,7 +74,7 @@ class Worker:
         self._messenger = Messenger(bus)
         self._apology = last_words.apology(settings.fallback_prompt)
         self._archive = Archive(settings.recordings, settings.recordings_store, bus.route)
-        self._sampler = Sampler(bus.wire, lambda: sounding(self._held), retention_hours=settings.retention_hours)
+        self._sampler = Sampler(bus.wire, lambda: sounding(self._held), kept_hours=settings.kept_log_hours)
         self._endings = Endings(self._sampler, tracing)
         self._handled = ""
         self._draining = False

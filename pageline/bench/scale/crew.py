@@ -105,7 +105,7 @@ class Worker:
             calls = list(self.calls) if self._crew.samples else []
             for first in range(0, len(calls), SAMPLES_AT_ONCE):
                 taken = dict.fromkeys(calls[first : first + SAMPLES_AT_ONCE], SAMPLE)
-                await quality.add(self._wire, taken, Counter(), retention_hours=RETENTION_HOURS)
+                await quality.add(self._wire, taken, Counter(), kept_hours=RETENTION_HOURS)
                 self._crew.samples_written += len(taken)
             await asyncio.sleep(SAMPLE_EVERY_S)
 
