@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any, Final
 
-from shared.bus import LogEntry
 from shared.calls import facts
+from shared.entries import LogEntry
 from shared.settings import Settings
 
 TYPES: Final = {".opus": "audio/ogg", ".ogg": "audio/ogg", ".wav": "audio/wav"}

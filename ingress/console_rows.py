@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from shared import log
-from shared.bus import LogEntry
 from shared.calls import facts
 from shared.calls.summary import summary
+from shared.entries import LogEntry
 from shared.quality import Sample
 
 _NAMES: Final = ("call_id", "phase", "outcome", "because", "direction", "page", "started_ms", "live_ms", "ended_ms")

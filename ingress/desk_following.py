@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from shared.bus import LogEntry
 from shared.calls import agent_facts, facts
+from shared.entries import LogEntry
 
 SAID_AS: Final = {"left": "hung_up", "call_ended": "caller_left"}
 """Words of the log that the page knows by another."""

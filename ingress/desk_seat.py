@@ -13,10 +13,10 @@ from ingress import desk_messages as said
 from ingress.desk_following import Following
 from ingress.desk_hub import Hub
 from shared import log
-from shared.bus import LogEntry
 from shared.calls import agent_facts
 from shared.desk.accounts import Account
 from shared.desk.floor import Look, Taken, Talk
+from shared.entries import LogEntry
 from shared.errors import RedisAway
 from shared.ice_servers import IceServer
 

@@ -21,10 +21,9 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from enum import StrEnum
 from importlib.resources import files
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
 
 import msgspec
-from msgspec.structs import replace
 
 from shared import census, jobs
 from shared.calls import facts
@@ -32,6 +31,7 @@ from shared.calls.remembered import remembered
 from shared.census import Census
 from shared.clock import unix_ms
 from shared.dead import DeadLetters, Letter
+from shared.entries import Delivery, LogEntry, bare, delivery, log_entry
 from shared.errors import LeaseLost, RedisAway, RedisForgot
 from shared.log import pseudonym
 from shared.wire import Script, Wire
@@ -43,7 +43,6 @@ CALLS_PER_BEAT: Final = 200
 LOOK_AFTER_EVERY_S: Final = 1.0
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(facts.CallFact).decode
 
 
 class Routed(StrEnum):
@@ -68,24 +67,6 @@ class Fenced(StrEnum):
     ORPHANED = "orphaned"  # so it was, and the call has another owner since, or none
     STALE = "stale"
     REFUSED = "refused"
-
-
-class Delivery(NamedTuple):
-    """One entry of a worker's inbox."""
-
-    id: str
-    call_id: str
-    seq: int
-    fact: facts.Fact
-    arrival: facts.Fact | None
-    """On a claim of a call to which nothing else has happened yet: its first fact, seq - 1."""
-
-
-class LogEntry(NamedTuple):
-    """One entry of a call's log."""
-
-    seq: int
-    fact: facts.Fact
 
 
 class Bus:
@@ -265,7 +246,7 @@ class Bus:
             if not reply:
                 yield []
                 continue
-            deliveries = [_delivery(entry_id, fields) for entry_id, fields in reply[0][1]]
+            deliveries = [delivery(entry_id, fields) for entry_id, fields in reply[0][1]]
             last = deliveries[-1].id
             yield deliveries
 
@@ -331,34 +312,3 @@ def refuse_forgotten(verdict: bytes, call_id: str) -> None:
     """Raise `RedisForgot` where a step says so."""
     if verdict == b"forgotten":
         raise RedisForgot(f"Redis was emptied: it does not know call {call_id} any more")
-
-
-def bare(fact: facts.Fact) -> bytes:
-    """Encode a fact without what travels beside the fact in the log."""
-    return _encode(replace(fact, at_ms=0, epoch=0))
-
-
-def _stamped(fact: bytes, at_ms: bytes, epoch: bytes) -> facts.Fact:
-    try:
-        decoded: facts.Fact = _decode(fact)
-    except msgspec.ValidationError:  # of a newer version of ours, during a deploy
-        decoded = facts.Unrecognized(event="unknown fact", body=fact.decode(errors="replace"))
-    return replace(decoded, at_ms=int(at_ms), epoch=int(epoch))
-
-
-def log_entry(entry_id: bytes, fields: Sequence[bytes]) -> LogEntry:
-    """Read an entry of a call's log."""
-    named = dict(zip(fields[::2], fields[1::2], strict=True))
-    return LogEntry(int(entry_id.split(b"-")[0]), _stamped(named[b"f"], named[b"t"], named[b"e"]))
-
-
-def _delivery(entry_id: bytes, fields: Sequence[bytes]) -> Delivery:
-    named = dict(zip(fields[::2], fields[1::2], strict=True))
-    prior = named.get(b"p")
-    return Delivery(
-        entry_id.decode(),
-        named[b"c"].decode(),
-        int(named[b"s"]),
-        _stamped(named[b"f"], named[b"t"], named[b"e"]),
-        None if prior is None else _stamped(prior, named[b"pt"], b"0"),
-    )

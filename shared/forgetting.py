@@ -10,9 +10,10 @@ import zlib
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Final, NamedTuple
 
-from shared.bus import PREFIX, Bus, hash_of, log_entry, script
+from shared.bus import PREFIX, Bus, hash_of, script
 from shared.calls.record import PATHS_OF
 from shared.dead import LETTERS, Gone
+from shared.entries import log_entry
 from shared.wire import Argument, Reply
 
 AT_ONCE: Final = 500

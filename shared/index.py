@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from shared.bus import PREFIX, LogEntry, log_entry
+from shared.bus import PREFIX
+from shared.entries import LogEntry, log_entry
 from shared.wire import Wire
 
 HOUR_MS: Final = 3_600_000

@@ -13,8 +13,9 @@ import hashlib
 import random
 from typing import Final, NamedTuple
 
-from shared.bus import PREFIX, Bus, Routed, bare, hash_of, party_of, refuse_forgotten, script
+from shared.bus import PREFIX, Bus, Routed, hash_of, party_of, refuse_forgotten, script
 from shared.calls import facts
+from shared.entries import bare
 from shared.errors import LeaseLost, PagelineError
 from shared.line import RING_S, WITHIN_ASKED_S, WITHIN_S
 

@@ -7,13 +7,14 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from shared import log, quality
-from shared.bus import Bus, LogEntry
+from shared.bus import Bus
 from shared.calls import facts
 from shared.calls.desk_words import in_words
 from shared.calls.machine import transition
 from shared.calls.state import Call
 from shared.calls.summary import because
 from shared.calls.why import Reason, why
+from shared.entries import LogEntry
 from shared.meta.sdp import digest_of
 from shared.outbound import ours_of
 

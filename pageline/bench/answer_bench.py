@@ -13,9 +13,10 @@ from pageline.bench.caller import Rung
 from pageline.bench.figures import Delays
 from pageline.bench.processes import BenchFailed, lines_of
 from pageline.bench.show import Show
-from shared.bus import Bus, LogEntry
+from shared.bus import Bus
 from shared.calls import facts
 from shared.embedded import free_port
+from shared.entries import LogEntry
 from shared.wire import Wire
 
 ROUNDS: Final = 4

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Final, NamedTuple
 
-from shared.bus import PREFIX, Bus, LogEntry, hash_of, log_entry
+from shared.bus import PREFIX, Bus, hash_of
+from shared.entries import LogEntry, log_entry
 from shared.wire import Argument, Reply, Script
 
 NEWS: Final = f"{PREFIX}desk:news"

@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from shared.bus import CALLS_PER_BEAT, PREFIX, Bus, Delivery, Fenced, Routed, hash_of, script
+from shared.bus import CALLS_PER_BEAT, PREFIX, Bus, Fenced, Routed, hash_of, script
 from shared.calls import facts
 from shared.dead import Letter
 from shared.ended import ENDED
+from shared.entries import Delivery
 from shared.errors import LeaseLost
 from shared.outbound import Outbound
 from shared.wire import Wire

@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 import httpx
 import pytest
 
-from shared.bus import LogEntry
 from shared.calls import facts
+from shared.entries import LogEntry
 from tests.integration.business import PAGE, Webhooks, meta, ring, wait
 from workers.action.graph import Graph
 from workers.action.request import change_for, request_for

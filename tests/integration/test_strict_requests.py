@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 import httpx
 import pytest
 
-from shared.bus import LogEntry
 from shared.calls import facts
+from shared.entries import LogEntry
 from shared.meta.call_settings import CallSettings, Day, Hours, difference
 from shared.meta.messages import Message, body_of, call_prompt, composed, optin
 from shared.meta.metrics import Spelling, report_of

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from ingress.desk_following import Following
-from shared.bus import LogEntry
 from shared.calls import agent_facts, facts
 from shared.calls.desk_words import in_words
+from shared.entries import LogEntry
 
 SDP = "v=0\r\ns=secret\r\n"
 SAID = {

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from shared.bus import LogEntry
 from shared.calls import facts
 from shared.calls.changing import version_of
 from shared.calls.ending import FAREWELLS
+from shared.entries import LogEntry
 from shared.meta.graph import connect_body, media_body, request_body
 from shared.meta.messages import optin_body
 from shared.outbound import is_ours

@@ -3,10 +3,11 @@
 import asyncio
 import functools
 
-from shared.bus import Bus, Delivery, LogEntry
+from shared.bus import Bus
 from shared.calls import facts
 from shared.calls.machine import transition
 from shared.calls.state import Call, Phase
+from shared.entries import Delivery, LogEntry
 from shared.errors import LeaseLost
 from shared.wire import patiently
 from workers.media.performer import Performer

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 
-from shared.bus import Delivery, LogEntry
 from shared.calls import facts
+from shared.entries import Delivery, LogEntry
 from workers.media.leg import Leg
 from workers.media.performer import Performer
 

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from shared import log
-from shared.bus import Bus, Delivery
+from shared.bus import Bus
 from shared.calls import facts
 from shared.clock import boot_ms
+from shared.entries import Delivery
 from shared.errors import LeaseLost, RedisAway, RedisForgot
 from shared.messenger import Messenger
 from shared.settings import Settings

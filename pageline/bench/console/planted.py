@@ -6,9 +6,10 @@ from itertools import accumulate
 from typing import Final
 
 from shared import quality
-from shared.bus import PREFIX, bare
+from shared.bus import PREFIX
 from shared.calls import facts
 from shared.clock import unix_ms
+from shared.entries import bare
 from shared.index import HOUR_MS, INDEX
 from shared.log import pseudonym
 from shared.wire import Argument, Wire

@@ -9,8 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from pageline.bench.storm.graph import Accept, is_double
-from shared.bus import Bus, LogEntry
+from shared.bus import Bus
 from shared.calls import facts
+from shared.entries import LogEntry
 
 READ_TOGETHER: Final = 200
 LOOK_EVERY_S: Final = 1.0
