@@ -50,8 +50,11 @@ class Pages:
         return HTMLResponse(text, status_code=status, headers=self.headers)
 
     async def file(self, request: Request) -> Response:
-        """Send a file of the folder, or one that all share."""
+        """Send a file of the folder, or one that all share; say to a person that there is none."""
         path = self._files.get(request.path_params["name"])
+        if path is None and "text/html" in request.headers.get("accept", ""):
+            text = (LOOK / "missing.html").read_text(encoding="utf-8").replace("/front", self._path)
+            return HTMLResponse(text, status_code=404, headers=self.headers)
         if path is None:
             return PlainTextResponse("There is no such file.", status_code=404)
         return Response(path.read_bytes(), media_type=TYPES[path.suffix], headers=self.headers)

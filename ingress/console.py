@@ -58,6 +58,7 @@ class Console:
         """Return the routes."""
         page, only = self._page, self._only
         return [
+            Route("/", self._pages.to_front, methods=["GET"]),
             Route("/console", page("index.html"), methods=["GET"]),
             Route("/console/calls", page("index.html"), methods=["GET"]),
             Route("/console/calls/{call_id}", page("index.html"), methods=["GET"]),

@@ -148,6 +148,7 @@ class Hub:
             "recent": {"kept": kept, "rows": self._rows(recent)},
             "hours": hours,
             "workers": [worker._asdict() for worker in census.workers],
+            "deaths": [death._asdict() for death in census.deaths],
             "queues": {"waiting": census.waiting, "waited_s": census.waited_ms // 1000, **depths},
             "wrongs": wrongs(census, troubles, notes),
             "dead": {"kept": standing.kept, "buried": sum(standing.buried.values()), "gone": standing.gone},

@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from shared.wire import Wire
+
+HOUR_MS: Final = 3_600_000
+DEATHS_TOLD: Final = 10
 
 
 class WorkerCensus(NamedTuple):
@@ -13,6 +16,16 @@ class WorkerCensus(NamedTuple):
     worker: str
     capacity: int | None
     held: int
+
+
+class Death(NamedTuple):
+    """A media worker that was not heard of any more, for longer than its lease."""
+
+    worker: str
+    held: int
+    """Its calls, which others got."""
+    at_ms: int
+    """When that was noticed, Unix ms."""
 
 
 class Census(NamedTuple):
@@ -24,6 +37,8 @@ class Census(NamedTuple):
     """Outcomes of all calls that were ever closed."""
     waited_ms: int = 0
     """Since the most urgent call that waits was heard of; 0 where none waits."""
+    deaths: tuple[Death, ...] = ()
+    """Of the last hour, the latest first."""
 
 
 async def take(wire: Wire, prefix: str) -> Census:
@@ -32,9 +47,10 @@ async def take(wire: Wire, prefix: str) -> Census:
     now_ms = int(now_s) * 1000 + int(now_us) // 1000
     live = [w.decode() for w in await wire.call("ZRANGEBYSCORE", f"{prefix}workers", f"({now_ms}", "+inf")]
     waiting = int(await wire.call("ZCARD", f"{prefix}wait"))
-    told, closed, *held = await asyncio.gather(
+    told, closed, dead, *held = await asyncio.gather(
         wire.send("HGETALL", f"{prefix}capacity"),
         wire.send("HGETALL", f"{prefix}closed"),
+        wire.send("ZREVRANGE", f"{prefix}deaths", 0, DEATHS_TOLD - 1, "WITHSCORES"),
         *(wire.send("SCARD", f"{prefix}own:{worker}") for worker in live),
     )
     capacities = {name.decode(): int(slots) for name, slots in zip(told[::2], told[1::2], strict=True)}
@@ -42,7 +58,15 @@ async def take(wire: Wire, prefix: str) -> Census:
         WorkerCensus(worker, capacities.get(worker), int(calls)) for worker, calls in zip(live, held, strict=True)
     ]
     outcomes = {outcome.decode(): int(count) for outcome, count in zip(closed[::2], closed[1::2], strict=True)}
-    return Census(tuple(workers), waiting, outcomes, await _waited_ms(wire, prefix, now_ms) if waiting else 0)
+    waited_ms = await _waited_ms(wire, prefix, now_ms) if waiting else 0
+    deaths = (_death(name, int(float(at_ms))) for name, at_ms in zip(dead[::2], dead[1::2], strict=True))
+    recent = tuple(death for death in deaths if death.at_ms > now_ms - HOUR_MS)
+    return Census(tuple(workers), waiting, outcomes, waited_ms, recent)
+
+
+def _death(name: bytes, at_ms: int) -> Death:
+    worker, _, held = name.decode().rpartition(" ")
+    return Death(worker, int(held), at_ms)
 
 
 async def _waited_ms(wire: Wire, prefix: str, now_ms: int) -> int:

@@ -2,7 +2,7 @@
 
 import { $, element, fill, put, set, text } from "./dom.js";
 import { showDead } from "./dead.js";
-import { count, number, span } from "./format.js";
+import { count, number, span, when } from "./format.js";
 import { fillEnded, fillNow, tick } from "./rows.js";
 import { follow, now } from "./stream.js";
 import { showHours } from "./today.js";
@@ -38,6 +38,7 @@ export function showOverview() {
       slots = workers.reduce((sum, worker) => sum + (worker.capacity ?? 0), 0);
       showNow();
     },
+    deaths: showDeaths,
     queues: showQueues,
     wrongs: (wrongs) => {
       $("wrongs").hidden = wrongs.length === 0;
@@ -71,6 +72,20 @@ function showWorkers(workers) {
     meter.value = held;
     meter.hidden = drains;
   });
+}
+
+function showDeaths(deaths) {
+  $("deaths").hidden = deaths.length === 0;
+  fill($("deaths-list"), deaths, (death) => death.worker, makeDeath, (item, { worker, held, at_ms }) => {
+    put(item.children[0], worker);
+    put(item.children[1], `${when(at_ms, now())}, ${held ? `with ${count(held, "call", "calls")}` : "without calls"}`);
+  });
+}
+
+function makeDeath() {
+  const item = element("li");
+  item.append(element("span", "name"), element("span", "quiet small"));
+  return item;
 }
 
 function makeWorker() {

@@ -4,7 +4,6 @@ import { $, element, fill, put, text } from "./dom.js";
 import { OUTCOMES, count, number, span } from "./format.js";
 
 const HOUR_MS = 3_600_000;
-const GOOD = ["completed"];
 
 /** `hours` are in order, the last one is this one. */
 export function showHours(hours, nowMs) {
@@ -14,8 +13,8 @@ export function showHours(hours, nowMs) {
   const outcomes = sum(today.map((hour) => hour.outcomes));
   const ended = total(outcomes);
   text("today-count", number(ended));
-  const talks = GOOD.reduce((all, word) => all + (outcomes[word] ?? 0), 0);
-  text("today-share", ended ? `${Math.round((100 * talks) / ended)} % came to a conversation` : "since midnight");
+  const completed = outcomes.completed ?? 0;
+  text("today-share", ended ? `${Math.round((100 * completed) / ended)} % completed` : "since midnight");
   showAnswers(sum(today.map((hour) => hour.answers)));
   const day = hours.slice(-24);
   showBars(day);

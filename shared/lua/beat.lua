@@ -27,6 +27,12 @@ if worker ~= '' then
   if ARGV[5] ~= '' then redis.call('XTRIM', inbox(worker), 'MINID', ARGV[5]) end
 end
 for _, dead in ipairs(redis.call('ZRANGEBYSCORE', P .. 'workers', '-inf', now, 'LIMIT', 0, 4)) do
+  local lease_end = redis.call('ZSCORE', P .. 'workers', dead)
+  if lease_end ~= '-inf' and tonumber(lease_end) < now then  -- it did not leave, and is noticed just now
+    redis.call('ZREMRANGEBYSCORE', P .. 'deaths', '-inf', now - 3600000)
+    redis.call('ZADD', P .. 'deaths', now, dead .. ' ' .. redis.call('SCARD', owned(dead)))
+    redis.call('PEXPIRE', P .. 'deaths', 3600000)
+  end
   redis.call('HDEL', P .. 'capacity', dead)
   redis.call('ZREM', P .. 'free', dead)
   redis.call('ZADD', P .. 'workers', '-inf', dead)  -- it may have more calls than fit in this step, and must not wake between two

@@ -15,7 +15,7 @@ import pytest
 
 from ingress.console import TRIES_OF_ADDRESS
 from shared import index, quality
-from shared.bus import Bus
+from shared.bus import PREFIX, Bus
 from shared.calls import facts
 from shared.dead import Letter
 from shared.embedded import free_port
@@ -175,6 +175,21 @@ async def test_the_stream_tells_of_calls_workers_hours_and_what_is_wrong(web: ht
     assert told["queues"] == {"waiting": 0, "waited_s": 0, "accept": 0, "control": 0, "bulk": 0}
     assert told["wrongs"] == []
     assert PSID not in json.dumps(told)
+
+
+async def test_a_worker_that_is_not_heard_of_any_more_is_told_with_its_calls_and_one_that_left_is_not(
+    web: httpx.Client, bus: Bus
+) -> None:
+    await bus.beat("left", lease_ms=60_000, join=True)
+    await bus.beat("left", lease_ms=0)
+    await live(bus)
+    await bus.beat("two", lease_ms=60_000, capacity=0, join=True)
+    await bus.wire.call("ZADD", f"{PREFIX}workers", 1, "one")  # its lease has run out
+    now_ms = await bus.beat("two", lease_ms=60_000, capacity=4)
+    log_in(web, "looker")
+    told = sections(web, "workers", "deaths")
+    assert [worker["worker"] for worker in told["workers"]] == ["two"]
+    assert told["deaths"] == [{"worker": "one", "held": 1, "at_ms": now_ms}]
 
 
 async def test_calls_are_listed_page_by_page_without_a_gap(web: httpx.Client, bus: Bus) -> None:

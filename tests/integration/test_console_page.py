@@ -135,7 +135,13 @@ async def test_an_operator_sees_calls_come_and_go_finds_one_and_handles_a_dead_l
     await shoot(page, "call")
     await page.goto("/console/calls/c_unknown")
     await expect(page.get_by_role("heading", name="There is no such call")).to_be_visible()
+    await page.goto("/console/nowhere")
+    await expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+    await shoot(page, "missing")
+    await page.get_by_role("link", name="Go on from the front").click()
     await page.get_by_role("button", name="Log out").click()
+    await expect(page.get_by_label("API key")).to_be_visible()
+    await page.goto("/")
     await expect(page.get_by_label("API key")).to_be_visible()
 
 

@@ -16,7 +16,7 @@ from shared import api_keys
 from shared.wire import Wire
 
 AIM_MS: Final = 1_000
-SECTIONS: Final = frozenset({"calls", "recent", "hours", "workers", "queues", "wrongs", "dead"})
+SECTIONS: Final = frozenset({"calls", "recent", "hours", "workers", "deaths", "queues", "wrongs", "dead"})
 
 
 def run(calls: int) -> dict[str, Any]:
