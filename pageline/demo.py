@@ -127,8 +127,10 @@ class Demo:
 
     def _invite(self) -> None:
         lines = [f"Call from your browser:  [bold]{self._settings.graph_url}/[/bold]"]
-        lines.append(f"See the calls:           http://127.0.0.1:{self._settings.http_port}/console")
-        lines.append(f"  its key:               {self._key}")
+        console = f"http://127.0.0.1:{self._settings.http_port}/console"
+        lines.append(f"See the calls:           {console}")
+        lines.append(f"  log in with the key:   [bold]{self._key}[/bold]  (of this demo only)")
+        lines.append(f"  the call just made:    {console}/calls/{self.report['call_id']}")
         if self._settings.dashboard_port:
             lines.append(f"See the jobs:            http://127.0.0.1:{self._settings.dashboard_port}/")
         lines.append("Stop:                    Ctrl-C")
