@@ -217,6 +217,22 @@ async def test_one_call_is_told_with_its_marks_and_why_and_the_psid_to_admins_on
     assert get(web, "/console/data/calls/c_unknown").status_code == 404
 
 
+async def test_the_console_says_why_in_the_words_of_the_command(web: httpx.Client, bus: Bus, redis_url: str) -> None:
+    await ended(bus)
+    log_in(web, "looker")
+    reasons = get(web, f"/console/data/calls/{CALL}").json()["why"]
+    said = subprocess.run(
+        [sys.executable, "-m", "pageline", "call", CALL, "--why"],
+        env={**os.environ, "REDIS_URL": redis_url, "COLUMNS": "500"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    told = [line for reason in reasons for line in (reason["sentence"], reason["remedy"]) if line]
+    assert told
+    assert [line.strip() for line in said.splitlines()] == told
+
+
 async def test_a_recording_is_played_in_parts_and_none_from_beyond_the_folders(
     web: httpx.Client, bus: Bus, tmp_path: Path
 ) -> None:
