@@ -1,5 +1,6 @@
 """`/console` on a real uvicorn and a real Valkey: who gets in, what is told, and what can be done with which key."""
 
+import asyncio
 import json
 import os
 import signal
@@ -221,13 +222,10 @@ async def test_the_console_says_why_in_the_words_of_the_command(web: httpx.Clien
     await ended(bus)
     log_in(web, "looker")
     reasons = get(web, f"/console/data/calls/{CALL}").json()["why"]
-    said = subprocess.run(
-        [sys.executable, "-m", "pageline", "call", CALL, "--why"],
-        env={**os.environ, "REDIS_URL": redis_url, "COLUMNS": "500"},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    command = [sys.executable, "-m", "pageline", "call", CALL, "--why"]
+    environment = {**os.environ, "REDIS_URL": redis_url, "COLUMNS": "500"}
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
+    said = (await process.communicate())[0].decode()
     told = [line for reason in reasons for line in (reason["sentence"], reason["remedy"]) if line]
     assert told
     assert [line.strip() for line in said.splitlines()] == told
