@@ -76,7 +76,8 @@ class Health:
 
 def wrongs(census: Census, troubles: Iterable[Trouble], notes: Iterable[Note]) -> list[str]:
     """Say what is wrong though Redis answers; nothing of it stops webhooks."""
-    said = [] if any(worker.capacity for worker in census.workers) else ["no media worker takes calls"]
+    busy = ": those that run are overloaded, or drain" if census.workers else ""
+    said = [] if any(worker.capacity for worker in census.workers) else [f"no media worker takes calls{busy}"]
     said += [each for trouble in troubles for each in _said_of(trouble)]
     return said + [f"Page {note.page}: {note.said}" for note in notes]
 

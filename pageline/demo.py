@@ -127,12 +127,15 @@ class Demo:
 
     def _invite(self) -> None:
         lines = [f"Call from your browser:  [bold]{self._settings.graph_url}/[/bold]"]
-        lines.append(f"See the calls:           http://127.0.0.1:{self._settings.http_port}/console")
-        lines.append(f"  its key:               {self._key}")
+        console = f"http://127.0.0.1:{self._settings.http_port}/console"
+        lines.append(f"See the calls:           {console}")
+        lines.append(f"  this demo's key:       [bold]{self._key}[/bold]")
         if self._settings.dashboard_port:
             lines.append(f"See the jobs:            http://127.0.0.1:{self._settings.dashboard_port}/")
         lines.append("Stop:                    Ctrl-C")
         self._console.print(Panel("\n".join(lines), title="pageline is answering", expand=False, padding=(1, 3)))
+        self._console.print("The call just made, once you are logged in:")
+        self._console.print(f"{console}/calls/{self.report['call_id']}", soft_wrap=True)  # whole, to be clicked
 
 
 def _settings(redis_url: str, key: str, *, once: bool) -> settings.Settings:

@@ -2,7 +2,7 @@
 
 import { $, element, fill, put, text } from "./dom.js";
 import { drawCurve } from "./curve.js";
-import { because, bytes, clockTime, day, lasting, precise, span } from "./format.js";
+import { because, bytes, clockTime, lasting, precise, span, whole } from "./format.js";
 import { state } from "./rows.js";
 import { get, lost, may, notice, post, sure } from "./server.js";
 import { drawMarks } from "./timeline.js";
@@ -72,7 +72,7 @@ async function show() {
 
 function aboutCall() {
   const said = [
-    ["began", `${day(call.started_ms)}, ${clockTime(call.started_ms)}`],
+    ["began", whole(call.started_ms)],
     ["spoken", call.live_ms ? lasting((call.ended_ms ?? call.now_ms) - call.live_ms) : "not at all"],
     ["ended", call.outcome ? because(call.because) : ""],
     ["Page", call.page],

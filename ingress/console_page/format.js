@@ -2,8 +2,8 @@
 
 const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
 const TIME = new Intl.DateTimeFormat([], CLOCK);
-const DAY = new Intl.DateTimeFormat([], { day: "numeric", month: "short" });
 const DAY_TIME = new Intl.DateTimeFormat([], { day: "numeric", month: "short", ...CLOCK });
+const WHOLE = new Intl.DateTimeFormat([], { day: "numeric", month: "short", ...CLOCK, timeZoneName: "short" });
 const NUMBER = new Intl.NumberFormat("en");
 
 /** In the order in which they are stacked and told. */
@@ -51,7 +51,8 @@ export function when(ms, nowMs) {
   return new Date(ms).toDateString() === new Date(nowMs).toDateString() ? TIME.format(ms) : DAY_TIME.format(ms);
 }
 
-export const day = (ms) => DAY.format(ms);
+/** A time with its day and its zone, as one needs it to compare with logs. */
+export const whole = (ms) => WHOLE.format(ms);
 
 /** Returns 0:42, 12:07 or 1:02:07. */
 export function lasting(ms) {

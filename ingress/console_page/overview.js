@@ -66,7 +66,8 @@ function showWorkers(workers) {
     const [name, said, meter] = item.children;
     const drains = capacity === null;
     put(name, worker);
-    put(said, drains ? `drains, ${count(held, "call", "calls")} left` : `${held} of ${capacity}`);
+    const calls = count(held, "call", "calls");
+    put(said, drains ? `drains, ${calls} left` : capacity ? `${held} of ${capacity}` : `${calls}; overloaded, takes no more for now`);
     set(item, "drains", String(drains));
     meter.max = Math.max(1, capacity ?? held);
     meter.value = held;

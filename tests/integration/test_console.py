@@ -1,5 +1,6 @@
 """`/console` on a real uvicorn and a real Valkey: who gets in, what is told, and what can be done with which key."""
 
+import asyncio
 import json
 import os
 import signal
@@ -230,6 +231,19 @@ async def test_one_call_is_told_with_its_marks_and_why_and_the_psid_to_admins_on
     log_in(web, "boss")
     assert get(web, f"/console/data/calls/{CALL}").json()["psid"] == PSID
     assert get(web, "/console/data/calls/c_unknown").status_code == 404
+
+
+async def test_the_console_says_why_in_the_words_of_the_command(web: httpx.Client, bus: Bus, redis_url: str) -> None:
+    await ended(bus)
+    log_in(web, "looker")
+    reasons = get(web, f"/console/data/calls/{CALL}").json()["why"]
+    command = [sys.executable, "-m", "pageline", "call", CALL, "--why"]
+    environment = {**os.environ, "REDIS_URL": redis_url, "COLUMNS": "500"}
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
+    said = (await process.communicate())[0].decode()
+    told = [line for reason in reasons for line in (reason["sentence"], reason["remedy"]) if line]
+    assert told
+    assert [line.strip() for line in said.splitlines()] == told
 
 
 async def test_a_recording_is_played_in_parts_and_none_from_beyond_the_folders(

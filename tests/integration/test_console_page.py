@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -158,5 +159,13 @@ async def test_who_may_only_look_is_shown_no_buttons_and_a_lost_connection_is_sa
     await expect(page.get_by_text("Connection lost.")).to_be_hidden()
     await page.locator("#now a").click()
     await expect(page.locator("#call-state")).to_have_text("live")
+    await expect(page.locator("#call-facts")).to_contain_text(re.compile(r"\d\d:\d\d:\d\d (UTC|GMT|[A-Z]{2,4})"))
     await expect(page.get_by_role("button", name="End this call")).to_be_hidden()
     await expect(page.locator("body")).not_to_contain_text(PSID)
+    await page.get_by_role("searchbox").fill("c_of_nobody")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#calls-none-what")).not_to_be_empty()
+    await shoot(page, "none-found")
+    await page.context.clear_cookies()  # what a session that is over looks like to the server
+    await page.get_by_role("link", name="Overview").click()
+    await expect(page.get_by_label("API key")).to_be_visible()
