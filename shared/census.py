@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from shared.wire import Wire
 
-HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 86_400_000
 DEATHS_TOLD: Final = 10
 
 
@@ -38,7 +38,7 @@ class Census(NamedTuple):
     waited_ms: int = 0
     """Since the most urgent call that waits was heard of; 0 where none waits."""
     deaths: tuple[Death, ...] = ()
-    """Of the last hour, the latest first."""
+    """Of the last day, the latest first, and not more than `DEATHS_TOLD`."""
 
 
 async def take(wire: Wire, prefix: str) -> Census:
@@ -60,7 +60,7 @@ async def take(wire: Wire, prefix: str) -> Census:
     outcomes = {outcome.decode(): int(count) for outcome, count in zip(closed[::2], closed[1::2], strict=True)}
     waited_ms = await _waited_ms(wire, prefix, now_ms) if waiting else 0
     deaths = (_death(name, int(float(at_ms))) for name, at_ms in zip(dead[::2], dead[1::2], strict=True))
-    recent = tuple(death for death in deaths if death.at_ms > now_ms - HOUR_MS)
+    recent = tuple(death for death in deaths if death.at_ms > now_ms - DAY_MS)
     return Census(tuple(workers), waiting, outcomes, waited_ms, recent)
 
 

@@ -67,7 +67,6 @@ function makeBar() {
 function showOutcomes(today, day) {
   const some = Object.keys(OUTCOMES).filter((word) => today[word] || day[word]);
   $("outcomes-table").hidden = some.length === 0;
-  showLost(day.lost ?? 0);
   fill($("outcomes"), some, (word) => word, makeRow, (row, word) => {
     const [colour, name] = row.children[0].children;
     colour.dataset.outcome = word;
@@ -75,13 +74,6 @@ function showOutcomes(today, day) {
     put(row.children[1], number(today[word] ?? 0));
     put(row.children[2], number(day[word] ?? 0));
   });
-}
-
-function showLost(lost) {
-  $("outcomes-lost").hidden = !lost;
-  text("outcomes-lost", `${count(lost, "call was", "calls were")} lost within 24 hours: the media worker that held ${lost === 1 ? "it" : "them"} died.`
-    + " Another one ended what was answered and took over what still rang. Nothing is to be done, unless it happens again: then look at the worker’s last lines,"
-    + " and for the system’s out-of-memory killer.");
 }
 
 function makeRow() {

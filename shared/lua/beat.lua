@@ -29,9 +29,9 @@ end
 for _, dead in ipairs(redis.call('ZRANGEBYSCORE', P .. 'workers', '-inf', now, 'LIMIT', 0, 4)) do
   local lease_end = redis.call('ZSCORE', P .. 'workers', dead)
   if lease_end ~= '-inf' and tonumber(lease_end) < now then  -- it did not leave, and is noticed just now
-    redis.call('ZREMRANGEBYSCORE', P .. 'deaths', '-inf', now - 3600000)
+    redis.call('ZREMRANGEBYSCORE', P .. 'deaths', '-inf', now - 86400000)
     redis.call('ZADD', P .. 'deaths', now, dead .. ' ' .. redis.call('SCARD', owned(dead)))
-    redis.call('PEXPIRE', P .. 'deaths', 3600000)
+    redis.call('PEXPIRE', P .. 'deaths', 86400000)
   end
   redis.call('HDEL', P .. 'capacity', dead)
   redis.call('ZREM', P .. 'free', dead)

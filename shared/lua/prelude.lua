@@ -20,7 +20,7 @@
 --                     how many waited for so long, to two digits, from the webhook until both could speak
 --   owed       zset    call -> when to tell Meta its metrics, ms; filled by `done`, emptied by shared/owed.py
 --   ended      stream  c (call), in the order of their ends, for as long as logs are kept; read by shared/ended.py
---   deaths     zset    `<worker> <calls it held>` -> noticed that it is not heard of any more, ms; for an hour
+--   deaths     zset    `<worker> <calls it held>` -> noticed that it is not heard of any more, ms; for a day
 --   beaten     when anybody last beat, ms             memory    made anew by the first beat after the server was emptied
 local P = 'pl:{0}:'
 local clock = redis.call('TIME')

@@ -17,7 +17,6 @@ LEASE_S: Final = 3
 SUCCESSOR_WITHIN_MS: Final = (LEASE_S + 2) * 1000
 DEAD_AIR_AT_MOST_S: Final = 10
 DRAIN_S: Final = 6
-CONSOLE_KEY: Final = "looker"
 LAST_WORDS_HZ: Final = 440
 """The pilot tone under the words; consumers hum another one, which a conversation gives back."""
 
@@ -37,7 +36,6 @@ class Exchange(Line):
 
     def __init__(self, home: Path, meta: HasUrls, **settings: str) -> None:
         ours = {"LEASE_SECONDS": str(LEASE_S), "DRAIN_SECONDS": str(DRAIN_S), "PAGES_FILE": "switchboard.toml"}
-        ours["PAGELINE_API_KEYS"] = f"read:{CONSOLE_KEY}"
         super().__init__(home, meta, **{**ours, **settings})
         shutil.copy(Path(__file__).with_name("switchboard.py"), home)
         tables = (f'[{page}]\ntoken = "x"\nhandler = "switchboard:{name}"\n' for page, name in _HANDLERS.items())
