@@ -127,6 +127,18 @@ def test_compose_takes_its_file() -> None:
     assert checked.returncode == 0, checked.stdout
 
 
+def test_the_linter_of_dockerfiles_finds_nothing_in_ours() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    checked = subprocess.run([hadolint, DEPLOY / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_the_image_is_built_from_what_is_sent_and_nothing_else_is_sent() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    sent = re.findall(r"^!(\S+)$", (DEPLOY / "Dockerfile.dockerignore").read_text(), re.MULTILINE)
+    assert sorted(sent) == sorted(name for line in copied for name in line.split())
+
+
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
