@@ -71,6 +71,11 @@ class ConfirmedLink(Link):
         _tell(batch, failure)
         self._flush()
 
+    async def close(self) -> None:
+        """Write what is left, though it waits behind a question, and hang up."""
+        super()._flush()
+        await super().close()
+
     def connection_lost(self, error: Exception | None) -> None:
         """Fail everything in flight and what had not left (asyncio calls this)."""
         super().connection_lost(error)

@@ -54,6 +54,18 @@ async def test_replies_keep_their_order_though_they_wait_for_replicas(servers: R
     assert last == [before + 901, str(before + 901).encode()]
 
 
+async def test_what_waits_behind_a_question_is_written_before_the_wire_is_closed(servers: Replicated) -> None:
+    wire = confirmed(servers)
+    await wire.connect()
+    first = wire.send("SET", "last", "words")
+    await asyncio.sleep(0)  # the question has left with the first
+    second = wire.send("SET", "last", "last words")
+    await wire.close()
+    await asyncio.gather(first, second, return_exceptions=True)
+    with servers.client(servers.primary) as witness:
+        assert witness.get("last") == b"last words"
+
+
 async def test_what_no_replica_holds_is_not_confirmed_nor_is_its_repeat_by_another(servers: Replicated) -> None:
     async with confirmed(servers) as first, confirmed(servers) as second:
         told = facts.StatusChanged(status="RINGING")
