@@ -40,7 +40,7 @@ format: install  ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install  ## print the figures of docs/performance.md from one run, with baselines beside
+bench: install  ## print the figures of docs/performance.md, baselines beside; ARGS="pickup --report report.html"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench >&2
 	@$(BIN)/pageline bench $(ARGS)
 

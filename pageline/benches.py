@@ -2,7 +2,8 @@
 
 import random
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -10,26 +11,73 @@ from pageline.command import FAILED, Json, print_json
 
 benches = typer.Typer(invoke_without_command=True)
 
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        "--report", metavar="FILE.html", dir_okay=False, writable=True, help="Write a page with tables and plots."
+    ),
+]
+Seconds = Annotated[float, typer.Option(min=1, help="How long one look at calls takes, s.")]
+
 
 @benches.callback()
-def bench(
-    context: typer.Context,
+def bench(context: typer.Context, *, seconds: Seconds = 15.0, to: Report = None, as_json: Json = False) -> None:
+    """Measure ingress, pickup, hold, desk and bots, one after the other, with baselines beside; or one of these."""
+    if context.invoked_subcommand is None:
+        _measure(seconds=seconds, to=to, as_json=as_json)
+
+
+@benches.command()
+def ingress(*, to: Report = None, as_json: Json = False) -> None:
+    """Measure signed webhooks per CPU-second of the web process, beside Starlette and FastAPI that keep nothing."""
+    _measure("ingress", to=to, as_json=as_json)
+
+
+@benches.command()
+def pickup(*, to: Report = None, as_json: Json = False) -> None:
+    """Measure how soon after its webhook a call is accepted at Graph, beside one process that does it inline."""
+    _measure("pickup", to=to, as_json=as_json)
+
+
+@benches.command()
+def hold(
     *,
-    only: Annotated[str, typer.Option(help="`ingress`, `answer`, `media`, `desk` or `bots`; all without.")] = "",
-    mode: Annotated[str, typer.Option(help="Of media, look once at: answer, forward, bridge, listen, bot.")] = "",
-    stack: Annotated[str, typer.Option(help="Of whom: pageline, stock or pion.")] = "pageline",
-    calls: Annotated[int, typer.Option(min=1, help="With so many calls.")] = 100,
-    seconds: Annotated[float, typer.Option(min=1, help="For so long, s.")] = 20.0,
+    mode: Annotated[list[str] | None, typer.Option(help="answer, forward, bridge or listen; all without.")] = None,
+    seconds: Seconds = 15.0,
+    to: Report = None,
     as_json: Json = False,
 ) -> None:
-    """Measure webhooks per CPU-second and webhook-to-accept, with baselines beside, in one run; or storm, or soak."""
-    if context.invoked_subcommand is not None:
-        return
-    from pageline.bench import run
+    """Measure how many calls one core holds, by what is done with their sound."""
+    _measure("hold", seconds=seconds, modes=mode or (), to=to, as_json=as_json)
 
-    report = run(only, mode=mode, stack=stack, calls=calls, seconds=seconds)
-    if as_json:
-        print_json(report)
+
+@benches.command()
+def desk(*, seconds: Seconds = 15.0, to: Report = None, as_json: Json = False) -> None:
+    """Measure what the desk adds from a consumer's mouth to an agent's ear, and back."""
+    _measure("desk", seconds=seconds, to=to, as_json=as_json)
+
+
+@benches.command()
+def bots(*, seconds: Seconds = 15.0, to: Report = None, as_json: Json = False) -> None:
+    """Measure how soon voice bots are silent when they are told to be, and how many a core holds."""
+    _measure("bots", seconds=seconds, to=to, as_json=as_json)
+
+
+@benches.command()
+def media(
+    *,
+    mode: Annotated[str, typer.Option(help="Look once at: answer, forward, bridge, listen, bot.")] = "",
+    stack: Annotated[str, typer.Option(help="Of whom: pageline, stock or pion.")] = "pageline",
+    calls: Annotated[int, typer.Option(min=1, help="With so many calls.")] = 100,
+    seconds: Seconds = 20.0,
+    to: Report = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the whole media path beside stock aiortc and pion, half an hour; or look once at one mode."""
+    from pageline.bench import look_at_media
+
+    _ready_to_write(to)
+    _tell(look_at_media(mode, stack, calls, seconds), to=to, as_json=as_json)
 
 
 @benches.command()
@@ -41,17 +89,18 @@ def storm(
     plant: Annotated[
         str, typer.Option(help="Plant a bug that must be found: double-accept, lose-webhook or no-takeover.")
     ] = "",
+    to: Report = None,
     as_json: Json = False,
 ) -> None:
     """Bring thousands of calls in disorder while processes are killed; fail unless nothing is lost or done twice."""
     from pageline.bench import require
 
     require("psutil")
+    _ready_to_write(to)
     from pageline.bench.storm.run import Order, run
 
     report = run(Order(calls, random.randrange(1_000_000) if seed is None else seed, kill_every_s, plant))
-    if as_json:
-        print_json(report)
+    _tell(report, "storm", to=to, as_json=as_json)
     if not report["pass"]:
         sys.exit(FAILED)
 
@@ -60,17 +109,18 @@ def storm(
 def soak(
     *,
     minutes: Annotated[float, typer.Option(min=0.2, help="How long calls come.")] = 60.0,
+    to: Report = None,
     as_json: Json = False,
 ) -> None:
     """Let short calls come for an hour; fail unless memory, tasks, threads and descriptors stay flat."""
     from pageline.bench import require
 
     require("psutil")
+    _ready_to_write(to)
     from pageline.bench.soak.run import run
 
     report = run(minutes)
-    if as_json:
-        print_json(report)
+    _tell(report, "soak", to=to, as_json=as_json)
     if not report["pass"]:
         sys.exit(FAILED)
 
@@ -79,18 +129,19 @@ def soak(
 def console(
     *,
     calls: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many are in the log.")] = 10_000,
+    to: Report = None,
     as_json: Json = False,
 ) -> None:
     """Open the console in front of thousands of calls; fail unless each view is there within a second."""
     from pageline.bench import require
 
     require("psutil")
+    _ready_to_write(to)
     from pageline.bench.console import run
 
     report = run(calls)
-    if as_json:
-        print_json(report)
-    else:
+    _tell(report, "console", to=to, as_json=as_json)
+    if not as_json:
         for row in report["rows"]:
             print(f"{row['ms']:8.1f} ms  {row['view']}")  # noqa: T201 it is what was asked for
     if not report["aim"]["met"]:
@@ -102,28 +153,59 @@ def scale(
     *,
     steps: Annotated[str, typer.Option(help="WORKERS:CALLS, one after the other, separated by commas; growing.")] = "",
     seconds: Annotated[float, typer.Option(min=1, help="How long each is looked at, three times, s.")] = 10.0,
+    to: Report = None,
     as_json: Json = False,
 ) -> None:
     """Measure what calls and media workers cost Redis, with up to 100,000 calls held by workers without sound."""
     from pageline.bench import require
 
     require("psutil")
+    _ready_to_write(to)
     from pageline.bench.scale import STEPS, run
 
-    report = run(_pairs(steps) or STEPS, seconds)
-    if as_json:
-        print_json(report)
+    _tell(run(pairs_of(steps) or STEPS, seconds), "scale", to=to, as_json=as_json)
 
 
-def _pairs(text: str) -> list[tuple[int, int]]:
+def pairs_of(text: str) -> list[tuple[int, int]]:
+    """Read workers and calls, step by step.
+
+    Raises:
+        typer.BadParameter: they do not grow, or are no numbers.
+    """
     try:
         pairs = [(int(workers), int(calls)) for workers, calls in (each.split(":") for each in text.split(",") if each)]
     except ValueError:
         pairs = [(0, 0)]
-    if (
-        any(min(pair) < 1 for pair in pairs)
-        or sorted(pairs) != pairs
-        or sorted(c for _, c in pairs) != [c for _, c in pairs]
-    ):
+    workers, calls = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    if any(min(pair) < 1 for pair in pairs) or sorted(workers) != workers or sorted(calls) != calls:
         raise typer.BadParameter("write WORKERS:CALLS, growing, such as 10:100,100:1000", param_hint="--steps")
     return pairs
+
+
+def _measure(*members: str, to: Path | None, as_json: bool, **how: Any) -> None:
+    from pageline.bench import FAMILY, run
+
+    _ready_to_write(to)
+    _tell(run(members or FAMILY, **how), to=to, as_json=as_json)
+
+
+def _ready_to_write(to: Path | None) -> None:
+    """Fail before anything is measured where the page could not be written."""
+    if to is None:
+        return
+    from pageline.bench import require
+
+    require("matplotlib")
+    if not to.absolute().parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {to.parent}", param_hint="--report")
+
+
+def _tell(report: dict[str, Any], member: str = "", *, to: Path | None, as_json: bool) -> None:
+    """Print the figures as JSON, and write the page; a report of one `member` is that member's alone."""
+    if as_json:
+        print_json(report)
+    if to is not None:
+        from pageline.bench.report import write
+
+        write(to, {member: report} if member else report)
+        print(f"pageline: the report is in {to}", file=sys.stderr)  # noqa: T201

@@ -7,55 +7,63 @@ Method and reading: docs/performance.md.
 
 import importlib.util
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from shared.errors import BadSetting, PagelineError
+from shared.errors import PagelineError
 
-INGRESS: Final = "ingress"
-ANSWER: Final = "answer"
-MEDIA: Final = "media"
-DESK: Final = "desk"
-BOTS: Final = "bots"
-_ALL: Final = (INGRESS, ANSWER, MEDIA, DESK, BOTS)
+FAMILY: Final = ("ingress", "pickup", "hold", "desk", "bots")
+"""What `pageline bench` measures, one after the other."""
 
 
-def run(only: str = "", **media_order: Any) -> dict[str, Any]:
-    """Measure one, or all without `only`; print tables on stderr and return the figures.
+def run(members: Sequence[str] = FAMILY, *, seconds: float = 15.0, modes: Sequence[str] = ()) -> dict[str, Any]:
+    """Measure these members of the family, print tables on stderr, and return the figures of each by its name.
 
-    What else is given is the `Order` of the media bench.
+    `seconds` is how long one look takes where calls are looked at; `modes` are those of `hold`, by default all.
 
     Raises:
-        BadSetting: `only` names neither.
         PagelineError: a package of the bench is missing, or a stack did not start.
     """
-    if only not in ("", *_ALL):
-        raise BadSetting(f"--only {only} names no bench. Write one of {', '.join(_ALL)}, or nothing for all.")
-    require("psutil", *(("fastapi", "pydantic") if only in ("", INGRESS) else ()))
-    from pageline.bench import answer_bench, bots, desk, figures, ingress_bench
-    from pageline.bench.media import run as media_bench
+    require("psutil", *(("fastapi", "pydantic") if "ingress" in members else ()))
+    from pageline.bench import bots, desk, figures, hold, ingress, pickup
+    from pageline.bench.show import Show
+
+    show = Show()
+    measures = {
+        "ingress": lambda home: ingress.measure(home, show),
+        "pickup": lambda home: pickup.measure(home, show),
+        "hold": lambda home: hold.measure(home, show, seconds, modes),
+        "desk": lambda home: desk.measure(home, show, seconds),
+        "bots": lambda home: bots.measure(home, show, seconds),
+    }
+    shows = {"ingress": show.ingress, "pickup": show.pickup, "hold": show.hold, "desk": show.desk, "bots": show.bots}
+    report: dict[str, Any] = {"machine": figures.machine()}
+    show.machine(report["machine"])
+    with tempfile.TemporaryDirectory(prefix="pageline-bench-") as folder:
+        for member in members:
+            report[member] = measures[member](Path(folder))
+            shows[member](report[member])
+    return report
+
+
+def look_at_media(mode: str, stack: str, calls: int, seconds: float) -> dict[str, Any]:
+    """Measure the whole media path, or with a mode look at it once; print and return the figures.
+
+    Raises:
+        BadSetting: there is no such mode or stack.
+    """
+    require("psutil")
+    from pageline.bench import figures
+    from pageline.bench.media import run as media
     from pageline.bench.show import Show
 
     show = Show()
     report: dict[str, Any] = {"machine": figures.machine()}
     show.machine(report["machine"])
     with tempfile.TemporaryDirectory(prefix="pageline-bench-") as folder:
-        home = Path(folder)
-        if only in ("", INGRESS):
-            report[INGRESS] = ingress_bench.measure(home, show)
-            show.ingress(report[INGRESS])
-        if only in ("", ANSWER):
-            report[ANSWER] = answer_bench.measure(home, show)
-            show.answer(report[ANSWER])
-        if only in ("", MEDIA):
-            report[MEDIA] = media_bench.measure(home, show, media_bench.Order(**media_order))
-            show.media(report[MEDIA])
-        if only in ("", DESK):
-            report[DESK] = desk.measure(home, show, media_order.get("seconds", 20.0))
-            show.desk(report[DESK])
-        if only in ("", BOTS):
-            report[BOTS] = bots.measure(home, show, media_order.get("seconds", 20.0))
-            show.bots(report[BOTS])
+        report["media"] = media.measure(Path(folder), show, media.Order(mode, stack, calls, seconds))
+    show.media(report["media"])
     return report
 
 

@@ -57,8 +57,14 @@ class Delays(msgspec.Struct, frozen=True):
             "unanswered": self.unanswered,
             **percentiles,
             "max_ms": round(max(delays_ms), 2),
+            "spread_ms": spread(delays_ms),
             "rounds_p50_ms": [round(percentile(each, 50), 2) for each in self.rounds if each],
         }
+
+
+def spread(values: Sequence[float]) -> list[float]:
+    """Return how values are spread: the percentiles 0, 2, 4 … 100, for a curve."""
+    return [round(percentile(values, share), 2) for share in range(0, 101, 2)]
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -13,6 +13,7 @@ from pageline.bench.media.contenders import OURS, PION, STOCK
 from pageline.bench.media.table import rows
 
 REDRAWN_PER_TASK: Final = 50
+REDRAWN_PER_S: Final = 1
 
 
 class Show:
@@ -38,6 +39,14 @@ class Show:
 
             bar.refresh()
             yield advance
+
+    @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """Show that something goes on whose end nobody knows, and for how long it has."""
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self._console, refresh_per_second=REDRAWN_PER_S, transient=True) as bar:
+            bar.add_task(what, total=None)
+            yield
 
     def stage(self, what: str) -> None:
         """Print what is measured now."""
@@ -75,7 +84,7 @@ class Show:
         self._console.print(table)
         self._aim(f"at least {report['aim']['times_fastapi']:g} times the FastAPI figure", report["aim"]["met"])
 
-    def answer(self, report: dict[str, Any]) -> None:
+    def pickup(self, report: dict[str, Any]) -> None:
         """Print delays from webhook to `accept`, and where ours come from."""
         table = _table(
             "Webhook to accept at Graph, ms",
@@ -111,6 +120,17 @@ class Show:
             verdict = "" if row.met is None else "[green]met[/green]" if row.met else "[yellow]not met[/yellow]"
             table.add_row(row.figure, *(row.values.get(stack, "-") for stack in stacks), row.aim, verdict)
         self._console.print(table)
+
+    def hold(self, report: dict[str, Any]) -> None:
+        """Print how many calls a core holds."""
+        caption = f"Of so many every one is heard in time, {report['seconds']:g} s a look."
+        table = _table("Calls that one core holds", caption, ("calls", "held", "not held", "of its core", "aim"))
+        for row in report["rows"]:
+            at = row["at"] or {}
+            share = f"{at['cpu']:.0%}" if at else "-"
+            table.add_row(row["what"], str(row["held"]), str(row["failed_at"] or "-"), share, f">= {row['aim']}")
+        self._console.print(table)
+        self._aim("each at least its aim", report["aim"]["met"])
 
     def desk(self, report: dict[str, Any]) -> None:
         """Print how late agents and consumers hear each other."""

@@ -5,7 +5,7 @@ import typer
 
 from pageline.bench.scale import of_step, one_redis
 from pageline.bench.scale.load import Step, Used
-from pageline.benches import _pairs
+from pageline.benches import pairs_of
 
 
 def step(*, calls_per_s: float, turnover: float, claimed_ms: list[float]) -> dict[str, object]:
@@ -49,9 +49,9 @@ def test_a_core_is_busy_with_as_many_calls_as_their_seconds_fit_into_its_own() -
 @pytest.mark.parametrize("text", ["10", "10:100,5:200", "10:100,20:50", "0:10", "a:b", "10:100:1"])
 def test_steps_that_do_not_grow_are_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="growing"):
-        _pairs(text)
+        pairs_of(text)
 
 
-def test_steps_are_pairs() -> None:
-    assert _pairs("10:100, 100:1000") == [(10, 100), (100, 1_000)]
-    assert _pairs("") == []
+def test_steps_arepairs_of() -> None:
+    assert pairs_of("10:100, 100:1000") == [(10, 100), (100, 1_000)]
+    assert pairs_of("") == []

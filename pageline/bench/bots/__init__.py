@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from pageline.bench import stacks
-from pageline.bench.figures import percentile
+from pageline.bench.figures import percentile, spread
 from pageline.bench.media import cores, probe
 from pageline.bench.media.contenders import OURS
 from pageline.bench.media.most import bring_to, most
@@ -29,11 +29,13 @@ def measure(home: Path, show: Show, seconds: float) -> dict[str, Any]:
     """Interrupt bots, look how late their echoes are, and let more and more calls talk with one."""
     separate = cores.separate()
     silences = [_interrupted(home, show, protocol, seconds) for protocol in PROTOCOLS]
-    show.stage("how late the echo of a bot is")
-    delays = [_delayed(home, mode, seconds) for mode in ("bot", "pcm_bot")]
-    show.stage("how many calls with a bot a core holds, mu-law both ways")
-    with probe.of(OURS, "bot", home) as ready:
-        held = most(ready, FIRST, seconds=seconds, looks=LOOKS)
+    with show.busy("how late the echo of a bot is"):
+        delays = [_delayed(home, mode, seconds) for mode in ("bot", "pcm_bot")]
+    with (
+        show.progress("looks at calls with a bot, at most", LOOKS) as advance,
+        probe.of(OURS, "bot", home) as ready,
+    ):
+        held = most(ready, FIRST, seconds=seconds, looks=LOOKS, looked=lambda: advance(1))
     return {
         "own_core": separate,
         "seconds": seconds,
@@ -52,19 +54,22 @@ def measure(home: Path, show: Show, seconds: float) -> dict[str, Any]:
 
 
 def _interrupted(home: Path, show: Show, protocol: str, seconds: float) -> dict[str, Any]:
-    show.stage(f"bots are interrupted, {protocol}")
     graph_port, bot_port = free_port(), free_port()
     settings = {
         "CALL_HANDLER": "workers.handlers.voice_ai:answer",
         "VOICE_AI_URL": f"ws://127.0.0.1:{bot_port}/",
         "VOICE_AI_PROTOCOL": protocol,
     }
-    with stacks.ours(f"bots-{protocol}", home, graph_port=graph_port, settings=settings) as stack:
+    with (
+        show.busy(f"bots are interrupted, {protocol}"),
+        stacks.ours(f"bots-{protocol}", home, graph_port=graph_port, settings=settings) as stack,
+    ):
         asked = (protocol, stack.url, str(graph_port), str(bot_port), str(CALLS), str(seconds))
         (line,) = lines_of("pageline.bench.bots.interruptions", *asked)
     silent_ms: list[float] = msgspec.json.decode(line)
-    spread = {f"p{share}_ms": round(percentile(silent_ms, share), 1) for share in (50, 95)}
-    return {"protocol": protocol, "interruptions": len(silent_ms), **spread, "max_ms": round(max(silent_ms), 1)}
+    shares = {f"p{share}_ms": round(percentile(silent_ms, share), 1) for share in (50, 95)}
+    told = {"protocol": protocol, "interruptions": len(silent_ms), **shares, "max_ms": round(max(silent_ms), 1)}
+    return {**told, "spread_ms": spread(silent_ms)}
 
 
 def _delayed(home: Path, mode: str, seconds: float) -> dict[str, Any]:

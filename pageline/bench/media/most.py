@@ -1,5 +1,6 @@
 """How many calls a stack holds: more and more, until somebody would notice."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from pageline.bench.media.probe import Probe
@@ -27,7 +28,9 @@ def _even(number: float) -> int:
     return max(2, round(number / 2) * 2)
 
 
-def most(ready: Probe, first: int, *, seconds: float, looks: int) -> dict[str, Any]:
+def most(
+    ready: Probe, first: int, *, seconds: float, looks: int, looked: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
     """Return every look in order, the last one that was held, and the fewest calls that were not held.
 
     A number has failed when two looks in a row failed: one may have met a busy minute of the machine's.
@@ -39,6 +42,7 @@ def most(ready: Probe, first: int, *, seconds: float, looks: int) -> dict[str, A
         bring_to(ready, target, fresh=not taken)
         for _ in range(2):
             taken.append(look := ready.look(target, seconds))
+            looked()
             if look["all_held"]:
                 best = look
                 break

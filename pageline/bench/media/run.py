@@ -1,4 +1,4 @@
-"""`pageline bench --only media`: everything, or one look at one mode."""
+"""`pageline bench media`: everything, or one look at one mode."""
 
 import os
 from pathlib import Path

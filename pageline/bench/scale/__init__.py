@@ -56,10 +56,10 @@ def _whole_calls(home: Path, show: Show) -> dict[str, Any]:
     graph_port = free_port()
     settings = {"CALL_HANDLER": "workers.handlers.announce:answer"}
     with (
+        show.busy(f"{REAL_CALLS} calls through all processes"),
         stacks.ours("calls", home, graph_port=graph_port, settings=settings) as stack,
         calling(stack.url, graph_port) as load,
     ):
-        show.stage(f"{REAL_CALLS} calls through all processes")
         load.greet(WARM_UP_CALLS, REAL_PER_S)
         before_s, began_s = cpu_s(stack.valkey_pid), time.monotonic()
         time.sleep(IDLE_S)

@@ -1,0 +1,49 @@
+"""How many calls one media worker on a core of its own holds, by what is done with their sound."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from pageline.bench.media import cores, probe
+from pageline.bench.media.contenders import MODES, OURS
+from pageline.bench.media.most import most
+from pageline.bench.media.table import AIMED_AT, NAMES
+from pageline.bench.show import Show
+from shared.errors import BadSetting
+
+
+class Search(NamedTuple):
+    """Where to begin, and after how many looks to stop."""
+
+    first: int
+    looks: int
+
+
+SEARCHES: Final = {
+    "answer": Search(60, 8),
+    "forward": Search(240, 8),
+    "bridge": Search(240, 6),
+    "listen": Search(400, 8),
+}
+
+
+def measure(home: Path, show: Show, seconds: float, modes: Sequence[str] = ()) -> dict[str, Any]:
+    """Let more and more calls come until one of them would notice, in these modes or in all.
+
+    Raises:
+        BadSetting: there is no such mode.
+    """
+    if unknown := set(modes) - SEARCHES.keys():
+        raise BadSetting(f"--mode {', '.join(sorted(unknown))} is unknown. Write one of: {', '.join(SEARCHES)}.")
+    wanted = list(modes) or list(SEARCHES)
+    assert SEARCHES.keys() <= MODES.keys()
+    separate, rows = cores.separate(), []
+    with show.progress("looks, at most", sum(SEARCHES[mode].looks for mode in wanted)) as advance:
+        for mode in wanted:
+            search = SEARCHES[mode]
+            with probe.of(OURS, mode, home) as ready:
+                found = most(ready, search.first, seconds=seconds, looks=search.looks, looked=lambda: advance(1))
+            advance(search.looks - len(found["looks"]))
+            rows.append({"mode": mode, "what": NAMES[mode], "aim": AIMED_AT[mode], **found})
+    met = all(row["held"] >= row["aim"] for row in rows)
+    return {"own_core": separate, "seconds": seconds, "rows": rows, "aim": {"met": met}}
