@@ -17,6 +17,7 @@ from shared.line import line
 from shared.recording import Recording
 from shared.speaking import SpeechFailed, Spoken
 from shared.streaming import Speech, StreamFailed
+from shared.timetable import Timetable
 from shared.video import Image, MediaRefused, Picture
 
 __all__ = [
@@ -38,5 +39,6 @@ __all__ = [
     "SpeechFailed",
     "Spoken",
     "StreamFailed",
+    "Timetable",
     "line",
 ]

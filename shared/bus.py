@@ -37,6 +37,7 @@ from shared.log import pseudonym
 from shared.wire import Script, Wire
 
 PREFIX: Final = "pl:{0}:"
+STASH: Final = "pl:forward:"
 LATEST_MS: Final = 9_999_999_999_999
 """Lua writes larger numbers with an exponent."""
 CALLS_PER_BEAT: Final = 200
@@ -278,14 +279,21 @@ class Bus:
         await jobs.enqueue(self.wire, queue, function, args, job_id=job_id, timeout_s=within_s)
 
     async def stash(self, digest: str, body: bytes, signature: bytes, *, ttl_s: int) -> None:
-        """Keep a webhook body until it was passed on."""
-        key = f"pl:forward:{digest}"
-        await self.wire.transaction([("HSET", key, "body", body, "signature", signature), ("EXPIRE", key, ttl_s)])
+        """Keep a webhook body until it was passed on; one that was already, and comes again, is not kept again."""
+        key = STASH + digest
+        await self.wire.transaction(
+            [("HSETNX", key, "signature", signature), ("HSETNX", key, "body", body), ("EXPIRE", key, ttl_s)]
+        )
 
     async def stashed(self, digest: str) -> tuple[bytes, bytes] | None:
-        """Return a stashed body and its signature header."""
-        body, signature = await self.wire.call("HMGET", f"pl:forward:{digest}", "body", "signature")
-        return None if body is None else (body, signature)
+        """Return a stashed body and its signature header; none where it was passed on, or is no longer kept."""
+        body, signature = await self.wire.call("HMGET", STASH + digest, "body", "signature")
+        return (body, signature) if body else None
+
+    async def passed_on(self, digest: str, *, ttl_s: int) -> None:
+        """Forget a stashed body, but not that it came."""
+        key = STASH + digest
+        await self.wire.transaction([("HSET", key, "body", b"", "signature", b""), ("EXPIRE", key, ttl_s)])
 
 
 def script(name: str) -> Script:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import msgspec
 
 if TYPE_CHECKING:
-    from shared.pages import OpeningHours, Page
+    from shared.pages import Page
 
 Handler = Annotated[str, msgspec.Meta(pattern=r"^[\w.]+:\w+$")]
 """`module:function`."""
@@ -41,12 +41,13 @@ class Choice(NamedTuple):
 
 def choose(page: "Page", *, caller: str, direction: str, at_ms: int) -> Choice:
     """Return what a call that arrived at a time (Unix milliseconds) is for."""
+    arrived = datetime.fromtimestamp(at_ms / 1000, UTC)
     for rule in page.rules:
         if rule.callers and caller not in rule.callers:
             continue
         if rule.direction not in (None, direction):
             continue
-        if rule.when is not None and (rule.when == "open") != is_open(page.hours, page.holidays, at_ms):
+        if rule.when is not None and (rule.when == "open") != page.times.is_open(arrived):
             continue
         return _by_rule(page, rule)
     return Choice(page.handler, page.options, page.fallback)
@@ -59,15 +60,3 @@ def possible(page: "Page") -> tuple[Choice, ...]:
 
 def _by_rule(page: "Page", rule: Rule) -> Choice:
     return Choice(rule.handler, rule.options, page.fallback if rule.fallback is None else rule.fallback)
-
-
-def is_open(hours: "OpeningHours | None", holidays: tuple[str, ...], at_ms: int) -> bool:
-    """Tell whether a moment is within the hours and on no holiday; without hours it always is but for holidays."""
-    moment = datetime.fromtimestamp(at_ms / 1000, UTC if hours is None else hours.zone)
-    day = moment.date().isoformat()
-    if day in holidays or day[5:] in holidays:
-        return False
-    if hours is None:
-        return True
-    now = f"{moment:%H%M}"
-    return any(each.day == moment.weekday() and each.opens <= now < each.closes for each in hours.hours.week)

@@ -10,10 +10,11 @@ import zlib
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Final, NamedTuple
 
-from shared.bus import PREFIX, Bus, hash_of, script
+from shared.bus import PREFIX, STASH, Bus, hash_of, script
 from shared.calls.record import PATHS_OF
 from shared.dead import LETTERS, Gone
 from shared.entries import log_entry
+from shared.meta.concerns import is_only_about
 from shared.wire import Argument, Reply
 
 AT_ONCE: Final = 500
@@ -42,7 +43,7 @@ class Removed(NamedTuple):
     letters: int
     messages: int
     others: int
-    """Entries of inboxes, and what is known of who may be called."""
+    """Entries of inboxes, what is known of who may be called, and webhooks that wait to be passed on."""
 
 
 class Forgetting:
@@ -87,6 +88,8 @@ class Forgetting:
                 messages += int(await self._wire.call("DEL", key))
             elif key.startswith(PARTIES):
                 others += int(await self._wire.call("DEL", key))
+            elif key.startswith(STASH):
+                others += await self._remove_stashed(key)
             elif key.startswith(INBOX):
                 others += await self._remove_entries(key, calls)
         return Removed(sum(gone), letters, messages, others)
@@ -111,6 +114,13 @@ class Forgetting:
         for letter_id in doomed:
             await self._bus.dead_letters.unbury(letter_id, Gone.DROPPED)
         return len(doomed)
+
+    async def _remove_stashed(self, key: str) -> int:
+        """Remove a webhook that is about nobody else; one that is goes when it is passed on."""
+        stashed = await self._bus.stashed(key.removeprefix(STASH))
+        if stashed is None or not is_only_about(stashed[0], self._psid):
+            return 0
+        return int(await self._wire.call("DEL", key))
 
     async def _remove_entries(self, inbox: str, calls: set[str]) -> int:
         """Remove what a worker was told of whose these calls were; what it still has to hear of them it will hear."""

@@ -4,6 +4,7 @@ import os
 import re
 import tomllib
 import zoneinfo
+from datetime import UTC
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -12,6 +13,7 @@ import msgspec
 from shared.choice import Date, Handler, Rule
 from shared.errors import BadSetting
 from shared.meta.call_settings import DAYS, CallSettings, Day, Hours
+from shared.timetable import Timetable, Week
 
 _INTERVAL: Final = re.compile(r"(?P<open>\d\d:?\d\d)\s*-\s*(?P<close>\d\d:?\d\d)", re.ASCII)
 _LAST_MINUTE: Final = "2359"
@@ -69,6 +71,14 @@ class OpeningHours(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         listed = ((number, getattr(self, day)) for number, day in enumerate(DAYS))
         return Hours(str(self.timezone), tuple(interval.on(number) for number, interval in listed if interval))
 
+    @property
+    def week(self) -> Week:
+        """Return them by day."""
+        return tuple(
+            tuple((_minute(each.opens), _minute(each.closes)) for each in self.hours.week if each.day == number)
+            for number in range(len(DAYS))
+        )
+
 
 class Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A Page's table. Of the call settings, what is not given is left alone at Meta."""
@@ -101,6 +111,14 @@ class Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             hours=None if self.hours is None else self.hours.hours,
             routing=None if self.routing is None else self.routing.upper(),
         )
+
+    @property
+    def times(self) -> Timetable:
+        """Return when it is open, for `rules`; without hours, holidays are days of UTC."""
+        holidays = frozenset(self.holidays)
+        if self.hours is None:
+            return Timetable(UTC, None, holidays)
+        return Timetable(self.hours.zone, self.hours.week, holidays)
 
     def secret(self, page: str) -> str:
         """Return the Page's access token from wherever it is kept, or ""."""
@@ -144,6 +162,11 @@ def _page(path: Path, page: str, table: Any) -> Page:
             f"PAGES_FILE={path} is not usable: [{page}] rules: when: the Page has no hours and no holidays."
         )
     return read
+
+
+def _minute(time: str) -> int:
+    """Return which minute of the day `0930` is."""
+    return int(time[:2]) * 60 + int(time[2:])
 
 
 def _read(wanted: type, value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from shared.calls import facts, quality
 from shared.calls.state import Phase
-from shared.calls.summary import Folded, fold, who_ended
+from shared.calls.summary import Folded, fold
 from shared.calls.trace import trace_id
 from shared.calls.why import why
 
@@ -25,6 +25,7 @@ def canonical(
     """
     folded = fold(log)
     call = folded.call
+    ender = folded.ender
     handlers = [fact.handler for fact in log if isinstance(fact, facts.HandlerStarted)]
     return {
         "call": call_id,
@@ -37,7 +38,8 @@ def canonical(
         "consumer": pseudonym(call.consumer) if call.consumer else None,
         "direction": call.direction or None,
         "because": folded.because,
-        "ended_by": folded.ending and who_ended(folded.ending),
+        "ended_by": ender and ender.by,
+        "ended_cause": ender and ender.cause,
         **times(folded),
         "handler": handlers[-1] if handlers else None,
         "handlers_raised": sum(how == "raised" for how in handlers_ended(log)) or None,

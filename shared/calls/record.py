@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from shared.calls import facts, quality
 from shared.calls.state import Phase
-from shared.calls.summary import Folded, fold, who_ended
+from shared.calls.summary import Folded, fold
 from shared.calls.why import why
 from shared.pseudonyms import pseudonym
 
@@ -20,8 +20,6 @@ VERSION: Final = 1
 
 PATHS_OF: Final = (facts.RecordingStarted, facts.RecordingStored)
 """Facts that tell where a recording is."""
-ENDED_BY: Final = frozenset({"consumer", "meta", "handler", "api", "operator"})
-"""Who a record names as having ended a call; all else is `pageline`, and the call's line in the logs says more."""
 
 
 class Sounded(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +63,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str
     because: str | None
     ended_by: str | None
-    """`consumer`, `meta`, `handler`, `api`, `operator` or `pageline`, as far as the log tells."""
+    ended_cause: str | None = None
+    """See `Ender`, for both. Records that were written before there was a cause have none."""
     handler_ended: str | None
     """`returned`, `raised` or `cancelled`."""
     handler_error: str | None
@@ -87,6 +86,7 @@ def record_of(call_id: str, log: Sequence[facts.Fact], *, with_psid: bool = Fals
     ended = next((fact for fact in reversed(log) if isinstance(fact, facts.HandlerEnded)), None)
     sounded = next((fact for fact in reversed(log) if isinstance(fact, facts.LegClosed)), None)
     reasons = why(log)
+    ender = folded.ender
     record = Record(
         call_id=call_id,
         meta_id=call.meta_id or (None if call.placed else call_id),
@@ -104,7 +104,8 @@ def record_of(call_id: str, log: Sequence[facts.Fact], *, with_psid: bool = Fals
         total_s=_seconds(started_ms, ended_ms),
         outcome=str(call.outcome or ""),
         because=folded.because,
-        ended_by=None if folded.ending is None else _ended_by(folded.ending),
+        ended_by=ender and ender.by,
+        ended_cause=ender and ender.cause,
         handler_ended=None if ended is None else ended.how,
         handler_error=None if ended is None else ended.error.partition("\n")[0] or None,
         why=reasons[0].sentence if reasons else None,
@@ -121,11 +122,6 @@ def _veiled(record: Record, psid: str) -> Record:
         return text and text.replace(psid, record.consumer)
 
     return replace(record, handler_error=veiled(record.handler_error), why=veiled(record.why))
-
-
-def _ended_by(ending: facts.Fact) -> str:
-    who = who_ended(ending)
-    return who if who in ENDED_BY else "pageline"
 
 
 def _rang_ms(folded: Folded) -> int | None:

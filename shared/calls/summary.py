@@ -1,11 +1,22 @@
 """What became of a call, as few words as a program needs; folded from its log."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from shared.calls import facts
 from shared.calls.machine import transition
 from shared.calls.state import Call, Permission, Phase
+
+OURSELVES: Final = "pageline"
+
+
+class Ender(NamedTuple):
+    """Who ended a call."""
+
+    by: str
+    """`consumer`, `meta`, `handler`, `api`, `operator`, or `pageline` where none of them did."""
+    cause: str | None = None
+    """What had `pageline` end it: `drain`, `redis_away`, `network`, `graph`, `time` or `worker`; else none."""
 
 
 class Folded(NamedTuple):
@@ -28,6 +39,11 @@ class Folded(NamedTuple):
     def ended_ms(self) -> int | None:
         """Return when it was known how the call ended."""
         return self.first_ms.get(Phase.ENDING, self.first_ms.get(Phase.ENDED))
+
+    @property
+    def ender(self) -> Ender | None:
+        """Return who ended it."""
+        return None if self.ending is None else _who_ended(self.ending)
 
 
 def summary(call_id: str, log: Iterable[facts.Fact]) -> dict[str, Any]:
@@ -99,22 +115,24 @@ def _because(call: Call, fact: facts.Fact) -> str:
             return type(fact).__name__
 
 
-def who_ended(ending: facts.Fact) -> str:
-    """Name who or what ended a call: a side, a process of ours, or what failed."""
+def _who_ended(ending: facts.Fact) -> Ender:
+    """Name who ended a call, and what did where nobody wanted it: docs/records.md has the words."""
     match ending:
         case facts.Terminated(status="failed"):
-            return "meta"
+            return Ender("meta")
         case facts.Terminated() | facts.PermissionReplied() | facts.LegFailed(reason=facts.PEER_CLOSED):
-            return "consumer"
+            return Ender("consumer")
+        case facts.HangUpAsked(by="handler" | "api" | "operator" as by):
+            return Ender(by)
         case facts.HangUpAsked(by=by):
-            return by
+            return Ender(OURSELVES, by)
         case facts.RejectAsked() | facts.HandlerEnded():
-            return "handler"
+            return Ender("handler")
         case facts.LegFailed():
-            return "network"
+            return Ender(OURSELVES, "network")
         case facts.ActionFailed() | facts.PermissionRead():
-            return "graph"
+            return Ender(OURSELVES, "graph")
         case facts.DeadlinePassed():
-            return "time"
+            return Ender(OURSELVES, "time")
         case _:  # whoever took it over from a dead one, or too late
-            return "worker"
+            return Ender(OURSELVES, "worker")

@@ -34,8 +34,9 @@ COLUMNS: Final[dict[str, Kind]] = {
     "why": "text",
     **dict.fromkeys(Sounded.__struct_fields__, "number"),
     "recordings": "text",
+    "ended_cause": "text",
 }
-"""Figures of quality stand beside the rest; recordings are a JSON array, as text."""
+"""Figures of quality stand beside the rest; recordings are a JSON array, as text. What is added goes last."""
 
 
 def row(record: Record) -> dict[str, Cell]:

@@ -342,10 +342,17 @@ async def test_calls_are_counted_in_the_hour_in_which_they_were_closed(bus: Bus)
 # -- its process -------------------------------------------------------------------------------------------------------
 
 
-def test_a_process_that_is_told_to_end_lets_its_viewers_go_at_once(redis_url: str, tmp_path: Path) -> None:
-    """Uvicorn waits for replies under way and then cuts them off; a stream that ended by itself has a last chunk."""
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_process_that_is_told_to_end_lets_its_viewers_go_at_once(
+    redis_url: str, tmp_path: Path, processes: str
+) -> None:
+    """Uvicorn waits for replies under way and then cuts them off; a stream that ended by itself has a last chunk.
+
+    Of several processes the first alone is told, and tells the others.
+    """
     port = free_port()
     env = {"REDIS_URL": redis_url, "META_APP_SECRET": "x", "META_VERIFY_TOKEN": "y", "PORT": str(port), **HERE}
+    env["WEB_CONCURRENCY"] = processes
     command = [sys.executable, "-m", "pageline", "web"]
     with subprocess.Popen(tied(command), env={**os.environ, **env}, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=httpx.HTTPTransport(retries=6)) as web:

@@ -13,7 +13,7 @@ import redis
 from typer.testing import CliRunner
 
 from pageline.cli import app
-from shared.bus import PREFIX, Bus, Routed
+from shared.bus import PREFIX, STASH, Bus, Routed
 from shared.calls import facts
 from shared.dead import Letter
 from shared.ended import Ended
@@ -147,6 +147,26 @@ async def test_a_sink_that_cannot_be_asked_is_told(office: Office) -> None:
     assert (status, report["done"], report["left"]) == (1, False, [])
     assert "postgresql://127.0.0.1:9/calls could not be asked" in report["failed"][0]
     assert report["calls"] == 2
+
+
+def webhook(*senders: str) -> bytes:
+    messages = [{"sender": {"id": sender}, "recipient": {"id": PAGE}, "message": {"text": "hi"}} for sender in senders]
+    return json.dumps({"object": "page", "entry": [{"id": PAGE, "time": 1, "messaging": messages}]}).encode()
+
+
+async def test_webhooks_that_wait_to_be_passed_on_go_unless_another_would_miss_them(
+    office: Office, redis_url: str
+) -> None:
+    for digest, senders in (("theirs", [PSID, PSID]), ("shared", [PSID, OTHER]), ("anothers", [OTHER])):
+        await office.bus.stash(digest, webhook(*senders), b"sha256=abc", ttl_s=60)
+    status, report = await office.forget()
+    assert (status, report["left"]) == (1, [STASH + "shared"])
+    assert await office.bus.stashed("theirs") is None
+    assert await office.bus.stashed("anothers") is not None
+    await office.bus.passed_on("shared", ttl_s=60)
+    status, report = await office.forget()
+    assert (status, report["left"]) == (0, [])
+    assert not [each for each in contents(redis_url) if holds(each, PSID)]
 
 
 async def test_another_s_call_in_which_the_consumer_is_named_is_left_and_told(office: Office) -> None:

@@ -9,8 +9,8 @@ from typing import Any, Final
 import pytest
 from structlog.testing import capture_logs
 
-from shared.actions import job_id_of
-from shared.bus import Bus, Fenced
+from shared.actions import FORWARD_KEPT_S, job_id_of
+from shared.bus import STASH, Bus, Fenced
 from shared.calls import facts
 from shared.meta.graph import request_body
 from shared.redis_address import Address
@@ -585,6 +585,20 @@ async def test_a_webhook_is_passed_on_as_it_came_with_its_signature(desk: Desk, 
     assert (request.path, request.body) == ("/inbox", BODY)
     assert request.headers["x-hub-signature-256"] == "sha256=abc"
     assert request.headers["content-type"] == "application/json"
+    assert await desk.bus.stashed("digest") is None, "nobody needs it any more"
+
+
+async def test_a_webhook_that_was_passed_on_and_comes_again_is_neither_kept_nor_passed_on_again(
+    desk: Desk, graph_server: Server
+) -> None:
+    """What Meta repeats is the same to the byte. Its job's id may be free again by then."""
+    graph_server.will(Reply(200))
+    for _ in range(2):
+        await desk.bus.stash("digest", BODY, b"sha256=abc", ttl_s=60)
+        await forward(desk, "digest")
+    assert len(graph_server.requests) == 1
+    assert not [part for part in await desk.bus.wire.call("HVALS", STASH + "digest") if part]
+    assert 0 < await desk.bus.wire.call("TTL", STASH + "digest") <= FORWARD_KEPT_S
 
 
 async def test_a_webhook_is_passed_on_again_until_it_is_taken(desk: Desk, graph_server: Server) -> None:
@@ -603,6 +617,7 @@ async def test_a_webhook_that_its_receiver_refuses_is_a_dead_letter_and_not_sent
     assert await forward(desk, "digest") == "not forwarded: WEBHOOK_FORWARD_URL answered 400"
     assert len(graph_server.requests) == 1
     assert await desk.bus.dead_letter_counts() == {"not_forwarded": 1}
+    assert await desk.bus.stashed("digest") is None, "the letter holds it"
 
 
 async def test_a_webhook_whose_receiver_is_where_none_may_be_is_a_dead_letter_with_the_remedy(desk: Desk) -> None:

@@ -23,6 +23,7 @@ from shared.ended import ENDED, Ended, Pauses
 from shared.parent import tied
 from shared.pseudonyms import pseudonym
 from shared.records.addresses import read_addresses
+from shared.records.columns import COLUMNS
 from shared.records.opening import open_sinks
 from shared.records.sink import Removed, Sink, SinkFailed
 from shared.settings import load
@@ -266,6 +267,24 @@ async def test_a_database_has_one_row_for_each_call_however_often_it_is_told(bus
             ("c_1", pseudonym(PSID), None, "completed", 4.0, '["/recordings/c_1-1.opus"]'),
         ]
     assert entry.call_id == "c_1"
+
+
+async def test_a_table_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows(bus: Bus, tmp_path: Path) -> None:
+    path = tmp_path / "calls.db"
+    await a_call(bus)
+    async with sink_at(f"sqlite:///{path}") as sink:
+        await courier(bus, sink).round()
+    with sqlite3.connect(path) as database:  # as the first version left it
+        database.execute("alter table pageline_calls drop column ended_cause")
+        database.execute("update pageline_calls_version set version_num = '0001'")
+    await a_call(bus, "c_2", PSID)
+    async with sink_at(f"sqlite:///{path}") as newer:
+        assert await courier(bus, newer).round() == (1, 0)
+    with sqlite3.connect(path) as database:
+        columns = [column[0] for column in database.execute("select * from pageline_calls").description]
+        assert columns == list(COLUMNS)
+        rows = database.execute("select call_id, outcome, ended_cause from pageline_calls order by call_id")
+        assert rows.fetchall() == [("c_1", "completed", None), ("c_2", "completed", None)]
 
 
 def look_into(url: str) -> Removed | None:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from shared import log
 from shared.calls import facts
 from shared.calls.canonical import TOLD, canonical
+from shared.calls.record import record_of
 from shared.calls.trace import trace_id
 from tests.unit.test_why import ACCEPTING, ARRIVED, CALLING, CLAIMED, GAVE_UP, GONE, LIVE, OFFER, STARTED, at, closed
 
@@ -48,18 +49,25 @@ def test_a_call_that_we_place_rings_from_when_meta_took_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ending", "who"),
+    ("ending", "who", "cause"),
     [
-        (at(900, facts.HangUpAsked(by="operator")), "operator"),
-        (at(900, facts.HandlerEnded(how="returned")), "handler"),
-        (at(900, facts.LegFailed(reason=facts.PEER_CLOSED)), "consumer"),
-        (at(900, facts.LegFailed(reason="nothing was heard of the peer for 10 s")), "network"),
-        (at(900, facts.Terminated(status="failed")), "meta"),
-        (at(900, facts.Claimed(worker="two"), epoch=2), "worker"),
+        (at(900, facts.HangUpAsked(by="operator")), "operator", None),
+        (at(900, facts.HandlerEnded(how="returned")), "handler", None),
+        (at(900, facts.LegFailed(reason=facts.PEER_CLOSED)), "consumer", None),
+        (at(900, facts.LegFailed(reason="nothing was heard of the peer for 10 s")), "pageline", "network"),
+        (at(900, facts.Terminated(status="failed")), "meta", None),
+        (at(900, facts.Claimed(worker="two"), epoch=2), "pageline", "worker"),
+        (at(900, facts.HangUpAsked(by="api")), "api", None),
+        (at(900, facts.HangUpAsked(by="drain")), "pageline", "drain"),
+        (at(900, facts.HangUpAsked(by="redis_away")), "pageline", "redis_away"),
     ],
 )
-def test_the_line_says_who_ended_it(ending: facts.Fact, who: str) -> None:
-    assert line(*LIVE, ending)["ended_by"] == who
+def test_the_line_says_who_ended_it(ending: facts.Fact, who: str, cause: str | None) -> None:
+    """The record says it in the same words."""
+    told, record = line(*LIVE, ending), record_of("c_1", [*LIVE, ending, CLOSED])
+    assert (told["ended_by"], told["ended_cause"]) == (who, cause)
+    assert record is not None
+    assert (record.ended_by, record.ended_cause) == (who, cause)
 
 
 def test_handlers_that_raised_are_counted_also_where_another_took_over() -> None:

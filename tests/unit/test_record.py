@@ -101,6 +101,7 @@ def test_an_error_that_names_the_consumer_does_so_only_where_the_psid_is_wanted(
 def test_a_call_that_nobody_answered() -> None:
     record = recorded(log(*rings(), *ends(55_000, facts.DeadlinePassed(deadline_ms=AT_MS + 55_000), outcome="missed")))
     assert (record.answered_at, record.talk_s, record.ring_s, record.ended_by) == (None, None, 55.0, "pageline")
+    assert record.ended_cause == "time"
     assert record.quality is None
 
 
@@ -138,3 +139,10 @@ def test_a_log_that_breaks_off_anywhere_and_is_closed_has_one(length: int) -> No
     assert record.total_s == 60.0
     assert set(row(record)) == set(COLUMNS)
     assert msgspec.json.decode(msgspec.json.encode(record), type=Record) == record
+
+
+def test_a_record_that_an_older_version_wrote_is_read() -> None:
+    """Dead letters hold records; they may lie for long."""
+    written = msgspec.to_builtins(recorded(log(*talks(), (60_000, facts.Closed(outcome="lost")))))
+    del written["ended_cause"]
+    assert msgspec.convert(written, Record).ended_cause is None

@@ -125,10 +125,10 @@ async def forward(desk: Desk, digest: str) -> str:
     if stashed is None or not desk.forward_url:
         return "nothing to forward"
     letter = await pass_on(desk, *stashed)
-    if letter is None:
-        return "forwarded"
-    await patiently(lambda: desk.bus.bury(letter))
-    return f"not forwarded: {letter.detail}"
+    if letter is not None:
+        await patiently(lambda: desk.bus.bury(letter))
+    await patiently(lambda: desk.bus.passed_on(digest, ttl_s=actions.FORWARD_KEPT_S))
+    return "forwarded" if letter is None else f"not forwarded: {letter.detail}"
 
 
 async def pass_on(desk: Desk, body: bytes, signature: bytes) -> Letter | None:

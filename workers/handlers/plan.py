@@ -4,14 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
-from zoneinfo import ZoneInfo
 
-from pageline import Spoken
+from pageline import Spoken, Timetable
 
 Sounds = tuple[str | Spoken, ...]
 """Paths, and texts to be spoken."""
-Span = tuple[int, int]
-"""From a minute of the day to another, which is not in it."""
 
 
 @dataclass(frozen=True)
@@ -48,21 +45,12 @@ class Plan:
     open: Action = HANG_UP
     closed: Action | None = None
     menus: Mapping[str, Menu] = field(default_factory=dict)
-    zone: ZoneInfo | None = None
-    hours: tuple[tuple[Span, ...], ...] | None = None
-    """By day, Monday first; none is always open."""
-    holidays: frozenset[str] = frozenset()
-    """`2026-12-25`, or `12-25` for every year."""
+    times: Timetable = field(default_factory=Timetable)
 
     def at(self, moment: datetime) -> Action:
         """Return what a caller meets at a moment, which has a time zone."""
         return self.open if self.closed is None or self.is_open(moment) else self.closed
 
     def is_open(self, moment: datetime) -> bool:
-        """Tell whether it is within the hours and on no holiday, where the file's time zone is."""
-        local = moment.astimezone(self.zone)
-        day = local.date().isoformat()
-        if day in self.holidays or day[5:] in self.holidays:
-            return False
-        minute = local.hour * 60 + local.minute
-        return self.hours is None or any(opens <= minute < closes for opens, closes in self.hours[local.weekday()])
+        """Tell whether it is within the file's hours and on none of its holidays."""
+        return self.times.is_open(moment)

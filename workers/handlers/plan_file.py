@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
-from pageline import Spoken
+from pageline import Spoken, Timetable
 from workers.handlers import environment
-from workers.handlers.plan import Action, Menu, Plan, Sounds, Span
+from workers.handlers.plan import Action, Menu, Plan, Sounds
 from workers.handlers.toml_lines import TomlLines
 
 DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -19,6 +19,8 @@ _EVERY_YEAR: Final = re.compile(r"\d\d-\d\d", re.ASCII)
 
 Where = tuple[str, ...]
 """The keys that lead to a value of the file."""
+Span = tuple[int, int]
+"""From a minute of the day to another, which is not in it."""
 
 
 def read_plan(path: Path) -> Plan:
@@ -69,9 +71,11 @@ class _Reader:
             open=self._action(("open",), top.get("open", {"hang_up": True})),
             closed=self._action(("closed",), top["closed"]) if "closed" in top else None,
             menus={name: self._menu(("menus", name), menu) for name, menu in menus.items()},
-            zone=self._zone(("timezone",), top["timezone"]) if "timezone" in top else None,
-            hours=self._hours(("hours",), top["hours"]) if "hours" in top else None,
-            holidays=frozenset(self._holidays(("holidays",), top.get("holidays", []))),
+            times=Timetable(
+                zone=self._zone(("timezone",), top["timezone"]) if "timezone" in top else UTC,
+                week=self._week(("hours",), top["hours"]) if "hours" in top else None,
+                holidays=frozenset(self._holidays(("holidays",), top.get("holidays", []))),
+            ),
         )
 
     def _menu(self, where: Where, given: Any) -> Menu:
@@ -151,13 +155,13 @@ class _Reader:
             self._wrong(where, f"{given!r} is no {'whole ' if whole else ''}number from {least} to {most}")
         return given if fits else least
 
-    def _zone(self, where: Where, given: Any) -> ZoneInfo | None:
+    def _zone(self, where: Where, given: Any) -> tzinfo:
         if not isinstance(given, str) or given not in available_timezones():
             self._wrong(where, f"{given!r} is no time zone: write its IANA name, such as Africa/Lagos")
-            return None
+            return UTC
         return ZoneInfo(given)
 
-    def _hours(self, where: Where, given: Any) -> tuple[tuple[Span, ...], ...]:
+    def _week(self, where: Where, given: Any) -> tuple[tuple[Span, ...], ...]:
         table = self._table(where, given, DAYS)
         return tuple(self._spans((*where, day), table.get(day, [])) for day in DAYS)
 
