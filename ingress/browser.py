@@ -67,9 +67,9 @@ class Pages:
         """Return the session's token, or "" where there is none."""
         return connection.cookies.get(self._cookie, "")
 
-    def log_in(self, request: Request, token: str) -> Response:
-        """Lead to the front page with a cookie that no script reads and no other site sends."""
-        reply = RedirectResponse(self._path, status_code=303, headers=self.headers)
+    def log_in(self, request: Request, token: str, *, to: str = "") -> Response:
+        """Lead to a page, by default the front, with a cookie that no script reads and no other site sends."""
+        reply = RedirectResponse(to or self._path, status_code=303, headers=self.headers)
         secure = _scheme(request) == "https"
         reply.set_cookie(
             self._cookie, token, max_age=SESSION_S, path=self._path, secure=secure, httponly=True, samesite="strict"

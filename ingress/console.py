@@ -8,6 +8,7 @@ import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
@@ -32,6 +33,7 @@ FOLDER: Final = Path(__file__).with_name("console_page")
 TRIES_OF_ADDRESS: Final = 20
 """Within `shared.tries.TRIES_S`; the address may be that of a proxy, and then of everybody."""
 MOST_LETTERS: Final = 50
+PAGE_OF_CALLS: Final = re.compile(r"/console/calls(/[\w-]{1,200})?", re.ASCII)
 LETTER: Final = re.compile(r"\d{1,15}-\d{1,9}")
 WRONG: Final = "This is no key of PAGELINE_API_KEYS."
 TOO_OFTEN: Final = "Too many tries. Wait five minutes, then try again."
@@ -98,7 +100,8 @@ class Console:
         except RedisAway:
             return self._pages.page("login.html", AWAY, status=503)
         _log.info("console.login", address=address_of(request))
-        return self._pages.log_in(request, token)
+        asked_for = urlsplit(request.headers.get("referer", "")).path  # the login was shown in its place
+        return self._pages.log_in(request, token, to=asked_for if PAGE_OF_CALLS.fullmatch(asked_for) else "")
 
     async def log_out(self, request: Request) -> Response:
         """End the session."""

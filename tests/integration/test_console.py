@@ -108,6 +108,18 @@ def test_a_key_opens_the_console_and_the_cookie_is_for_it_alone(web: httpx.Clien
     assert web.get("/console/data/me").status_code == 401
 
 
+def test_whoever_logs_in_on_the_way_to_a_call_gets_there_and_nowhere_else(web: httpx.Client) -> None:
+    for came_from, led_to in (
+        (f"{web.base_url}/console/calls/{CALL}", f"/console/calls/{CALL}"),
+        (f"{web.base_url}/console/calls", "/console/calls"),
+        (f"{web.base_url}/console/login", "/console"),
+        ("https://elsewhere.example//console/calls/x", "/console"),
+        (f"{web.base_url}//elsewhere.example/console/calls", "/console"),
+    ):
+        reply = web.post("/console/login", data={"key": "looker"}, headers={"referer": came_from})
+        assert (reply.status_code, reply.headers["location"]) == (303, led_to)
+
+
 def test_behind_https_the_cookie_stays_there(web: httpx.Client) -> None:
     reply = web.post("/console/login", data={"key": "looker"}, headers={"x-forwarded-proto": "https"})
     assert "secure" in reply.headers["set-cookie"].lower()

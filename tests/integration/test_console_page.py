@@ -144,6 +144,9 @@ async def test_an_operator_sees_calls_come_and_go_finds_one_and_handles_a_dead_l
     await expect(page.get_by_label("API key")).to_be_visible()
     await page.goto("/")
     await expect(page.get_by_label("API key")).to_be_visible()
+    await page.goto(f"/console/calls/{CALL}")
+    await log_in(page, "boss")
+    await expect(page.locator("#call-facts")).to_contain_text(PSID)
 
 
 async def test_who_may_only_look_is_shown_no_buttons_and_a_lost_connection_is_said(page: Page, bus: Bus) -> None:
