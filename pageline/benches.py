@@ -1,5 +1,6 @@
 """The commands `pageline bench ...`. Imports late, so that `--help` is instant."""
 
+import os
 import random
 import sys
 from pathlib import Path
@@ -25,6 +26,10 @@ def bench(context: typer.Context, *, seconds: Seconds = 15.0, to: Report = None,
     """Measure ingress, pickup, hold, desk and bots, one after the other, with baselines beside; or one of these."""
     if context.invoked_subcommand is None:
         _measure(seconds=seconds, to=to, as_json=as_json)
+        return
+    sources = (context.get_parameter_source(name) for name in context.params)
+    if any(source is not None and source.name == "COMMANDLINE" for source in sources):
+        raise typer.BadParameter(f"write options behind the name: pageline bench {context.invoked_subcommand} --…")
 
 
 @benches.command()
@@ -196,8 +201,8 @@ def _ready_to_write(to: Path | None) -> None:
     from pageline.bench import require
 
     require("matplotlib")
-    if not to.absolute().parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {to.parent}", param_hint="--report")
+    if not os.access(to.absolute().parent, os.W_OK):
+        raise typer.BadParameter(f"there is no folder {to.parent} that can be written to", param_hint="--report")
 
 
 def _tell(report: dict[str, Any], member: str = "", *, to: Path | None, as_json: bool) -> None:

@@ -43,7 +43,7 @@ def measure(home: Path, show: Show, seconds: float, modes: Sequence[str] = ()) -
             search = SEARCHES[mode]
             with probe.of(OURS, mode, home) as ready:
                 found = most(ready, search.first, seconds=seconds, looks=search.looks, looked=lambda: advance(1))
-            advance(search.looks - len(found["looks"]))
+            advance(max(0, search.looks - len(found["looks"])))
             rows.append({"mode": mode, "what": NAMES[mode], "aim": AIMED_AT[mode], **found})
     met = all(row["held"] >= row["aim"] for row in rows)
     return {"own_core": separate, "seconds": seconds, "rows": rows, "aim": {"met": met}}

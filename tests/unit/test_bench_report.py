@@ -1,5 +1,6 @@
 """The page of a bench's report: one file with nothing from elsewhere, every figure in it, and the command's words."""
 
+import importlib.util
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from pageline.bench.report import page, write
 from pageline.benches import benches
+from shared.errors import PagelineError
 
 SPREAD: Final = [float(number) for number in range(51)]
 MACHINE: Final = {
@@ -20,8 +22,14 @@ MACHINE: Final = {
     "load_1min_before": 0.1,
     "versions": {"uvicorn": "1"},
 }
-STACK: Final = {"stack": "pageline", "webhooks_per_cpu_s": 11_000, "cpu_us_per_webhook": 90.1, "times_fastapi": 3.4}
-LOOK: Final = {"calls": 60, "worst_p99_gap_ms": 33.0, "worst_missing": 0.001, "cpu": 0.71}
+STACK: Final = {
+    "stack": "pageline",
+    "webhooks_per_cpu_s": 11_000,
+    "cpu_us_per_webhook": 90.1,
+    "times_fastapi": 3.4,
+    "keeps": "all",
+}
+LOOK: Final = {"asked": 60, "calls": 60, "worst_p99_gap_ms": 33.0, "worst_missing": 0.001, "cpu": 0.71}
 WRONGS: Final = dict.fromkeys(("lost", "kept_twice", "double_accepts", "without_outcome"), 0)
 COUNTS: Final = ("posts", "refused_posts", "duplicates_sent", "kills", "freezes", "takeovers", "accepts_repeated")
 
@@ -30,6 +38,8 @@ REPORTS: Final[dict[str, dict[str, Any]]] = {
         "rounds": 5,
         "webhooks_per_round": 12_000,
         "mix": "All distinct.",
+        "body_bytes": 473,
+        "connections": 32,
         "stacks": [{**STACK, "rounds": [10_900, 11_100]}, {**STACK, "stack": "fast<api>", "rounds": [3_000, 3_300]}],
         "aim": {"times_fastapi": 3.0, "met": True},
     },
@@ -40,6 +50,7 @@ REPORTS: Final[dict[str, dict[str, Any]]] = {
             {
                 "stack": "pageline",
                 "calls": 200,
+                "unanswered": 1,
                 "p50_ms": 6.0,
                 "p90_ms": 8.0,
                 "p99_ms": 9.9,
@@ -93,6 +104,7 @@ REPORTS: Final[dict[str, dict[str, Any]]] = {
         "calls": 10_000,
         "seconds": 81.0,
         "seed": 7,
+        "kill_every_s": 3.0,
         "plant": None,
         "outcomes": {"declined": 9_000, "failed": 1_000},
         "strikes": [[3.0, "web-0", "killed"], [9.0, "media-2", "frozen"]],
@@ -102,6 +114,8 @@ REPORTS: Final[dict[str, dict[str, Any]]] = {
         "calls": 900,
         "minutes": 10.0,
         "vitals": [{"process": "web", "figure": "rss_mb", "before": 70.0, "after": 70.5, "flat": True}],
+        "minutes_seen": [1.0, 2.0],
+        "uss_mib": {"web": [70.1, 70.4], "valkey": [4.0, 4.1]},
         "pass": True,
     },
     "console": {
@@ -142,11 +156,13 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.fetched: list[str] = []
         self.tags: list[str] = []
+        self.ids: list[str] = []
         self.text = ""
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.ids += [value or "" for name, value in attrs if name == "id"]
         self.fetched += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "data")]
         if tag not in self.VOID:
             self.open.append(tag)
@@ -187,11 +203,27 @@ def test_a_whole_family_is_one_page_and_names_are_not_markup(tmp_path: Path) -> 
     text = (tmp_path / "report.html").read_text()
     shown = Page(text)
     assert shown.tags.count("section") == len(REPORTS)
+    assert len(shown.ids) == len(set(shown.ids))
+    assert {each.removeprefix("#") for each in shown.fetched} <= set(shown.ids), "what a plot refers to is in it"
     assert "Some <fast> CPU" in shown.text
     assert "<fast>" not in text
     assert "<api>" not in text, "in a plot neither"
     for figure in ("11,000", "46,638", "31.1", "9,000"):
         assert figure in shown.text
+
+
+def test_options_before_the_name_of_a_bench_are_not_dropped_in_silence() -> None:
+    for options in (["--json"], ["--seconds", "15"], ["--report", "report.html"]):
+        ran = CliRunner().invoke(benches, [*options, "pickup"])
+        assert (ran.exit_code, "write options behind the name" in ran.output) == (2, True)
+
+
+def test_without_what_draws_nothing_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else found(name))
+    ran = CliRunner().invoke(benches, ["ingress", "--report", str(tmp_path / "report.html")])
+    assert isinstance(ran.exception, PagelineError)
+    assert "needs matplotlib" in str(ran.exception)
 
 
 def test_a_page_that_cannot_be_written_is_told_before_anything_is_measured(tmp_path: Path) -> None:

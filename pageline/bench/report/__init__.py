@@ -48,7 +48,7 @@ def _section(section: Section) -> str:
 <h2>{escape(section.title)}</h2>
 {_verdict(section)}
 <p>{escape(section.text)}</p>
-<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>
+<div class="wide" tabindex="0"><table><thead><tr>{heads}</tr></thead><tbody>
 {rows}
 </tbody></table></div>
 {drawn}

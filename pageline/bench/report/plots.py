@@ -1,6 +1,7 @@
 """Plots as SVG that lies in a page: its text takes the page's colour, and nothing is fetched."""
 
 import io
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -14,6 +15,7 @@ INK: Final = "#17211c"
 SERIES: Final = ("#17966f", "#7a55c4", "#c98a1b", "#3d78c9", "#b0446f", "#6d7f78")
 WIDTH_IN, HEIGHT_IN = 6.4, 2.9
 ROW_IN: Final = 0.42
+_NUMBERS: Final = itertools.count(1)
 
 mpl.use("svg")
 mpl.rcParams.update(
@@ -112,4 +114,6 @@ def _svg(figure: Figure, told: str) -> str:
     element = drawn.getvalue()
     element = element[element.index("<svg") :].replace(INK, "currentColor")
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
+    own = f"p{next(_NUMBERS)}-"  # ids are those of the page
+    element = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{own}", element).replace("<svg ", '<svg role="img" ', 1)
     return re.sub(r"\s+", " ", element)

@@ -29,27 +29,37 @@ def of(member: str, report: dict[str, Any]) -> Section:
 def _ingress(report: dict[str, Any]) -> Section:
     stacks = report["stacks"]
     rows = [
-        (each["stack"], _n(each["webhooks_per_cpu_s"]), _n(each["cpu_us_per_webhook"]), f"{each['times_fastapi']:.2f}")
+        (
+            each["stack"],
+            _n(each["webhooks_per_cpu_s"]),
+            _n(each["cpu_us_per_webhook"]),
+            f"{each['times_fastapi']:.2f}",
+            each["keeps"],
+        )
         for each in stacks
     ]
     drawn = plots.points({each["stack"]: each["rounds"] for each in stacks}, "webhooks per CPU-second, each round")
     aim = f"at least {report['aim']['times_fastapi']:g} times the FastAPI figure"
-    text = f"{report['rounds']} rounds of {report['webhooks_per_round']:,} webhooks. {report['mix']}"
-    heads = ("stack", "webhooks per CPU-second", "CPU µs for one", "× FastAPI")
+    load = f"{report['body_bytes']} bytes each, over {report['connections']} connections"
+    text = f"{report['rounds']} rounds of {report['webhooks_per_round']:,} webhooks, {load}. {report['mix']}"
+    heads = ("stack", "webhooks per CPU-second", "CPU µs for one", "× FastAPI", "keeps")
     return Section("Signed webhooks", text, heads, rows, [drawn], aim, report["aim"]["met"])
 
 
 def _pickup(report: dict[str, Any]) -> Section:
     stacks, aim = report["stacks"], report["aim"]
     figures = ("p50_ms", "p90_ms", "p99_ms", "max_ms")
-    rows = [(each["stack"], _n(each["calls"]), *(f"{each[name]:.1f}" for name in figures)) for each in stacks]
+    rows = [
+        (each["stack"], _n(each["calls"]), _n(each["unanswered"]), *(f"{each[name]:.1f}" for name in figures))
+        for each in stacks
+    ]
     drawn = [
         plots.curve({each["stack"]: each["spread_ms"] for each in stacks}, "ms from webhook to accept"),
         plots.bars(report["stages_ms"], "ms after the webhook left, medians of pageline's"),
     ]
     wanted = f"p50 at most {aim['p50_ms']:g} ms and p99 at most {aim['p99_ms']:g} ms"
     text = f"{report['rounds']} rounds at {report['calls_per_s']} calls a second; the Graph answers at once."
-    heads = ("stack", "calls", "p50 ms", "p90 ms", "p99 ms", "max ms")
+    heads = ("stack", "calls", "not accepted", "p50 ms", "p90 ms", "p99 ms", "max ms")
     return Section("From the webhook to accept", text, heads, rows, drawn, wanted, aim["met"])
 
 
@@ -60,10 +70,11 @@ def _hold(report: dict[str, Any]) -> Section:
         worst = f"{100 * at['worst_missing']:.2f} %" if at else "-"
         share = f"{at['cpu']:.0%}" if at else "-"
         rows.append((row["what"], _n(row["held"]), str(row["failed_at"] or "-"), share, worst, f"≥ {row['aim']}"))
-        looks = sorted(row["looks"], key=lambda look: look["calls"])
-        calls = [look["calls"] for look in looks]
+        looks = sorted(row["looks"], key=lambda look: look["asked"])
+        calls = [look["asked"] for look in looks]
         gaps = {f"{row['what']}: the worst call's p99 gap": [look["worst_p99_gap_ms"] for look in looks]}
-        drawn.append(plots.lines(calls, gaps, "calls", "ms between packets", aim=row["aim"]))
+        if looks:
+            drawn.append(plots.lines(calls, gaps, "calls asked for", "ms between packets", aim=row["aim"]))
     heads = ("calls", "held", "not held", "of its core", "packets missing, worst call", "aim")
     text = f"Of so many calls every one is heard in time; {report['seconds']:g} s a look. The dashed line is the aim."
     return Section("Calls that one core holds", text, heads, rows, drawn, "each at least its aim", report["aim"]["met"])
@@ -124,7 +135,8 @@ def _storm(report: dict[str, Any]) -> Section:
     if struck:
         drawn.append(plots.moments(dict(sorted(struck.items())), report["seconds"]))
     planted = f", with a planted bug: {report['plant']}" if report["plant"] else ""
-    text = f"{report['calls']:,} calls in {report['seconds']:.0f} s, seed {report['seed']}{planted}."
+    struck_every = f"a process was struck every {report['kill_every_s']:g} s"
+    text = f"{report['calls']:,} calls in {report['seconds']:.0f} s, seed {report['seed']}{planted}; {struck_every}."
     aim = "nothing lost, nothing kept or accepted twice, no call without an outcome"
     return Section("The storm", text, ("what", "times"), rows, drawn, aim, report["pass"])
 
@@ -147,6 +159,9 @@ def _soak(report: dict[str, Any]) -> Section:
         if each["before"]
     }
     drawn = [plots.bars(grown, "last quarter, in % of the second", aim=100.0)] if grown else []
+    minutes, over_time = report["minutes_seen"], report["uss_mib"]
+    if minutes:
+        drawn.insert(0, plots.lines(minutes, over_time, "minutes", "MiB of its own, less what Redis keeps for us"))
     text = f"{report['calls']:,} calls in {report['minutes']:g} minutes; medians of the second quarter and the last."
     heads = ("process", "figure", "second quarter", "last quarter", "")
     return Section("The soak", text, heads, rows, drawn, "all of them flat", report["pass"])

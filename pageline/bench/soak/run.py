@@ -17,7 +17,7 @@ import httpx
 import structlog
 import uvloop
 
-from pageline.bench import stacks
+from pageline.bench import figures, stacks
 from pageline.bench.events import SECRET
 from pageline.bench.processes import running
 from pageline.bench.show import Show
@@ -54,7 +54,7 @@ def run(minutes: float) -> dict[str, Any]:
     Raises:
         BenchFailed: a process did not start.
     """
-    show = Show()
+    show, machine = Show(), figures.machine()
     only_trouble = structlog.make_filtering_bound_logger(logging.WARNING)
     structlog.configure(wrapper_class=only_trouble, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     with tempfile.TemporaryDirectory(prefix="pageline-soak-") as folder:
@@ -62,7 +62,7 @@ def run(minutes: float) -> dict[str, Any]:
         with EmbeddedValkey(home) as valkey:
             ports = free_port(), free_port()
             with _processes(home, valkey, *ports) as pids:
-                report = uvloop.run(_soak(home, valkey.url, ports, pids, minutes * 60, show))
+                report = {"machine": machine, **uvloop.run(_soak(home, valkey.url, ports, pids, minutes * 60, show))}
     show.soak(report)
     return report
 
@@ -118,7 +118,14 @@ async def _soak(
                             recording.unlink()
         dead_letters = await Bus(wire).dead_letter_counts()
     flats = [flat for process, seen in looks.items() for flat in vitals.judge(process, _warm(seen))]
-    return _report(lasts_s, time.monotonic() - began_s, ends, flats, entries, weighed) | {"dead_letters": dead_letters}
+    told = _report(lasts_s, time.monotonic() - began_s, ends, flats, entries, weighed)
+    every_min = max(1.0, lasts_s / LOOKS) / 60
+    return {
+        **told,
+        "dead_letters": dead_letters,
+        "minutes_seen": [round(number * every_min, 2) for number in range(1, len(weighed) + 1)],
+        "uss_mib": {process: [round(each.uss_mib, 1) for each in seen] for process, seen in looks.items()},
+    }
 
 
 async def _moments(lasts_s: float, advance: Callable[[int], None]) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import uvloop
 
-from pageline.bench import stacks
+from pageline.bench import figures, stacks
 from pageline.bench.show import Show
 from pageline.bench.storm import graph, judge, planted
 from pageline.bench.storm.callers import Callers
@@ -56,10 +56,10 @@ def run(order: Order) -> dict[str, Any]:
     show = Show()
     show.storm_begins(order.calls, order.seed, order.kill_every_s, order.plant)
     home = Path(tempfile.mkdtemp(prefix="pageline-storm-"))
-    report: dict[str, Any] = {}
+    machine, report = figures.machine(), dict[str, Any]()
     try:
         with EmbeddedValkey(home) as valkey:
-            report = uvloop.run(_pass(order, home, valkey.url, show))
+            report = {"machine": machine, **uvloop.run(_pass(order, home, valkey.url, show))}
     finally:
         if report.get("pass", True) or order.plant:
             shutil.rmtree(home)
@@ -92,6 +92,7 @@ async def _pass(order: Order, home: Path, redis_url: str, show: Show) -> dict[st
     return {
         "calls": len(mail.kept),
         "seed": order.seed,
+        "kill_every_s": order.kill_every_s,
         "plant": order.plant or None,
         "duplicates_sent": mail.duplicates_sent,
         "kills": sum(strike.how == "killed" for strike in fleet.strikes),
