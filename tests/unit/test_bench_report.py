@@ -114,6 +114,7 @@ REPORTS: Final[dict[str, dict[str, Any]]] = {
         "calls": 900,
         "minutes": 10.0,
         "vitals": [{"process": "web", "figure": "rss_mb", "before": 70.0, "after": 70.5, "flat": True}],
+        "redis_entries_grown": {"tally": [27, 49]},
         "minutes_seen": [1.0, 2.0],
         "uss_mib": {"web": [70.1, 70.4], "valkey": [4.0, 4.1]},
         "pass": True,

@@ -84,7 +84,7 @@ def lines(
     if aim is not None:
         axes.axvline(aim, color=SERIES[2], linestyle="--", linewidth=1.4, label="aim")
     axes.set(xlabel=what, ylabel=unit, xlim=(0, None), ylim=(0, None))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axes.legend()
     return _svg(figure, f"{', '.join(series)} by {what}")
 

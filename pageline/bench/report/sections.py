@@ -142,27 +142,19 @@ def _storm(report: dict[str, Any]) -> Section:
 
 
 def _soak(report: dict[str, Any]) -> Section:
-    vitals = report["vitals"]
-    rows = [
-        (
-            each["process"],
-            each["figure"],
-            f"{each['before']:g}",
-            f"{each['after']:g}",
-            "flat" if each["flat"] else "grows",
-        )
-        for each in vitals
-    ]
-    grown = {
-        f"{each['process']}, {each['figure']}": 100 * each["after"] / each["before"]
-        for each in vitals
-        if each["before"]
-    }
+    rows, grown = [], {}
+    for each in report["vitals"]:
+        before, after = each["before"], each["after"]
+        verdict = "flat" if each["flat"] else "grows"
+        rows.append((each["process"], each["figure"], f"{before:g}", f"{after:g}", verdict))
+        if before:
+            grown[f"{each['process']}, {each['figure']}"] = 100 * after / before
     drawn = [plots.bars(grown, "last quarter, in % of the second", aim=100.0)] if grown else []
-    minutes, over_time = report["minutes_seen"], report["uss_mib"]
-    if minutes:
-        drawn.insert(0, plots.lines(minutes, over_time, "minutes", "MiB of its own, less what Redis keeps for us"))
+    if report["minutes_seen"]:
+        drawn.insert(0, plots.lines(report["minutes_seen"], report["uss_mib"], "minutes", "MiB of its own"))
     text = f"{report['calls']:,} calls in {report['minutes']:g} minutes; medians of the second quarter and the last."
+    for kind, (was, now) in report["redis_entries_grown"].items():
+        text += f" Redis holds more of {kind}: {was} entries, then {now}."
     heads = ("process", "figure", "second quarter", "last quarter", "")
     return Section("The soak", text, heads, rows, drawn, "all of them flat", report["pass"])
 
