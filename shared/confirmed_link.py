@@ -1,11 +1,12 @@
 """A connection on which a command counts as done once enough replicas hold what it wrote."""
 
 import asyncio
+import contextlib
 from functools import partial
 from typing import Final, TypeAlias
 
 from shared.errors import RedisAway
-from shared.link import Link, Reply, ReplyError, pack
+from shared.link import TEARDOWN_S, Link, Reply, ReplyError, pack
 
 CONFIRM_WITHIN_S: Final = 0.5
 """How long the replicas have; well below the time limit of a command, since the next ones wait behind these."""
@@ -31,12 +32,16 @@ class ConfirmedLink(Link):
         )
         self._held: _Held = []
         self._asking = False
+        self._quiet = asyncio.Event()
+        """Nothing waits for replicas."""
+        self._quiet.set()
 
     def submit(self, packed: bytes, future: asyncio.Future[Reply], skipped: int, timeout_s: float) -> None:
         """Write soon; the future gets its reply when the replicas have confirmed."""
         reply: asyncio.Future[Reply] = self._loop.create_future()
         super().submit(packed, reply, skipped, timeout_s)
         self._held.append((reply, future))
+        self._quiet.clear()
 
     def _flush(self) -> None:
         if self._asking:
@@ -70,10 +75,14 @@ class ConfirmedLink(Link):
             failure = RedisAway(f"Redis at {self._address} does not let us ask its replicas: {failure}")
         _tell(batch, failure)
         self._flush()
+        if not self._asking:
+            self._quiet.set()
 
     async def close(self) -> None:
-        """Write what is left, though it waits behind a question, and hang up."""
-        super()._flush()
+        """Let replicas confirm what was submitted, for a moment, and hang up: a server drops what waits behind WAIT."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TEARDOWN_S):
+                await self._quiet.wait()
         await super().close()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -81,6 +90,7 @@ class ConfirmedLink(Link):
         super().connection_lost(error)
         held, self._held = self._held, []
         _tell(held, None)
+        self._quiet.set()
 
 
 def _tell(batch: _Held, failure: BaseException | None) -> None:

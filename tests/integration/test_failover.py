@@ -61,7 +61,7 @@ async def test_what_waits_behind_a_question_is_written_before_the_wire_is_closed
     await asyncio.sleep(0)  # the question has left with the first
     second = wire.send("SET", "last", "last words")
     await wire.close()
-    await asyncio.gather(first, second, return_exceptions=True)
+    assert await asyncio.gather(first, second) == [b"OK", b"OK"]
     with servers.client(servers.primary) as witness:
         assert witness.get("last") == b"last words"
 
