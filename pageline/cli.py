@@ -1,6 +1,7 @@
 """The command `pageline`: the composition root. Imports late, so that `--help` is instant."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -16,7 +17,7 @@ from pageline.messages import messages
 from pageline.pages import call_settings, doctor
 from pageline.privacy import forget
 from pageline.records import records
-from shared import log, settings
+from shared import log, secret_files, settings
 from shared.errors import BadSetting, HandlerUnusable, PagelineError
 from shared.line import RING_S, WEEK_S
 
@@ -42,6 +43,7 @@ def main() -> NoReturn:
     """Run the command; exit status 0 done, 1 failed, 2 bad usage or settings."""
     log.setup("pageline")  # stdout is for what was asked
     try:
+        secret_files.bring(os.environ)
         app()
     except (BadSetting, HandlerUnusable) as error:
         die(str(error), BAD_USAGE)
