@@ -88,7 +88,7 @@ def test_meta_takes_the_subscription_away_and_somebody_changes_the_settings(line
     line.running.append(line.meta.start(line.home))
     assert line.run("settings", "apply")[0] == 0
     line.start("web", "action")
-    until(lambda: readiness(line.url) is not None, "web is there", timeout_s=30)
+    until(lambda: readiness(line.url) == "degraded", "web is there, and no media worker", timeout_s=30)
     until(lambda: line.meta.asked(edge="subscribed_apps"), "a first look", timeout_s=30)
 
     graph = f"{line.meta.url}/v26.0/{PAGE}"
