@@ -150,9 +150,9 @@ def _settings(redis_url: str, key: str, *, once: bool) -> settings.Settings:
             "META_VERIFY_TOKEN": secrets.token_hex(8),
             "PAGELINE_API_KEYS": api_keys.entry_of(key, Scope.ADMIN),
             "PAGE_TOKENS": f"{PAGE}={secrets.token_hex(16)}",
-            "GRAPH_URL": f"http://127.0.0.1:{_free_port('sim')}",
+            "GRAPH_URL": f"http://127.0.0.1:{_free_port('sim', usual=not once)}",
             "HOST": "127.0.0.1",
-            "PORT": str(_free_port("web")),
+            "PORT": str(_free_port("web", usual=not once)),
             "DASHBOARD_PORT": "0" if once else str(_free_port("dashboard")),
             "MEDIA_ADDRESSES": "127.0.0.1",
             "DRAIN_SECONDS": str(DRAIN_S),
@@ -262,9 +262,9 @@ def _dominant(path: Path) -> tuple[float, float]:
     return round(samples.size / rate, 3), round(float(np.argmax(spectrum)) * rate / samples.size, 2)
 
 
-def _free_port(purpose: str) -> int:
-    """Return the usual port for this, or any free one where it is taken."""
-    for port in (FAVOURITE_PORTS[purpose], 0):
+def _free_port(purpose: str, *, usual: bool = True) -> int:
+    """Return the usual port for this, or any free one where it is taken, or nobody will type it."""
+    for port in (FAVOURITE_PORTS[purpose], 0) if usual else (0,):
         with contextlib.suppress(OSError), socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(("127.0.0.1", port))

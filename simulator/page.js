@@ -174,7 +174,7 @@ function gathered(peer) {
 function connected() {
   call.connectedAt = performance.now();
   show("connected", "Connected 0:00");
-  $("pad").hidden = !call.peer.getSenders()[0]?.dtmf?.canInsertDTMF; // not every line takes keys
+  showPad();
   report({ connected: true });
   call.ticks = [
     setInterval(() => {
@@ -185,9 +185,14 @@ function connected() {
     setInterval(() => {
       $("status").textContent = `Connected ${clock((performance.now() - call.connectedAt) / 1000)}`;
       call.hz = heardHz() ?? call.hz;
+      showPad();
       reportHeard();
     }, 1000),
   ];
+}
+
+function showPad() {
+  $("pad").hidden = !call.peer.getSenders()[0]?.dtmf?.canInsertDTMF; // not every line takes keys, nor from its first moment
 }
 
 function press(key) {
