@@ -44,7 +44,9 @@ def row_of(call_id: str, told: Sequence[facts.Fact]) -> dict[str, Any]:
     known = summary(call_id, told)
     row = {name: known[name] for name in _NAMES}
     row["consumer"] = known["consumer"] and log.pseudonym(known["consumer"])
-    row["owner"] = next((fact.worker for fact in reversed(told) if isinstance(fact, facts.Claimed)), "")
+    owners = [fact.worker for fact in told if isinstance(fact, facts.Claimed)]
+    died = row["because"] == "worker_died"  # then the last one only ended it
+    row["owner"] = owners[-2 if died and len(owners) > 1 else -1] if owners else ""
     closed = next((fact for fact in reversed(told) if isinstance(fact, facts.LegClosed)), None)
     if closed is not None:
         row["mos"] = closed.mos_estimate if closed.mos_estimate is not None else closed.sent_mos_estimate

@@ -82,7 +82,7 @@ class Bus:
         self.dead_letters = DeadLetters(wire)
         self.retention_ms = retention_hours * 3_600_000
         """How long it is known of a call that has ended that it was, and which webhooks came of it."""
-        self.log_ms = min(log_hours or retention_hours, retention_hours) * 3_600_000
+        self.log_ms = (log_hours or retention_hours) * 3_600_000
         """How long its log is kept, and it can be found."""
         self._ahead_ms = 0
         self._memory = b""

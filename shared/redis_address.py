@@ -11,6 +11,7 @@ _OTHER_NAME: Final = (62, 64)
 """X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 
 SENTINEL_PORT: Final = 26379
+NO: Final = ("false", "0", "no")
 WAIT_REPLICAS: Final = "wait_replicas"
 """The option of a URL that REDIS_WAIT_REPLICAS sets."""
 
@@ -153,7 +154,7 @@ def _tls(options: dict[str, str]) -> ssl.SSLContext:
     if options.get("ssl_cert_reqs", "required").lower() in ("none", "cert_none"):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    elif options.get("ssl_check_hostname", "true").lower() in ("false", "0", "no"):
+    elif options.get("ssl_check_hostname", "true").lower() in NO:
         context.check_hostname = False
     return context
 

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlencode
 import redis
 from redis.sentinel import Sentinel
 
-from shared.redis_address import WAIT_REPLICAS, Address
+from shared.redis_address import NO, WAIT_REPLICAS, Address
 
 
 def connect(url: str) -> redis.Redis:
@@ -36,5 +36,5 @@ def _tls_of(options: dict[str, str]) -> dict[str, Any]:
     """Return what the `ssl_…` options of a URL are to redis-py's connections."""
     named: dict[str, Any] = {name: value for name, value in options.items() if name.startswith("ssl_")}
     if "ssl_check_hostname" in named:
-        named["ssl_check_hostname"] = named["ssl_check_hostname"].lower() not in ("false", "0", "no")
+        named["ssl_check_hostname"] = named["ssl_check_hostname"].lower() not in NO
     return {"ssl": True, **named}

@@ -2,29 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 from pageline.bench.media import cores, probe
-from pageline.bench.media.contenders import MODES, OURS
-from pageline.bench.media.most import most
+from pageline.bench.media.contenders import OURS
+from pageline.bench.media.most import SEARCHES, most
 from pageline.bench.media.table import AIMED_AT, NAMES
 from pageline.bench.show import Show
 from shared.errors import BadSetting
-
-
-class Search(NamedTuple):
-    """Where to begin, and after how many looks to stop."""
-
-    first: int
-    looks: int
-
-
-SEARCHES: Final = {
-    "answer": Search(60, 8),
-    "forward": Search(240, 8),
-    "bridge": Search(240, 6),
-    "listen": Search(400, 8),
-}
 
 
 def measure(home: Path, show: Show, seconds: float, modes: Sequence[str] = ()) -> dict[str, Any]:
@@ -36,7 +21,6 @@ def measure(home: Path, show: Show, seconds: float, modes: Sequence[str] = ()) -
     if unknown := set(modes) - SEARCHES.keys():
         raise BadSetting(f"--mode {', '.join(sorted(unknown))} is unknown. Write one of: {', '.join(SEARCHES)}.")
     wanted = list(modes) or list(SEARCHES)
-    assert SEARCHES.keys() <= MODES.keys()
     separate, rows = cores.separate(), []
     with show.progress("looks, at most", sum(SEARCHES[mode].looks for mode in wanted)) as advance:
         for mode in wanted:

@@ -166,24 +166,16 @@ class Show:
         call, one = report["call"], report["one_redis"]
         table = _table(
             "What calls and workers cost Redis",
-            "Redis and load are shares of a core. Worker, sample, call: microseconds of Redis for a second of one,\n"
-            "for one, for one that comes and goes. "
-            "p50, p99: ms from a webhook's event to its claim. "
+            "Redis and load are shares of a core. Worker, sample, call: microseconds of Redis for a second of one, a "
+            "sample, a call that comes and goes. p50, p99: ms from a webhook's event to its claim. "
             f"Through all processes, RQ included, a call costs {call['redis_us']:,} us ({call['calls']} calls).",
-            (
-                "workers",
-                "calls",
-                "new/s",
-                "Redis",
-                "load",
-                "worker",
-                "sample",
-                "call",
-                "p50",
-                "p99",
-                "MB",
-            ),
+            ("workers", "calls", "new/s", "Redis", "load", "worker", "sample", "call", "p50", "p99", "MB"),
         )
+        table.padding, table.show_edge, table.pad_edge = (
+            (0, 0, 0, 1),
+            False,
+            False,
+        )  # eleven columns, on eighty characters
         for row in report["steps"]:
             claimed = (
                 f"{row[name]:.1f}" if row[name] is not None else "-" for name in ("claimed_p50_ms", "claimed_p99_ms")
@@ -193,6 +185,8 @@ class Show:
             counts = (f"{row['workers']:,}", f"{row['calls']:,}", f"{row['calls_per_s']:g}")
             table.add_row(*counts, *shares, *costs, *claimed, f"{row['memory_mb']:,.0f}")
         self._console.print(table)
+        kept = ", ".join(f"{what} {size / 1024:.1f}" for what, size in report["kept_bytes"].items())
+        self._console.print(f"Kept of a call of three minutes that has ended, KiB: {kept}.", highlight=False)
         self._console.print(
             f"Reckoned from the last row: {one['calls_at_once']:,} calls of three minutes keep one core of Redis busy.",
             highlight=False,

@@ -199,8 +199,13 @@ async def test_a_worker_that_is_not_heard_of_any_more_is_told_with_its_calls_and
     await bus.beat("two", lease_ms=60_000, capacity=0, join=True)
     await bus.wire.call("ZADD", f"{PREFIX}workers", 1, "one")  # its lease has run out
     now_ms = await bus.beat("two", lease_ms=60_000, capacity=4)
+    claimed = (await bus.read_log(CALL))[-1].fact
+    assert isinstance(claimed, facts.Claimed)
+    await bus.route(CALL, facts.HandlerEnded(how="returned", epoch=claimed.epoch))
+    await bus.done(CALL, "two", claimed.epoch, "lost")
     log_in(web, "looker")
-    told = sections(web, "workers", "deaths")
+    told = sections(web, "workers", "deaths", "recent")
+    assert [(row["outcome"], row["owner"]) for row in told["recent"]["rows"]] == [("lost", "one")], "who lost it"
     assert [worker["worker"] for worker in told["workers"]] == ["two"]
     assert told["deaths"] == [{"worker": "one", "held": 1, "at_ms": now_ms}]
 

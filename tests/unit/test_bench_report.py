@@ -127,6 +127,7 @@ REPORTS: Final[dict[str, dict[str, Any]]] = {
     "scale": {
         "call": {"redis_us": 3_307, "calls": 200},
         "one_redis": {"calls_at_once": 46_638},
+        "kept_bytes": {"log": 12_345, "samples": 8_000, "marks": 300},
         "steps": [
             {
                 "workers": 50,
@@ -209,7 +210,7 @@ def test_a_whole_family_is_one_page_and_names_are_not_markup(tmp_path: Path) -> 
     assert "Some <fast> CPU" in shown.text
     assert "<fast>" not in text
     assert "<api>" not in text, "in a plot neither"
-    for figure in ("11,000", "46,638", "31.1", "9,000"):
+    for figure in ("11,000", "46,638", "12,345", "31.1", "9,000"):
         assert figure in shown.text
 
 

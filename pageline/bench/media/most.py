@@ -1,7 +1,7 @@
 """How many calls a stack holds: more and more, until somebody would notice."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pageline.bench.media.probe import Probe
 
@@ -10,6 +10,22 @@ NARROWED_TO: Final = 0.08
 """Of the number held; a finer answer would be the machine's mood."""
 ADDED_PER_S: Final = 8.0
 """A worker near its limit is not to fail over the ringing of those who are added."""
+
+
+class Search(NamedTuple):
+    """Where to begin, and after how many looks to stop."""
+
+    first: int
+    looks: int
+
+
+SEARCHES: Final = {
+    "answer": Search(60, 8),
+    "forward": Search(300, 8),
+    "bridge": Search(300, 6),
+    "listen": Search(400, 8),
+}
+"""Of our modes."""
 
 
 def next_to_try(first: int, held: int, failed: int | None) -> int | None:

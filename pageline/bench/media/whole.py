@@ -1,4 +1,4 @@
-"""The whole table: everything that issue and docs name, each beside what one would use instead."""
+"""The whole table: everything that the docs name, each beside what one would use instead."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,14 +7,17 @@ from typing import Any, Final
 from pageline.bench.figures import percentile
 from pageline.bench.media import losses, pion, probe
 from pageline.bench.media.contenders import OURS, PION, STOCK
-from pageline.bench.media.most import most
+from pageline.bench.media.most import SEARCHES, most
 
 ROUNDS: Final = 2
 COST_SECONDS: Final = 10.0
 COSTS: Final = {"forward": (100, (OURS, STOCK, PION)), "answer": (8, (OURS, STOCK))}
 """With how many calls, and for whom, a packet's cost is measured."""
-HELD: Final = ((STOCK, "answer", 8, 4), (OURS, "answer", 60, 8), (STOCK, "forward", 100, 4),
-               (OURS, "forward", 300, 8), (OURS, "bridge", 300, 6), (OURS, "listen", 400, 8))  # fmt: skip
+HELD: Final = (
+    (STOCK, "answer", 8, 4),
+    (STOCK, "forward", 100, 4),
+    *((OURS, mode, *search) for mode, search in SEARCHES.items()),
+)
 """Of whom the number held is sought, in which mode, from where, with how many looks at most."""
 FEW_CALLS: Final = 5
 LISTENED_TO: Final = 3

@@ -189,7 +189,9 @@ def _scale(report: dict[str, Any]) -> Section:
     text = (
         f"A call through all processes costs Redis {call['redis_us']:,} µs ({call['calls']} calls). Reckoned from the "
         f"last row: {one['calls_at_once']:,} calls of three minutes keep one core of Redis busy. Beats, samples and "
-        "turnover are each measured on top of the one before."
+        "turnover are each measured on top of the one before. Kept of a call that has ended: "
+        + ", ".join(f"{what} {size:,} bytes" for what, size in report["kept_bytes"].items())
+        + "."
     )
     heads = ("workers", "calls", "new/s", "Redis", "load", "µs a worker's second", "µs a sample", "µs a call")
     return Section("Redis at scale", text, (*heads, "claimed p50 ms", "p99 ms", "MB"), rows, drawn)

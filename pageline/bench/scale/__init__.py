@@ -45,7 +45,7 @@ def run(steps: Sequence[tuple[int, int]], seconds: float) -> dict[str, Any]:
     show.machine(report["machine"])
     with tempfile.TemporaryDirectory(prefix="pageline-bench-") as folder:
         report["call"] = _whole_calls(Path(folder), show)
-        report["steps"] = _light(Path(folder) / "light", steps, seconds, show)
+        report["steps"], report["kept_bytes"] = _light(Path(folder) / "light", steps, seconds, show)
     report["one_redis"] = one_redis(report["steps"], report["call"]["redis_us"])
     show.scale(report)
     return report
@@ -77,8 +77,12 @@ def _whole_calls(home: Path, show: Show) -> dict[str, Any]:
     }
 
 
-def _light(folder: Path, steps: Sequence[tuple[int, int]], seconds: float, show: Show) -> list[dict[str, Any]]:
-    told = []
+def _light(
+    folder: Path, steps: Sequence[tuple[int, int]], seconds: float, show: Show
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Return the steps, and what is kept of a call that has ended."""
+    told: list[dict[str, Any]] = []
+    kept: dict[str, int] = {}
     with EmbeddedValkey(folder) as valkey, show.progress("calls", max(calls for _, calls in steps)) as advance:
         pid = (valkey.home / "valkey.pid").read_text().split()[0]
         words = (valkey.url, pid, str(seconds), *(f"{workers}:{calls}" for workers, calls in steps))
@@ -88,9 +92,11 @@ def _light(folder: Path, steps: Sequence[tuple[int, int]], seconds: float, show:
             if "opened" in said:
                 advance(said["opened"] - opened)
                 opened = said["opened"]
+            elif "weights" in said:
+                kept = said["weights"]
             else:
                 told.append(of_step(msgspec.convert(said, Step)))
-    return told
+    return told, kept
 
 
 def of_step(step: Step) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -15,7 +15,9 @@ import msgspec
 import uvloop
 
 from pageline.bench.processes import cpu_s
-from pageline.bench.scale.crew import Crew, Held
+from pageline.bench.scale.crew import RETENTION_HOURS, SAMPLE, Crew, Held
+from shared import quality
+from shared.bus import PREFIX, hash_of
 from shared.errors import PagelineError
 from shared.wire import Wire
 
@@ -53,6 +55,15 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     beat_late_ms: float
     """The longest that a beat was late."""
     memory_bytes: int
+
+
+class Weights(msgspec.Struct, frozen=True):
+    """What Redis keeps of one call of `CALL_S` that has ended, bytes."""
+
+    log: int
+    samples: int
+    marks: int
+    """By what its webhooks are known."""
 
 
 class Scale:
@@ -98,6 +109,16 @@ class Scale:
             beat_late_ms=round(1000 * max(worker.late_s for worker in crew.workers), 1),
             memory_bytes=memory,
         )
+
+    async def weigh(self) -> Weights:
+        """Let a call sound for `CALL_S`, by its samples, and end; return what is kept of it."""
+        call_id, held = self._open.popleft()
+        for _ in range(round(CALL_S / quality.SAMPLE_EVERY_S)):
+            await quality.add(self._wire, {call_id: SAMPLE}, Counter(), kept_hours=RETENTION_HOURS)
+        await self._crew.hang_up(call_id, held)
+        keys = (f"{PREFIX}log:{call_id}", quality.PREFIX + call_id, hash_of(call_id))
+        log, samples, marks = [await self._wire.call("MEMORY", "USAGE", key, "SAMPLES", 0) for key in keys]
+        return Weights(log, samples, marks)
 
     async def _turn_over(self, per_s: float, claimed_ms: list[float]) -> None:
         """Let the oldest calls end and new ones come, at a steady rate."""
@@ -146,6 +167,7 @@ async def main(url: str, valkey_pid: int, seconds: float, steps: list[tuple[int,
         scale = Scale(crew, wire, valkey_pid, seconds)
         for workers, calls in steps:
             print(msgspec.json.encode(await scale.step(workers, calls, told)).decode(), flush=True)
+        print(msgspec.json.encode({"weights": await scale.weigh()}).decode(), flush=True)
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ async def _soak(
         dead_letters = await Bus(wire).dead_letter_counts()
     flats = [flat for process, seen in looks.items() for flat in vitals.judge(process, _warm(seen))]
     told = _report(lasts_s, time.monotonic() - began_s, ends, flats, entries, weighed)
-    every_min = max(1.0, lasts_s / LOOKS) / 60
+    every_min = _every_s(lasts_s) / 60
     return {
         **told,
         "dead_letters": dead_letters,
@@ -128,9 +128,13 @@ async def _soak(
     }
 
 
+def _every_s(lasts_s: float) -> float:
+    return max(1.0, lasts_s / LOOKS)
+
+
 async def _moments(lasts_s: float, advance: Callable[[int], None]) -> Any:
     """Yield at even intervals, `LOOKS` times in all."""
-    every_s = max(1.0, lasts_s / LOOKS)
+    every_s = _every_s(lasts_s)
     shown = 0
     began_s = asyncio.get_running_loop().time()
     for number in itertools.count(1):
