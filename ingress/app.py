@@ -27,6 +27,8 @@ from shared.vitals import Pulse
 from shared.wire import Wire
 
 SHUTDOWN_S = 5
+KEEP_ALIVE_S = 620
+"""Longer than load balancers keep connections that idle (Google's: 600 s), or a webhook could meet the end of one."""
 LARGEST_MESSAGE_BYTES = 65_536
 """Of the desk's pages; a session description has a few thousand."""
 
@@ -98,6 +100,7 @@ def serve(configured: settings.Settings) -> None:
             date_header=False,
             proxy_headers=False,
             log_config=None,
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=SHUTDOWN_S,
         )
 

@@ -21,6 +21,8 @@ from simulator.wire import CuttableHttp
 
 STEP_AT_MOST_S = 3700.0
 """No step of a scenario waits longer than an hour."""
+KEEP_ALIVE_S = 75
+"""Longer than clients keep a connection that idles, or a request could meet the end of it."""
 
 
 async def serve(settings: Settings, on_ready: Callable[[str], None] = lambda _url: None) -> None:
@@ -36,7 +38,14 @@ async def running(settings: Settings) -> AsyncIterator[str]:
     listener = socket.create_server((settings.host, settings.port), backlog=1024)
     host, port = listener.getsockname()[:2]
     app = create_app(settings)
-    config = uvicorn.Config(app, http=CuttableHttp, log_config=None, access_log=False, timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        app,
+        http=CuttableHttp,
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=2,
+    )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve(sockets=[listener]))  # `serve` would take the process's signals
     try:
@@ -81,8 +90,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     async def run() -> None:
         playing = asyncio.create_task(play())
+
+        def end() -> None:
+            if not playing.cancelling():  # a second signal must not cut short how the first hangs up
+                playing.cancel()
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, playing.cancel)
+            asyncio.get_running_loop().add_signal_handler(number, end)
         with suppress(asyncio.CancelledError):
             await playing
 

@@ -2,7 +2,9 @@
 
 import hashlib
 import hmac
+import http.client
 import json
+import select
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -128,6 +130,18 @@ def test_while_redis_is_away_webhooks_are_refused_and_conversations_go_on(
         for consumer in (ringing, talking):
             consumer.hang_up()
             assert line.outcome_of(consumer) == "completed"
+
+
+def test_a_connection_that_idles_stays_open_for_the_next_webhook(line: Line, meta: Meta) -> None:
+    """Or a load balancer, which keeps it for a minute and more, would meet its end with a webhook in hand."""
+    consumer = meta.consumer()
+    kept = http.client.HTTPConnection(line.base.removeprefix("http://"), timeout=10)
+    for event, idle_s in ((consumer.connect, 6), (consumer.terminate, 0)):
+        body = envelope(event)
+        kept.request("POST", "/webhook", body, signed(body))
+        reply = kept.getresponse()
+        assert (reply.status, reply.read()) == (200, b"")
+        assert not select.select([kept.sock], [], [], idle_s)[0], "closed, or spoken to"
 
 
 def test_a_body_is_signed_as_it_came_and_not_as_it_reads(line: Line, meta: Meta) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
@@ -95,6 +96,25 @@ async def meta(webhooks: Webhooks, **settings: Any) -> AsyncIterator[httpx.Async
     given = simulator.Settings(webhook_url=webhooks.url, app_secret=SECRET, page=PAGE, **settings)
     async with simulator.running(given) as url, httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
         yield client
+
+
+@asynccontextmanager
+async def command(webhooks: Webhooks) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
+    """Run the simulator as a process of its own, which is killed if it has not ended by then."""
+    arguments = ["--port", "0", "--webhook-url", webhooks.url, "--app-secret", SECRET, "--page", PAGE]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "simulator", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+    url = next(word for word in line.split() if word.startswith("http://127.0.0.1:"))
+    async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        try:
+            yield process, client
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
 
 
 class Tone(MediaStreamTrack):

@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import signal
-import sys
 import time
 import wave
 from typing import Any
@@ -15,11 +14,11 @@ import pytest
 from tests.browser import browser_page
 from tests.integration.business import (
     PAGE,
-    SECRET,
     Business,
     Webhooks,
     accept,
     act,
+    command,
     error,
     meta,
     ring,
@@ -320,15 +319,8 @@ async def test_page_that_is_closed_hangs_up(webhooks: Webhooks) -> None:
 
 
 async def test_command_prints_its_address_and_ends_on_sigterm(webhooks: Webhooks) -> None:
-    arguments = ["--port", "0", "--webhook-url", webhooks.url, "--app-secret", SECRET, "--page", PAGE]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "simulator", *arguments, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    line = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
-    url = next(word for word in line.split() if word.startswith("http://127.0.0.1:"))
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
-        assert "<title>" in (await client.get("/")).text
-        await ring(client, webhooks)
-    process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 10) == 0
+    async with command(webhooks) as (process, graph):
+        assert "<title>" in (await graph.get("/")).text
+        await ring(graph, webhooks)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 10) == 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import signal
 import struct
 import time
 from fractions import Fraction
@@ -17,7 +18,7 @@ from aiortc.rtp import RtpPacket, is_rtcp
 from av import VideoFrame
 
 from tests.browser import browser_page
-from tests.integration.business import Business, Webhooks, accept, act, error, meta, ring, talk, text, wait
+from tests.integration.business import Business, Webhooks, accept, act, command, error, meta, ring, talk, text, wait
 
 EVENTS = {110: 48_000, 126: 8_000}
 
@@ -161,6 +162,23 @@ async def test_business_shows_a_picture(webhooks: Webhooks, business: Business, 
     assert int(image.max()) - int(image.min()) > 150, "stripes are dark and bright"
     assert call["media_version"] == (2 if renegotiation else 1)
     assert {track["label"] for track in call["tracks"].values()} == {"default_audio", "default_video"}
+
+
+async def test_command_told_many_times_to_end_still_puts_the_phone_down(webhooks: Webhooks, business: Business) -> None:
+    async with command(webhooks) as (process, graph):
+        call_id = await talk(graph, webhooks, business)
+        business.peer.addTrack(Stripes())
+        await business.apply((await show(graph, business, call_id, 0)).json()["session"])
+        await until_seen(graph, call_id, 2)
+        assert process.stderr is not None
+        saying = asyncio.create_task(process.stderr.read())
+        async with asyncio.timeout(10):
+            while process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+                await asyncio.sleep(0.001)
+        assert process.returncode in (0, -signal.SIGTERM)  # it came when all was down
+        assert b"CancelledError" not in await saying  # something was cut short
+        await webhooks.expect("terminate")
 
 
 @pytest.mark.parametrize("reused", [False, True], ids=["in a section of its own", "in one of Meta's"])
