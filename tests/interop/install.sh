@@ -46,8 +46,13 @@ if command -v npm >/dev/null; then
         npm install --prefix .cache --no-audit --no-fund --no-package-lock --silent \
             @openai/agents@0.18.0 @openai/agents-extensions@0.18.0 ws@8.23.0 zod@4 >.cache/npm.log 2>&1 ||
         echo "interop: no Agents SDK: npm install failed: $(tail -1 .cache/npm.log)" >&2
+    # Heroku's schema of app.json is in the package of its tools for models; nothing of that is run.
+    [ -f .cache/node_modules/@heroku/mcp-server/package.json ] ||
+        npm install --prefix .cache --no-audit --no-fund --no-package-lock --silent --ignore-scripts \
+            @heroku/mcp-server@1.2.8 >.cache/npm.log 2>&1 ||
+        echo "interop: no schema of Heroku's: npm install failed: $(tail -1 .cache/npm.log)" >&2
 else
-    echo "interop: no werift and no Agents SDK, for there is no npm" >&2
+    echo "interop: no werift, no Agents SDK and no schema of Heroku's, for there is no npm" >&2
 fi
 # Bots have a Python of their own: what they pin is none of ours.
 [ -x .cache/bots/bin/python ] || python3 -m venv .cache/bots

@@ -1,6 +1,7 @@
 """A file of menus: what is read from it, and how each mistake in it is told."""
 
 import re
+import shutil
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pageline import Spoken
+from workers.handlers.desk import MUSIC
 from workers.handlers.plan import Action, Plan
 from workers.handlers.plan_file import read_plan
 from workers.handlers.toml_lines import TomlLines
@@ -35,8 +37,10 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
 
     def read(text: str) -> Plan:
         for sound in re.findall(r"\w+\.ogg", text):
-            if sound != "missing.ogg":
-                (tmp_path / sound).touch()
+            if sound == "broken.ogg":
+                (tmp_path / sound).write_text("no sound")
+            elif sound != "missing.ogg":
+                shutil.copy(MUSIC, tmp_path / sound)
         (tmp_path / "reception.toml").write_text(text)
         return read_plan(tmp_path / "reception.toml")
 
@@ -110,6 +114,7 @@ OPEN = 'open = { menu = "main" }\n'
             OPEN + MENU + 'unknown = [\n  "main.ogg",\n  "missing.ogg",\n]\n',
             "line 5: menus.main.unknown: there is no file",
         ),
+        (OPEN + MENU + 'unknown = "broken.ogg"\n', "broken.ogg is no sound that can be played"),
         (OPEN + MENU + "unknown = 3\n", "line 5: menus.main.unknown: 3 is no sound: write a path"),
         (
             OPEN + MENU + "unknown = { said = 'no' }\n",

@@ -1,9 +1,9 @@
 """Settings of the handlers that come with pageline: environment variables, an empty one counting as unset."""
 
 import os
-from pathlib import Path
 
 from pageline import outward
+from pageline.playable import check_sound
 from pageline.signing import key_of
 
 
@@ -72,9 +72,11 @@ def sound(name: str, default: str) -> str:
     """Return a setting that is the path of a sound.
 
     Raises:
-        ValueError: there is no such file; the message names it.
+        ValueError: there is no such file, or it is no sound; the message names it.
     """
     given = text(name, default)
-    if not Path(given).is_file():
-        raise ValueError(f"{name}={given} is not usable: there is no such file in {Path.cwd()}")
+    try:
+        check_sound(given)
+    except ValueError as error:
+        raise ValueError(f"{name}={given} is not usable: {error}") from error
     return given

@@ -8,6 +8,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
 from pageline import Spoken, Timetable
+from pageline.playable import check_sound
 from workers.handlers import environment
 from workers.handlers.plan import Action, Menu, Plan, Sounds
 from workers.handlers.toml_lines import TomlLines
@@ -143,8 +144,10 @@ class _Reader:
     def _path(self, where: Where, given: str) -> str:
         """Return a path, which is relative to the file's folder."""
         path = self._folder / given
-        if not path.is_file():
-            self._wrong(where, f"there is no file {path}")
+        try:
+            check_sound(path)
+        except ValueError as error:
+            self._wrong(where, str(error))
         return str(path)
 
     def _number(self, where: Where, given: Any, least: int, most: int, *, whole: bool = False) -> float:

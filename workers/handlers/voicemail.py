@@ -19,6 +19,7 @@ import msgspec
 import stamina
 
 from pageline import Call, outward
+from pageline.playable import check_sound
 from pageline.signing import signed
 from workers.handlers import environment
 
@@ -78,14 +79,16 @@ async def answer(call: Call) -> None:
 
 
 def check_options(options: Mapping[str, str]) -> None:
-    """Look whether the greeting of a Page's own, `voicemail_greeting`, is there.
+    """Look whether the greeting of a Page's own, `voicemail_greeting`, can be played.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it cannot.
     """
-    greeting = options.get("voicemail_greeting")
-    if greeting and not Path(greeting).is_file():
-        raise ValueError(f"voicemail_greeting: there is no file {greeting}")
+    if greeting := options.get("voicemail_greeting"):
+        try:
+            check_sound(greeting)
+        except ValueError as error:
+            raise ValueError(f"voicemail_greeting: {error}") from error
 
 
 async def on_lost(call: Call) -> None:

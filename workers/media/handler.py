@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from shared.errors import HandlerUnusable
 from shared.handling import NO_OPTIONS, Handler
+from shared.playable import check_sound
 from shared.recording import RECORD_CONSENT
 
 OURS: Final = ("ingress", "pageline", "shared", "simulator", "workers")
@@ -67,9 +68,11 @@ def check(script: Script, options: Mapping[str, str]) -> None:
     Raises:
         HandlerUnusable: they cannot be used; the message says why.
     """
-    consent = options.get(RECORD_CONSENT)
-    if consent and not Path(consent).is_file():
-        raise HandlerUnusable(f"record_consent in PAGES_FILE: there is no file {consent}")
+    if consent := options.get(RECORD_CONSENT):
+        try:
+            check_sound(consent)
+        except ValueError as error:
+            raise HandlerUnusable(f"record_consent in PAGES_FILE: {error}") from error
     look = getattr(sys.modules[script.handler.__module__], "check_options", None)
     if look is None:
         return
