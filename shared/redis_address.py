@@ -115,6 +115,8 @@ class Address:
 
     def remedy_for(self, cause: BaseException | None) -> str:
         """Return what to do about a connection that could not be made."""
+        if cause is not None and isinstance(cause.__cause__, ssl.SSLError):  # of a Sentinel
+            cause = cause.__cause__
         match cause:
             case ssl.SSLCertVerificationError(verify_code=code) if code in _OTHER_NAME:
                 return (

@@ -24,12 +24,13 @@ async def primaries(address: Address) -> list[Host]:
     answers = await asyncio.gather(*(_asked(address.of_sentinel(host), sentinels) for host in sentinels.hosts))
     named = Counter(answer for answer in answers if isinstance(answer, Host))
     if not named:
-        raise ConnectionError("; ".join(str(answer) for answer in answers))
+        silent = [answer for answer in answers if isinstance(answer, ConnectionError)]
+        raise ConnectionError("; ".join(map(str, silent))) from silent[0].__cause__
     return [host for host, _ in named.most_common()]
 
 
-async def _asked(sentinel: Address, sentinels: Sentinels) -> Host | str:
-    """Return the primary that this Sentinel names, or why it names none."""
+async def _asked(sentinel: Address, sentinels: Sentinels) -> Host | ConnectionError:
+    """Return the primary that this Sentinel names, or why it names none, with the cause."""
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
             link = await dial(sentinel, Link(str(sentinel)))
@@ -39,10 +40,12 @@ async def _asked(sentinel: Address, sentinels: Sentinels) -> Host | str:
             finally:
                 link.abort(ConnectionError("it was asked"))
     except TimeoutError:
-        return f"Sentinel at {sentinel} does not answer"
+        return ConnectionError(f"Sentinel at {sentinel} does not answer")
     except (OSError, ReplyError) as error:
-        return f"Sentinel at {sentinel} cannot be asked: {error}"
+        silent = ConnectionError(f"Sentinel at {sentinel} cannot be asked: {error}")
+        silent.__cause__ = error
+        return silent
     if answer is None:
-        return f"Sentinel at {sentinel} knows no primary named {sentinels.primary}"
+        return ConnectionError(f"Sentinel at {sentinel} knows no primary named {sentinels.primary}")
     host, port = answer
     return Host(host.decode(), int(port))

@@ -28,6 +28,8 @@ have GStreamer python3-gst-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice \
 
 [ -n "$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null)" ] || have PostgreSQL postgresql
 
+have "Redis with TLS" redis-tools
+
 if have pion golang-go golang-github-pion-webrtc.v3-dev; then
     # Debian's packages lie in a GOPATH; only a program in one, with a go.mod, finds `/v3` there.
     gopath=$PWD/.cache/go
