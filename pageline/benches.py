@@ -143,8 +143,9 @@ def console(
     require("psutil")
     _ready_to_write(to)
     from pageline.bench.console import run
+    from pageline.bench.show import Show
 
-    report = run(calls)
+    report = run(calls, Show())
     _tell(report, "console", to=to, as_json=as_json)
     if not as_json:
         for row in report["rows"]:

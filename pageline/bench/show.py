@@ -48,10 +48,6 @@ class Show:
             bar.add_task(what, total=None)
             yield
 
-    def stage(self, what: str) -> None:
-        """Print what is measured now."""
-        self._console.print(f"... {what}", style="dim", highlight=False)
-
     def machine(self, machine: dict[str, Any]) -> None:
         """Print where the figures come from."""
         versions = " ".join(f"{name} {number}" for name, number in machine["versions"].items())

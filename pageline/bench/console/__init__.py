@@ -12,6 +12,7 @@ import httpx
 from pageline.bench import figures, stacks
 from pageline.bench.console import planted
 from pageline.bench.processes import BenchFailed
+from pageline.bench.show import Show
 from shared import api_keys
 from shared.wire import Wire
 
@@ -19,7 +20,7 @@ AIM_MS: Final = 1_000
 SECTIONS: Final = frozenset({"calls", "recent", "hours", "workers", "deaths", "queues", "wrongs", "dead"})
 
 
-def run(calls: int) -> dict[str, Any]:
+def run(calls: int, show: Show) -> dict[str, Any]:
     """Plant the calls and open the console in front of them; return what each view took, ms, the first one cold."""
     key, machine = api_keys.new(), figures.machine()
     settings = {"PAGELINE_API_KEYS": key}
@@ -27,18 +28,20 @@ def run(calls: int) -> dict[str, Any]:
         tempfile.TemporaryDirectory(prefix="pageline-bench-") as folder,
         stacks.ours("console", Path(folder), settings=settings) as stack,
     ):
-        ids = asyncio.run(_plant(stack.redis_url, calls))
+        with show.progress("calls of a day are written", calls) as advance:
+            ids = asyncio.run(_plant(stack.redis_url, calls, advance))
         base = stack.url.removesuffix("/webhook")
         with httpx.Client(base_url=base, headers={"origin": base}, timeout=30, trust_env=False) as client:
             client.post("/console/login", data={"key": key})
-            rows = _measured(client, ids)
+            with show.busy("the console is opened"):
+                rows = _measured(client, ids)
     met = all(row["ms"] <= AIM_MS for row in rows)
     return {"machine": machine, "calls": calls, "rows": rows, "aim": {"ms": AIM_MS, "met": met}}
 
 
-async def _plant(redis_url: str, calls: int) -> list[str]:
+async def _plant(redis_url: str, calls: int, advance: Callable[[int], None]) -> list[str]:
     async with Wire.from_url(redis_url, timeout_s=30.0) as wire:
-        return await planted.plant(wire, calls)
+        return await planted.plant(wire, calls, advance=advance)
 
 
 def _measured(client: httpx.Client, ids: list[str]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Calls as they lie in the log after a busy day: written there at once, with the times they would have had."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Final
 
@@ -24,7 +24,14 @@ ENDS: Final = {"completed": 78, "missed": 6, "cancelled": 8, "declined": 3, "exp
 Command = tuple[Argument, ...]
 
 
-async def plant(wire: Wire, calls: int, *, seed: int = 1, over_ms: int = DAY_MS) -> list[str]:
+async def plant(
+    wire: Wire,
+    calls: int,
+    *,
+    seed: int = 1,
+    over_ms: int = DAY_MS,
+    advance: Callable[[int], None] = lambda _written: None,
+) -> list[str]:
     """Write so many ended calls of the last `over_ms`, and return their ids, the oldest first."""
     chance = random.Random(seed)
     now_ms = unix_ms()
@@ -37,6 +44,7 @@ async def plant(wire: Wire, calls: int, *, seed: int = 1, over_ms: int = DAY_MS)
             ids.append(call_id)
             commands += _commands(chance, call_id, began_ms)
         await wire.transaction(commands)
+        advance(min(AT_ONCE, calls - first))
     return ids
 
 

@@ -33,7 +33,7 @@ def measure(home: Path, show: Show, order: Order) -> dict[str, Any]:
         raise BadSetting(f"--stack {order.stack} is unknown. Write one of: {', '.join(STACKS)}.")
     separate = cores.separate()
     if not order.mode:
-        report = whole.measure(home, order.seconds, show.stage)
+        report = whole.measure(home, order.seconds, show.busy)
         return {"own_core": separate, **report, "load_1min_after": round(os.getloadavg()[0], 2)}
     with probe.of(order.stack, order.mode, home) as ready:
         most.bring_to(ready, order.calls, fresh=True)

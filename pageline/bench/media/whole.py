@@ -1,6 +1,7 @@
 """The whole table: everything that the docs name, each beside what one would use instead."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,25 +27,24 @@ GREETED_PER_S: Final = 10.0
 GREETINGS: Final = ((OURS, "answer"), (STOCK, "answer"), (OURS, "forward"), (STOCK, "forward"), (PION, "forward"))
 
 
-def measure(home: Path, seconds: float, say: Callable[[str], None]) -> dict[str, Any]:
-    """Return all figures; `say` is told what is being done."""
+def measure(home: Path, seconds: float, busy: Callable[[str], AbstractContextManager[None]]) -> dict[str, Any]:
+    """Return all figures; `busy` is told what is being done, and when that is over."""
     there = {OURS, STOCK, *([PION] if pion.installed() else ())}
-    say("what a packet costs")
-    costs = cost(home, there)
-    report: dict[str, Any] = {"pion": "installed" if PION in there else "not installed", "cost": costs, "held": []}
+    report: dict[str, Any] = {"pion": "installed" if PION in there else "not installed", "held": []}
+    with busy("what a packet costs"):
+        report["cost"] = cost(home, there)
     for stack, mode, first, looks in HELD:
-        say(f"how many calls {stack} holds, {mode}")
-        with probe.of(stack, mode, home) as ready:
+        with busy(f"how many calls {stack} holds, {mode}"), probe.of(stack, mode, home) as ready:
             found = most(ready, first, seconds=seconds, looks=looks)
         report["held"].append({"stack": stack, "mode": mode, **found})
-    say("echo delay")
-    report["echo_delay"] = [_delay(home, stack, FEW_CALLS) for stack in (OURS, STOCK)]
-    held = {each["stack"]: each["held"] for each in report["held"] if each["mode"] == "answer"}
-    report["echo_delay_under_load"] = [_delay(home, stack, calls) for stack, calls in held.items() if calls]
-    say("speech that is missing when packets are lost")
-    report["missing_speech"] = losses.table(home)
-    say("from the webhook to the first sound back")
-    report["greetings"] = [_greeting(home, stack, mode) for stack, mode in GREETINGS if stack in there]
+    with busy("echo delay"):
+        report["echo_delay"] = [_delay(home, stack, FEW_CALLS) for stack in (OURS, STOCK)]
+        held = {each["stack"]: each["held"] for each in report["held"] if each["mode"] == "answer"}
+        report["echo_delay_under_load"] = [_delay(home, stack, calls) for stack, calls in held.items() if calls]
+    with busy("speech that is missing when packets are lost"):
+        report["missing_speech"] = losses.table(home)
+    with busy("from the webhook to the first sound back"):
+        report["greetings"] = [_greeting(home, stack, mode) for stack, mode in GREETINGS if stack in there]
     return report
 
 
