@@ -9,6 +9,7 @@ Replies come back in order, so a blocking command (BLMOVE, XREAD BLOCK) belongs 
 """
 
 import asyncio
+import contextlib
 import hashlib
 import random
 from collections import deque
@@ -32,7 +33,9 @@ PATIENCE_S: Final = 0.25
 """How long a command waits for a connection that is being restored."""
 
 FIRST_PAUSE_S: Final = 0.02
-LONGEST_PAUSE_S: Final = 2.0
+PAUSE_GROWS: Final = 1.5
+"""Slowly, and to no long pause: leases run on while a wire looks whether the server is there again."""
+LONGEST_PAUSE_S: Final = 1.0
 
 _MULTI: Final = pack(("MULTI",))
 _EXEC: Final = pack(("EXEC",))
@@ -52,6 +55,7 @@ class Wire:
         self._link: Link | None = None
         self._parked: deque[_Parked] = deque()
         self._keeper: asyncio.Task[None] | None = None
+        self._usable = asyncio.Event()
         self._cause: Exception | None = None
         self._loop: asyncio.AbstractEventLoop
 
@@ -68,6 +72,12 @@ class Wire:
     def connected(self) -> bool:
         """Whether a command would leave at once."""
         return self._link is not None and self._link.reason is None
+
+    async def restored(self, within_s: float) -> None:
+        """Wait until a connection that is lost is there again, but no longer than so."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._usable.wait()
 
     async def connect(self) -> None:
         """Connect, once; from then on the wire reconnects by itself.
@@ -159,6 +169,7 @@ class Wire:
 
     def _use(self, link: Link) -> None:
         self._link, self._cause = link, None
+        self._usable.set()
         while self._parked and not link.reason:
             parked = self._parked.popleft()
             if not parked.future.done():
@@ -171,9 +182,10 @@ class Wire:
             since_s = self._loop.time()
             await link.lost.wait()
             lasted = self._loop.time() - since_s > LONGEST_PAUSE_S
-            pause_s = FIRST_PAUSE_S if lasted else min(pause_s * 2, LONGEST_PAUSE_S)
+            pause_s = FIRST_PAUSE_S if lasted else min(pause_s * PAUSE_GROWS, LONGEST_PAUSE_S)
             self._cause = link.reason
             self._link = None
+            self._usable.clear()
             _log.warning("redis.lost", wire=self.name, address=str(self.address), cause=str(self._cause))
             link = await self._reopen(pause_s)
             self._use(link)
@@ -182,7 +194,7 @@ class Wire:
     async def _reopen(self, pause_s: float) -> Link:
         while True:
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
-            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            pause_s = min(pause_s * PAUSE_GROWS, LONGEST_PAUSE_S)
             try:
                 return await self._open()
             except (OSError, ReplyError) as error:  # RedisAway and TimeoutError are OSErrors, too

@@ -1,14 +1,16 @@
 -- beat: renew a lease (or join, or only look after things), reap dead workers, let passed deadlines be facts, place what waits.
 -- ARGV 1 worker ('' = look after things only), 2 lease ms, 3 capacity ('' = takes no new calls), 4 '1' to join,
 --      5 last inbox id handled ('' = none), 6 how many calls to handle at the most, 7 for how long calls can be found, ms, 8 the memory joined under
+local MISSED_MS = 1250  -- everybody beats once a second: by then a beat was missed, and by all
+local RETURN_MS = 2500  -- what it takes at the least until all are back
 local worker, lease, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[6])
 redis.call('SET', P .. 'memory', clock[1] .. '.' .. clock[2], 'NX')
 local memory = redis.call('GET', P .. 'memory')
 local last = tonumber(redis.call('GET', P .. 'beaten') or now)
 redis.call('SET', P .. 'beaten', now)
-if now - last > lease / 2 then
-  -- everybody was cut off, not one worker: nobody is reaped who only could not say so
-  for _, w in ipairs(redis.call('ZRANGE', P .. 'workers', 0, -1)) do redis.call('ZINCRBY', P .. 'workers', now - last, w) end
+if now - last > MISSED_MS then
+  -- everybody was cut off, not one worker: until all had the time to come back, nobody is reaped who only could not say so
+  redis.call('SET', P .. 'missed', now, 'PX', math.max(lease, RETURN_MS))
 end
 if worker ~= '' then
   if ARGV[4] ~= '1' and ARGV[8] ~= memory then return {'forgotten', now, memory} end
@@ -26,7 +28,11 @@ if worker ~= '' then
   end
   if ARGV[5] ~= '' then redis.call('XTRIM', inbox(worker), 'MINID', ARGV[5]) end
 end
-for _, dead in ipairs(redis.call('ZRANGEBYSCORE', P .. 'workers', '-inf', now, 'LIMIT', 0, 4)) do
+local reaped = {}
+if redis.call('EXISTS', P .. 'missed') == 0 then
+  reaped = redis.call('ZRANGEBYSCORE', P .. 'workers', '-inf', now, 'LIMIT', 0, 4)
+end
+for _, dead in ipairs(reaped) do
   local lease_end = redis.call('ZSCORE', P .. 'workers', dead)
   if lease_end ~= '-inf' and tonumber(lease_end) < now then  -- it did not leave, and is noticed just now
     redis.call('ZREMRANGEBYSCORE', P .. 'deaths', '-inf', now - 86400000)

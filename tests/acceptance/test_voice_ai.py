@@ -206,6 +206,7 @@ def test_without_the_bot_a_message_is_taken(line: Line, simulated: SimulatedMeta
 def test_a_model_is_interrupted_by_speech_and_told_what_the_consumer_heard(
     line: Line, simulated: SimulatedMeta, model: Model, shape: str
 ) -> None:
+    model.heard = bytearray()  # of the session before
     caller = Caller(simulated, MODEL_PAGES[shape], f"6003-{shape}", tone_hz=CONSUMER_HZ)
     line.await_fact(caller, facts.LegConnected)
     until(lambda: len(model.heard) > 1.2 * HZ, "a second heard", timeout_s=20)

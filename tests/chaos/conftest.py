@@ -31,7 +31,8 @@ def standing_exchange(meta: Meta, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture
 def exchange(standing_exchange: Exchange) -> Exchange:
     """An exchange with two media workers, ready for calls."""
-    standing_exchange.open(*(name for name in STAFF if name not in standing_exchange.processes))
+    there = {name for name, process in standing_exchange.processes.items() if not process.ended}
+    standing_exchange.open(*(name for name in STAFF if name not in there))
     return standing_exchange
 
 

@@ -492,26 +492,40 @@ async def test_a_worker_that_beats_keeps_its_calls(bus: Bus) -> None:
     assert await claims(bus) == [("one", 1)]
 
 
-async def test_a_worker_that_was_away_together_with_everybody_keeps_its_calls(bus: Bus) -> None:
-    """Nobody beat for more than half a lease: Redis was away, not the worker."""
-    joined_ms = now_ms = await join(bus, "one", lease_ms=LEASE_MS)
+async def test_workers_that_were_away_together_with_everybody_keep_their_calls(bus: Bus) -> None:
+    """Nobody beat for a while, as when Redis is away; connections come back one after the other."""
+    joined_ms = await join(bus, "one", lease_ms=LEASE_MS)
     await ring(bus)
     await join(bus, "two", lease_ms=LEASE_MS)
-    while now_ms < joined_ms + 2 * LEASE_MS:
-        await bus.census()  # time passes, and nobody beats
-        await asyncio.sleep(0.02)
-        now_ms = await _time_ms(bus)
+    await nobody_beats(bus, until_ms=joined_ms + LEASE_MS)
 
-    await look_after(bus)
-    await bus.beat("one", lease_ms=LEASE_MS, capacity=10)
-    await bus.beat("two", lease_ms=LEASE_MS, capacity=10)
-
+    for worker in ("", "two", "", "one"):
+        await bus.beat(worker, lease_ms=LEASE_MS, capacity=10)
     assert await claims(bus) == [("one", 1)]
 
 
-async def _time_ms(bus: Bus) -> int:
-    seconds, microseconds = await bus.wire.call("TIME")
-    return int(seconds) * 1000 + int(microseconds) // 1000
+async def test_who_does_not_come_back_after_an_outage_is_reaped_in_the_end(bus: Bus) -> None:
+    joined_ms = await join(bus, "one", lease_ms=LEASE_MS)
+    await join(bus, "two")
+    await nobody_beats(bus, until_ms=joined_ms + LEASE_MS)
+    await bus.beat("two", lease_ms=60_000, capacity=10)
+    assert 50_000 < await bus.wire.call("PTTL", f"{PREFIX}missed") <= 60_000
+    await bus.wire.call("DEL", f"{PREFIX}missed")  # that time passes
+
+    async def gone() -> bool:
+        return [known.worker for known in (await bus.census()).workers] == ["two"]
+
+    await until(gone, bus)
+
+
+async def nobody_beats(bus: Bus, *, until_ms: int) -> None:
+    """Let a time pass, and say that the last beat was longer ago than beats are apart."""
+    now_ms = 0
+    while now_ms <= until_ms:
+        await asyncio.sleep(0.02)
+        seconds, microseconds = await bus.wire.call("TIME")
+        now_ms = int(seconds) * 1000 + int(microseconds) // 1000
+    await bus.wire.call("SET", f"{PREFIX}beaten", now_ms - 1_300)
 
 
 async def test_a_worker_with_more_calls_than_one_beat_takes_over_cannot_wake_in_between(bus: Bus) -> None:

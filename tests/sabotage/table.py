@@ -233,7 +233,7 @@ SABOTAGES: Final = (
         promise=7,
         sentence="After an outage everybody's lease counts as over",
         file="shared/lua/beat.lua",
-        mechanism="if now - last > lease / 2 then",
+        mechanism="if now - last > MISSED_MS then",
         without="if false then",
         tests=(OUTAGE,),
     ),

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from shared.errors import RedisAway
-from shared.wire import PATIENCE_S, Reply
+from shared.wire import LONGEST_PAUSE_S, PATIENCE_S, Reply
 from tests.simulation.memory_redis import GiveUp, MemoryRedis
 from tests.simulation.memory_wire import MemoryWire, Step, settle
 from tests.simulation.virtual_loop import VirtualLoop
@@ -88,6 +88,10 @@ class Cable(MemoryWire):
         """See `Wire`."""
         return self._virtual.time() >= self._back_s
 
+    async def restored(self, within_s: float) -> None:
+        """See `Wire`."""
+        await asyncio.sleep(min(within_s, max(0.0, self._back_s - self._virtual.time())))
+
     def carry(self, step: Step, future: asyncio.Future[Reply], timeout_s: float | None) -> None:
         """Bring a step to the server and its answer back."""
         now_s, limit_s = self._virtual.time(), timeout_s or TIMEOUT_S
@@ -102,7 +106,9 @@ class Cable(MemoryWire):
         """Break the connection: everything in flight fails."""
         now_s, outside = self._virtual.time(), self._virtual.outside.context
         self._connection += 1
-        self._back_s = max(now_s, self._line.cut_until_s, self._weather.down_until_s) + self._chance.uniform(0.02, 0.6)
+        self._back_s = max(now_s, self._line.cut_until_s, self._weather.down_until_s) + self._chance.uniform(
+            0.02, LONGEST_PAUSE_S
+        )
         self._last_out_s = self._last_in_s = self._back_s
         for item in tuple(self._in_flight):
             self._forget(item)

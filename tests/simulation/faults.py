@@ -12,6 +12,8 @@ from tests.simulation.processes import SETTINGS, Machine
 from tests.simulation.queues import ignore
 from tests.simulation.world import World
 
+OUTAGES: Final = "outages"
+"""Redis is away for everybody, and nothing else is wrong."""
 KINDS: Final = (
     "calm",
     "media",
@@ -20,6 +22,7 @@ KINDS: Final = (
     "graph",
     "redis",
     "redis",
+    OUTAGES,
     "frozen",
     "media and graph",
     "orphans",
@@ -42,6 +45,7 @@ class Troubles:
     """The troubles of one run, and until when they excuse that a consumer hears nothing."""
 
     def __init__(self, world: World, machines: Sequence[Machine]) -> None:
+        self.kind = ""
         self._excuse_until_s = 0.0
         self._world = world
         self._machines = machines
@@ -50,7 +54,7 @@ class Troubles:
     def plan(self, for_s: float, moments_s: Sequence[float]) -> None:
         """Draw them all, most of them soon after the moments at which calls begin."""
         chance = self._chance
-        kind = self._world.plant.kind or chance.choice(KINDS)
+        self.kind = kind = self._world.plant.kind or chance.choice(KINDS)
         self._world.trace.note(f"seed {self._world.seed}: {kind}", who="plan")
         self._world.postman.manners = Manners(late=0.2, latest_s=4.0, together=0.2, twice=0.2, lost_answer=0.05)
         if kind == "calm":
@@ -96,6 +100,7 @@ class Troubles:
             "graph": (self._graph_ails, self._graph_ails, self._media_ails),
             "redis": (self._redis_ails, self._redis_goes, self._on(None, self._cut), self._on(None, self._cut)),
         }
+        strokes[OUTAGES] = (self._redis_goes, self._redis_flaps, self._redis_flaps)
         strokes["frozen"] = (self._on(processes.media, self._freeze),)
         strokes["orphans"] = (self._orphan,)
         strokes["doubt"] = (self._doubt,)
@@ -185,7 +190,17 @@ class Troubles:
         self._excuse(for_s + (JOB_AGAIN_S if machine.life is processes.action else STARTED_S))
 
     def _redis_goes(self) -> None:
-        for_s = self._chance.choice((0.3, 4.0, self._chance.uniform(1.0, 30.0)))
+        self._redis_away(self._chance.choice((0.3, 4.0, self._chance.uniform(1.0, 30.0))))
+
+    def _redis_flaps(self) -> None:
+        """Have Redis away for too short to tell it from one worker's trouble, and again."""
+        again_after_s = 0.0
+        for _ in range(self._chance.randint(1, 3)):
+            for_s = self._chance.uniform(0.3, SETTINGS.lease_seconds / 2)
+            self._world.outside(again_after_s, self._redis_away, for_s)
+            again_after_s += for_s + self._chance.uniform(0.0, 2.0)
+
+    def _redis_away(self, for_s: float) -> None:
         self._world.trace.note(f"Redis is away for {for_s:.1f} s", who="weather")
         self._world.weather.down_until_s = self._world.loop.time() + for_s
         self._excuse(for_s + STARTED_S)

@@ -70,6 +70,11 @@ def broken_by_adoption(theirs: Sequence[facts.Fact], ours: Sequence[facts.Fact])
             yield f"what overtook the reply is in the call's log: {type(fact).__name__}"
 
 
+def _approves(fact: facts.Fact, *, before_ms: int) -> bool:
+    """Tell whether it is a leave that was given in time; of the deadline one may hear later still."""
+    return isinstance(fact, facts.PermissionReplied) and fact.response == "approve" and fact.replied_at_ms < before_ms
+
+
 def broken_in_the_end(log: Sequence[facts.Fact]) -> Iterator[str]:
     """Judge a whole log."""
     kinds = [type(fact) for fact in log]
@@ -78,7 +83,8 @@ def broken_in_the_end(log: Sequence[facts.Fact]) -> Iterator[str]:
     closed = [fact.outcome for fact in log if isinstance(fact, facts.Closed)]
     if len(closed) != 1:
         yield f"a call that we place has one outcome: {closed}"
-    approved = [at for at, fact in enumerate(log) if getattr(fact, "response", "") == "approve"]
+    call_by_ms = next(fact.call_by_ms for fact in log if isinstance(fact, facts.Placed))
+    approved = [at for at, fact in enumerate(log) if _approves(fact, before_ms=call_by_ms)]
     late = facts.DeadlinePassed in kinds[: approved[0]] if approved else True
     if not late and closed == ["unreached"] and facts.OfferMade not in kinds:
         yield "who has given leave is called"

@@ -13,7 +13,7 @@ from shared import clock
 from shared.bus import Bus
 from shared.calls import facts
 from tests.simulation import processes, scripts
-from tests.simulation.faults import Troubles
+from tests.simulation.faults import OUTAGES, Troubles
 from tests.simulation.memory_wire import MemoryWire
 from tests.simulation.outgoing import RING_S
 from tests.simulation.plants import NOTHING, Plant
@@ -111,6 +111,8 @@ class Run:
         await asyncio.sleep(SOUNDS_ON_S + 1)
         self._look_at_legs()
         world.watch.check_in_the_end(world.postman.taken)
+        if self.troubles.kind == OUTAGES:
+            world.watch.check_nobody_is_lost()
 
     def _call(self) -> None:
         chance = self.world.chance

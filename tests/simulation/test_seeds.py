@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulation.faults import OUTAGES
 from tests.simulation.plants import PLANTS, Plant
 from tests.simulation.run import run
 
@@ -17,12 +18,20 @@ ROOT = Path(__file__).parents[2]
 SEEDS = 250
 AT_ONCE = 20
 PLANTED_SEEDS = 80
+OUTAGE_SEEDS = 40
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
 def test_every_promise_holds_whatever_goes_wrong(first: int) -> None:
     for seed in range(first, first + AT_ONCE):
         result = run(seed)
+        assert not result.violations, result.report()
+
+
+def test_an_outage_for_everybody_costs_nobody_their_call() -> None:
+    """Also a Redis that comes and goes, where one worker is back and another is not yet."""
+    for seed in range(OUTAGE_SEEDS):
+        result = run(seed, Plant("nothing", kind=OUTAGES, handler="talk"))
         assert not result.violations, result.report()
 
 

@@ -228,6 +228,12 @@ class Watch:
             if story.outcome and story.grants and self._server.run("ZSCORE", OWED, call_id) is None:
                 self._violated(call_id, "of every call that was accepted the metrics are owed")
 
+    def check_nobody_is_lost(self) -> None:
+        """See that every media worker has kept its calls."""
+        for call_id, story in self.stories.items():
+            if story.outcome == "lost":
+                self._violated(call_id, "an outage for everybody costs nobody their call")
+
     def _violated(self, call_id: str, promise: str) -> None:
         self._trace.violated(f"{call_id}: {promise}")
 

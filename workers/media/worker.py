@@ -156,7 +156,10 @@ class Worker:
                 if self._froze_ms is not None and self._froze_ms <= asked_ms:
                     self._froze_ms = None
                 await self._give_back_what_was_forgotten()
-            await asyncio.sleep(BEAT_EVERY_S)
+            if self._bus.wire.connected:
+                await asyncio.sleep(BEAT_EVERY_S)
+            else:  # then at once, for others may be back already and count the time
+                await self._bus.wire.restored(within_s=BEAT_EVERY_S)
 
     async def _join(self) -> None:
         await self._bus.beat(self.name, lease_ms=self._settings.lease_ms, capacity=self._slots(), join=True)
