@@ -71,7 +71,7 @@ def broken_by_adoption(theirs: Sequence[facts.Fact], ours: Sequence[facts.Fact])
 
 
 def _approves(fact: facts.Fact, *, before_ms: int) -> bool:
-    """Tell whether it is a leave that was given in time; of the deadline one may hear later still."""
+    """Tell whether it is a leave given in time; one that was not may still be heard of before the deadline is."""
     return isinstance(fact, facts.PermissionReplied) and fact.response == "approve" and fact.replied_at_ms < before_ms
 
 
